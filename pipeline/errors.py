@@ -1,0 +1,81 @@
+"""Errors that people read: one line that says what is wrong, which value, and what to do next."""
+
+from collections.abc import Iterable
+
+
+class SpanloopError(Exception):
+    """Something failed. `exit_code` is what a command ends with."""
+
+    exit_code = 1
+
+
+class UsageError(SpanloopError):
+    """What was asked for cannot be: a wrong argument, or something named that is not there."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A setting in the environment cannot be used."""
+
+    def __init__(self, variable: str, value: str, expected: str):
+        super().__init__(f"{variable} is {value!r}, but has to be {expected}. See `python -m ci config`.")
+
+
+class SpanNotFound(UsageError):
+    """Spans were named that the workspace does not have."""
+
+    def __init__(self, wanted: Iterable[int], present: Iterable[int]):
+        there = numbers(present)
+        has = f"the workspace has {there}" if there else "the workspace has none yet"
+        super().__init__(f"Span {numbers(wanted)} does not exist, {has}: see `python -m ci status`.")
+
+
+class NoSpans(SpanloopError):
+    """There is nothing to train on yet."""
+
+    def __init__(self, workspace: str):
+        super().__init__(f"There are no spans in {workspace} yet: make one with `python -m ci import-images DIR`.")
+
+
+class NoRelease(SpanloopError):
+    """No model was released yet."""
+
+    def __init__(self, releases: str):
+        super().__init__(f"No model was released to {releases} yet: run `python -m ci train` first.")
+
+
+class ReleaseNotFound(UsageError):
+    """A release was named that is not there."""
+
+    def __init__(self, tag: str, releases: str):
+        super().__init__(f"There is no release {tag!r} in {releases}: see `python -m ci status`.")
+
+
+class BrokenRelease(SpanloopError):
+    """A release is not what its model.json says, so its model is not used."""
+
+    def __init__(self, tag: str, what: str):
+        super().__init__(f"Release {tag} cannot be trusted: {what}. Delete it or restore its files, then try again.")
+
+
+class BrokenSpan(SpanloopError):
+    """A published span is not what its span.json says."""
+
+    def __init__(self, span: str, what: str):
+        super().__init__(f"{span} cannot be used: {what}. Restore it from a backup or move its folder away.")
+
+
+class StorageError(SpanloopError):
+    """A folder or file cannot be read or written."""
+
+
+def numbers(values: Iterable[int]) -> str:
+    """Returns '1-3, 11' for 3, 1, 2, 11; '' for nothing."""
+    runs: list[list[int]] = []
+    for value in sorted(set(values)):
+        if runs and value == runs[-1][1] + 1:
+            runs[-1][1] = value
+        else:
+            runs.append([value, value])
+    return ", ".join(f"{first}-{last}" if last > first else f"{first}" for first, last in runs)
