@@ -1,0 +1,80 @@
+"""`python -m ci <command>`: finds the command's file and runs it."""
+
+import os
+import sys
+
+from ci import streams
+
+
+def commands() -> dict[str, str]:
+    """Returns {command: its one line of help}. Any file here with an `@command` in it is one."""
+    found = {}
+    here = os.path.dirname(__file__)
+    for name in sorted(os.listdir(here)):
+        if name.endswith(".py"):
+            # Read, not imported: importing click alone takes longer than Python's whole start.
+            with open(os.path.join(here, name), encoding="utf-8") as source:
+                _, marked, function = source.read().partition("\n@command\n")
+            if marked:
+                found[name[:-3].replace("_", "-")] = function.split('"""')[1].partition("\n")[0]
+    return found
+
+
+def overview() -> str:
+    """Returns what `--help` says."""
+    known = commands()
+    width = max(map(len, known))
+    return "\n".join(
+        [
+            "Usage: python -m ci COMMAND [OPTIONS]",
+            "",
+            *(f"  {name:{width}}  {about}" for name, about in known.items()),
+            "",
+            "`python -m ci COMMAND --help` tells a command's options; each also takes --json and --debug.",
+            "Settings come from the environment: `python -m ci config` lists them.",
+        ]
+    )
+
+
+def unknown(name: str) -> str:
+    """Returns one line about a command that does not exist."""
+    import difflib  # only here: it takes a tenth of the start-up
+
+    near = difflib.get_close_matches(name.replace("_", "-"), commands(), n=1)
+    meant = f"Did you mean `{near[0]}`? " if near else ""
+    return f"There is no command {name!r}. {meant}`python -m ci --help` lists all of them."
+
+
+def main(arguments: list[str]) -> int:
+    """Runs one command and returns the exit code."""
+    if not arguments:
+        print(overview(), file=sys.stderr)
+        return 2
+    name, *rest = arguments
+    if name in ("-h", "--help"):
+        print(overview(), flush=True)
+        return 0
+    if name not in commands():
+        print(streams.one_line(f"error: {unknown(name)}"), file=sys.stderr)
+        return 2
+    try:
+        from ci.outcome import run
+    except ModuleNotFoundError as missing:
+        print(f"error: {missing}: run `make install`, then use .venv/bin/python.", file=sys.stderr)
+        return 1
+    return run(name, rest)
+
+
+if __name__ == "__main__":
+    streams.prepare()
+    try:
+        code = main(sys.argv[1:])
+    except KeyboardInterrupt:
+        code = 130  # 128 + SIGINT, as shells count
+    except BrokenPipeError:
+        code = 1  # nobody reads any more, so nobody needs to be told
+    except OSError as unwritable:
+        print(f"error: {unwritable}", file=sys.stderr)
+        code = 1
+    streams.finish()
+    sys.exit(code)

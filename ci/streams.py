@@ -1,0 +1,29 @@
+"""stdout and stderr as they really are: closed, full, unable to encode a name, read by half."""
+
+import os
+import sys
+
+
+def prepare() -> None:
+    """Makes sure that both streams are there and take any text."""
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # The lowest free number is this one. Left free, a data file would get it and with it all that is printed.
+            os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, open(descriptor, "w" if descriptor else "r"))
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+
+
+def finish() -> None:
+    """Gives up what cannot be written any more: Python would raise once more at exit and change the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+def one_line(text: str) -> str:
+    """Returns `text` with everything escaped that would start a new line, a workflow command or a terminal's escape."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -1,0 +1,72 @@
+"""Commands as people and workflows run them: in a process of their own."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+OURS = ("WORKSPACE", "RELEASES", "ACCURACY_", "MODULES", "SEED", "TUNE", "GITHUB_", "GCP_", "PYTHONIOENCODING")
+
+
+class Done(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The environment of this process without settings of ours, and with `variables`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | variables
+
+
+@pytest.fixture
+def ci(tmp_path) -> Callable[..., Done]:
+    """Runs `python -m ci ARGUMENTS` with a workspace of its own; `cwd` and variables of the environment by name."""
+
+    def run(*arguments: object, cwd: pathlib.Path = ROOT, **variables: str) -> Done:
+        process = subprocess.run(
+            [sys.executable, "-m", "ci", *map(str, arguments)],
+            cwd=cwd,
+            env=environment(**{"WORKSPACE": str(tmp_path / "workspace")} | variables),
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=60,
+        )
+        return Done(process.returncode, process.stdout, process.stderr)
+
+    return run
+
+
+class House:
+    """A copy of the commands that more can be added to."""
+
+    def __init__(self, root: pathlib.Path):
+        self.root = root
+        shutil.copytree(ROOT / "ci", root / "ci", ignore=shutil.ignore_patterns("__pycache__"))
+        (root / "pipeline").symlink_to(ROOT / "pipeline")
+
+    def add(self, name: str, about: str, body: str) -> None:
+        """Adds the command `name`; `body` is what its function does."""
+        (self.root / "ci" / f"{name}.py").write_text(
+            f'"""A command of a test."""\n\nfrom ci.outcome import Outcome, command\n\n\n'
+            f'@command\ndef {name}(config):\n    """{about}"""\n' + textwrap.indent(textwrap.dedent(body), "    ")
+        )
+
+
+@pytest.fixture
+def house(tmp_path) -> House:
+    return House(tmp_path / "house")

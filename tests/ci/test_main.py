@@ -1,0 +1,63 @@
+"""The list of commands is read from their files, at the price of a bare interpreter."""
+
+import importlib
+import subprocess
+import sys
+
+import pytest
+
+from ci.__main__ import commands
+from tests.ci.conftest import ROOT
+
+
+def test_help_lists_every_command_with_the_first_line_of_its_own_help(ci):
+    listed = ci("--help").out
+
+    for name, about in commands().items():
+        module = name.replace("-", "_")
+        made = getattr(importlib.import_module(f"ci.{module}"), module)
+        assert made.name == name
+        assert made.help.partition("\n")[0] == about
+        assert f"  {name} " in listed and f" {about}\n" in listed
+
+
+def test_help_imports_neither_click_nor_anything_of_the_pipeline():
+    process = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "ci", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip() for line in process.stderr.splitlines()}
+
+    assert "ci.streams" in imported
+    assert not {name for name in imported if name.split(".")[0] in ("click", "pipeline", "tensorflow", "numpy", "rich")}
+
+
+def test_a_command_is_added_by_adding_its_file(ci, house):
+    house.add("count_sheep", "Counts sheep.", 'return Outcome("3 sheep.", sheep=3)')
+
+    assert "  count-sheep  Counts sheep.\n" in ci("--help", cwd=house.root).out
+    assert ci("count-sheep", cwd=house.root).out == "3 sheep.\n"
+    assert ci("count-sheep", "--json", cwd=house.root).told == {"sheep": 3}
+
+
+@pytest.mark.parametrize("typed", ["confg", "Config", "configs"])
+def test_an_unknown_command_is_told_the_nearest(ci, typed):
+    done = ci(typed)
+
+    assert (done.code, done.out) == (2, "")
+    assert f"{typed!r}" in done.err and "`config`" in done.err
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("typed", ["../ci/config", "outcome", "--json", "ci.config", "a\nb", ""])
+def test_what_is_no_command_is_refused_in_one_line(ci, typed):
+    done = ci(typed)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.startswith("error: ") and done.err.count("\n") == 1
+
+
+def test_no_command_at_all_is_told_which_there_are(ci):
+    done = ci()
+
+    assert (done.code, done.out) == (2, "")
+    assert "config" in done.err
