@@ -1,6 +1,7 @@
 """The only configuration: one frozen dataclass, built from the environment."""
 
 import dataclasses
+import json
 import keyword
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -102,6 +103,16 @@ class Config:
                 shown = "(hidden)" if field.metadata["secret"] else text
                 raise ConfigError(variable, shown, str(expected)) from None
         return cls(**values)
+
+    def to_json(self) -> str:
+        """Returns what `from_json` reads: every setting but secrets, which are read where they are used."""
+        fields = (field for field in dataclasses.fields(self) if not field.metadata["secret"])
+        return json.dumps({field.name: getattr(self, field.name) for field in fields})
+
+    @classmethod
+    def from_json(cls, text: str) -> "Config":
+        """Returns the configuration that `to_json` wrote."""
+        return cls(**json.loads(text))
 
     def settings(self, environ: Mapping[str, str]) -> Iterator[Setting]:
         """Yields every setting with its value, where it came from and what it means."""

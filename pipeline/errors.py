@@ -1,6 +1,6 @@
 """Errors that people read: one line that says what is wrong, which value, and what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class SpanloopError(Exception):
@@ -68,6 +68,39 @@ class BrokenSpan(SpanloopError):
 
 class StorageError(SpanloopError):
     """A folder or file cannot be read or written."""
+
+
+class TooFewImages(SpanloopError):
+    """The chosen spans cannot teach or judge a model."""
+
+    def __init__(self, what: str):
+        super().__init__(f"The chosen spans hold {what}. Import more images, or choose more spans with --spans.")
+
+
+class ModulesNotFound(UsageError):
+    """The task's package is not there."""
+
+    def __init__(self, package: str):
+        folder = package.replace(".", "/")
+        super().__init__(f"MODULES is {package!r}, but there is no folder {folder}/: run from the repository's root.")
+
+
+class DataAnomalies(SpanloopError):
+    """The data of a run do not fit its schema."""
+
+    def __init__(self, found: Mapping[str, str], spans: Iterable[int]):
+        features = "; ".join(f"feature {name!r}: {what}" for name, what in sorted(found.items()))
+        super().__init__(
+            f"The data of span {numbers(spans)} do not fit the schema: {features}."
+            " Leave that span out with --spans, or change the schema if the data are right."
+        )
+
+
+class PipelineFailed(SpanloopError):
+    """A node of a pipeline failed with an error that is not ours."""
+
+    def __init__(self, node: str, error: Exception, log: str):
+        super().__init__(f"{node} failed: {type(error).__name__}: {error}. What led to it: {log}")
 
 
 def numbers(values: Iterable[int]) -> str:
