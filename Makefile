@@ -1,0 +1,38 @@
+# Each target works in a fresh clone: what it needs it sets up first, in .venv, and only once.
+PYTHON3 ?= python3
+PYTHON := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench test-modern install format requirements
+
+help: ## this list
+	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile | awk '{printf "  %-4s %-13s", $$1, $$2; $$1 = $$2 = ""; print}'
+
+demo: install ## the whole loop on real images, told step by step: 4 minutes, leaves workspace/ and a report to open
+	@$(PYTHON) -m ci demo
+
+test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python
+	@$(PYTHON) -m pytest $(TESTS)
+
+lint: install ## layout and mistakes that can be seen without running anything
+	@$(PYTHON) -m black --check --quiet --diff .
+	@$(PYTHON) -m ruff check --quiet .
+	@echo "lint: nothing found"
+
+bench: install ## every benchmark in benchmarks/, against what it must reach: about half an hour
+	@$(PYTHON) benchmarks/run.py $(JOBS)
+
+test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
+	@$(PYTHON3) tests/modern/run.py
+
+install: ## sets up .venv (3 GB), chooses the TFX line that runs here and says why
+	@$(PYTHON3) install.py
+
+format: install ## lays the code out as `make lint` wants it
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m black --quiet .
+
+requirements: install ## exports uv.lock to requirements.txt, for the image and for pip (23.3 or newer)
+	@$(PYTHON) -m uv lock
+	@$(PYTHON) -m uv export --quiet --frozen --no-default-groups --group pipeline --no-annotate -o requirements.txt
