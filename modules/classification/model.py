@@ -1,0 +1,195 @@
+"""The model: how it is built, trained, exported and, if you like, tuned. TFX's Trainer calls `run_fn`, its Tuner `tuner_fn`."""
+
+import dataclasses
+import math
+
+import keras
+import keras_tuner
+import tensorflow as tf
+import tensorflow_transform as tft
+from absl import logging
+from tensorflow_transform.saved import saved_transform_io_v2
+from tfx import v1 as tfx
+
+from modules.classification.backbones import BACKBONES
+from modules.classification.preprocessing import IMAGE, LABEL, LABELS, transformed
+from modules.classification.settings import SETTINGS, Settings
+
+
+def build_model(settings: Settings, classes: int) -> keras.Model:
+    """Maps float32 images [batch, H, W, C] in [0, 1] to float32 probabilities [batch, classes]; compiled."""
+    if settings.backbone not in BACKBONES:
+        raise ValueError(f"backbone {settings.backbone!r} is not one of {', '.join(BACKBONES)}: see settings.py.")
+    images = keras.Input((settings.image_size, settings.image_size, settings.channels), name=transformed(IMAGE))
+    features = BACKBONES[settings.backbone](images, settings)
+    features = keras.layers.Dropout(settings.dropout)(features)
+    probabilities = keras.layers.Dense(classes, activation="softmax", dtype="float32")(features)
+    model = keras.Model(images, probabilities)
+    model.compile(
+        optimizer=keras.optimizers.Adam(settings.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=False,  # compiling takes longer than a small model trains
+    )
+    return model
+
+
+def learning_rate(settings: Settings, epoch: int) -> float:
+    """Falls from settings.learning_rate towards 0 along half a cosine (https://arxiv.org/abs/1608.03983)."""
+    return settings.learning_rate * (1 + math.cos(math.pi * epoch / settings.epochs)) / 2
+
+
+class Preprocessing:
+    """The transform graph as a function, and the labels that it numbers."""
+
+    def __init__(self, transform_output: str):
+        output = tft.TFTransformOutput(transform_output)
+        self.labels: list[bytes] = output.vocabulary_by_name(LABELS)
+        self.raw_features = output.raw_feature_spec()
+        # TFT's own Keras layer is traced through autograph, which takes ten seconds
+        self._graph = saved_transform_io_v2.SavedModelLoader(output.transform_savedmodel_dir)
+        self.trackable = self._graph._imported  # its tables must be saved with the model
+
+    @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes seconds
+    def examples(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Serialized examples [batch] to float32 images [batch, H, W, C] and int64 labels [batch]."""
+        features = self._graph.apply_transform_model(tf.io.parse_example(records, self.raw_features))
+        return features[transformed(IMAGE)], tf.reshape(features[transformed(LABEL)], [-1])
+
+    @tf.autograph.experimental.do_not_convert
+    def images(self, images: tf.Tensor) -> tf.Tensor:
+        """PNG or JPEG bytes [batch] to float32 images [batch, H, W, C] in [0, 1]."""
+        return self._graph.apply_transform_model({IMAGE: images[:, tf.newaxis]})[transformed(IMAGE)]
+
+
+def read_examples(
+    file_patterns: list[str], preprocessing: Preprocessing, settings: Settings
+) -> tuple[tf.data.Dataset, int]:
+    """Reads examples; returns single (image, label) pairs in the files' order, and how many there are."""
+    paths = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+    records = tf.data.TFRecordDataset(paths)
+    count = int(records.batch(1024).map(tf.size).reduce(0, lambda total, size: total + size))
+    pairs = records.batch(64).map(preprocessing.examples, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+    megabytes = count * settings.image_size**2 * settings.channels * 4 / 1e6
+    return (pairs.cache() if megabytes <= settings.cache_megabytes else pairs), count
+
+
+class Checkpoints:
+    """Keeps the state after each epoch, so that a training that was killed goes on from its last one."""
+
+    def __init__(self, folder: str, model: keras.Model):
+        model.optimizer.build(model.trainable_variables)
+        self._folder = folder
+        self._epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
+        # the variables alone: walking through the objects that hold them takes 0.4 s each time
+        variables = [variable.value for variable in model.variables + model.optimizer.variables]
+        state = tf.train.Checkpoint(variables=variables, epochs=self._epochs)
+        self._manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
+
+    def restore(self) -> int:
+        """Brings the newest state back, if there is one; returns how many epochs it has seen."""
+        if self._manager.restore_or_initialize():
+            logging.info("Going on after epoch %d, from %s", int(self._epochs), self._manager.latest_checkpoint)
+        return int(self._epochs)
+
+    def save(self, epochs: int) -> None:
+        """Keeps the state after `epochs` epochs; the one before is deleted when this one is complete."""
+        self._epochs.assign(epochs)
+        self._manager.save()
+
+    def delete(self) -> None:
+        """Forgets the state: the model that it led to is exported."""
+        if tf.io.gfile.exists(self._folder):
+            tf.io.gfile.rmtree(self._folder)
+
+
+def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> None:
+    """Writes a SavedModel that takes encoded images, and preprocesses them itself.
+
+    Signatures:
+        serving_default: image, PNG or JPEG bytes [batch] -> label, text [batch]; confidence, float32 [batch];
+            probabilities, float32 [batch, classes]; all_classes, text [batch, classes], the label of each probability.
+        preprocess: image, PNG or JPEG bytes [batch] -> pixels, float32 [batch, H, W, C] in [0, 1].
+        predict: pixels, float32 [batch, H, W, C] in [0, 1] -> as serving_default.
+    """
+    labels = tf.constant(preprocessing.labels)
+
+    @tf.autograph.experimental.do_not_convert
+    def predict(pixels):
+        probabilities = model(pixels, training=False)
+        return {
+            "label": tf.gather(labels, tf.argmax(probabilities, axis=1)),
+            "confidence": tf.reduce_max(probabilities, axis=1),
+            "probabilities": probabilities,
+            "all_classes": tf.tile(labels[tf.newaxis], [tf.shape(probabilities)[0], 1]),
+        }
+
+    encoded = tf.TensorSpec([None], tf.string, name="image")
+    pixels = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="pixels")
+    archive = keras.export.ExportArchive()
+    archive.track(model)
+    archive.track(preprocessing.trackable)
+    archive.add_endpoint("serving_default", lambda image: predict(preprocessing.images(image)), [encoded])
+    archive.add_endpoint("preprocess", lambda image: {"pixels": preprocessing.images(image)}, [encoded])
+    archive.add_endpoint("predict", predict, [pixels])
+    archive.write_out(folder, verbose=False)
+
+
+def run_fn(fn_args: tfx.components.FnArgs) -> None:
+    """Trains on the transformed spans and exports the model; called by TFX's Trainer.
+
+    `fn_args.custom_config` holds `seed` and `checkpoints`, a folder that belongs to these spans, modules and seed.
+    """
+    seed = fn_args.custom_config["seed"]
+    tuned = keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values if fn_args.hyperparameters else {}
+    settings = dataclasses.replace(SETTINGS, **tuned)
+    keras.utils.set_random_seed(seed)
+    preprocessing = Preprocessing(fn_args.transform_output)
+    train, count = read_examples(fn_args.train_files, preprocessing, settings)
+    evaluation, _ = read_examples(fn_args.eval_files, preprocessing, settings)
+
+    model = build_model(settings, classes=len(preprocessing.labels))
+    checkpoints = Checkpoints(fn_args.custom_config["checkpoints"], model)
+    for epoch in range(checkpoints.restore(), settings.epochs):
+        model.optimizer.learning_rate = learning_rate(settings, epoch)
+        # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
+        shuffled = train.shuffle(min(count, 10_000), seed=seed + epoch)
+        model.fit(
+            shuffled.batch(settings.batch_size).prefetch(2),
+            validation_data=evaluation.batch(settings.batch_size),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            verbose=2,  # a line an epoch, into the log
+        )
+        checkpoints.save(epoch + 1)
+    export(model, preprocessing, fn_args.serving_model_dir)
+    checkpoints.delete()
+
+
+def tuner_fn(fn_args: tfx.components.FnArgs) -> tfx.components.TunerFnResult:
+    """Searches learning rate and dropout; called by TFX's Tuner. Only settings that do not change preprocessing can be tuned."""
+    preprocessing = Preprocessing(fn_args.transform_graph_path)
+    train, _ = read_examples(fn_args.train_files, preprocessing, SETTINGS)
+    evaluation, _ = read_examples(fn_args.eval_files, preprocessing, SETTINGS)
+
+    def build(hyperparameters):
+        values = {
+            "learning_rate": hyperparameters.Float("learning_rate", 1e-4, 1e-2, sampling="log"),
+            "dropout": hyperparameters.Float("dropout", 0.0, 0.5),
+        }
+        return build_model(dataclasses.replace(SETTINGS, **values), classes=len(preprocessing.labels))
+
+    seed = fn_args.custom_config["seed"]
+    keras.utils.set_random_seed(seed)
+    tuner = keras_tuner.RandomSearch(
+        build, "val_accuracy", max_trials=4, seed=seed, directory=fn_args.working_dir, project_name="tuner"
+    )
+    return tfx.components.TunerFnResult(
+        tuner=tuner,
+        fit_kwargs={
+            "x": train.batch(SETTINGS.batch_size),
+            "validation_data": evaluation.batch(SETTINGS.batch_size),
+            "epochs": max(1, SETTINGS.epochs // 4),  # enough to tell good from bad
+            "verbose": 2,
+        },
+    )

@@ -1,0 +1,21 @@
+"""The model's own settings: change them here, or tune them (see `tuner_fn` in model.py)."""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a training run needs to know beside its data."""
+
+    image_size: int = 32  # pixels; every image is resized to a square of this side
+    channels: int = 3  # 3: colour, 1: grey
+    backbone: str = "small_cnn"  # a name from backbones.py
+    pretrained: bool = False  # start from ImageNet weights (not for small_cnn): downloads them once
+    epochs: int = 15
+    batch_size: int = 64
+    learning_rate: float = 4e-3
+    dropout: float = 0.1
+    cache_megabytes: int = 1024  # decoded images that fit in this are kept in memory between epochs
+
+
+SETTINGS = Settings()
