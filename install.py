@@ -7,6 +7,7 @@ Needs nothing but the standard library of Python 3.8 or newer. A second run find
 """
 
 import argparse
+import contextlib
 import fcntl
 import functools
 import hashlib
@@ -240,6 +241,8 @@ def install(uv: str, python: Python, line: Line, light: bool) -> None:
         raise SetUpError("uv could not install the packages, for the reason above: mend it, then run this again.")
     STARTED.unlink()
     shutil.rmtree(str(TOOLS / "compiler"), ignore_errors=True)
+    with contextlib.suppress(OSError):
+        TOOLS.rmdir()  # when nothing of it is needed
 
 
 def compiler(sync: List[str]) -> Dict[str, str]:
@@ -260,7 +263,8 @@ def compiler(sync: List[str]) -> Dict[str, str]:
 def set_up(light: bool) -> None:
     """Leaves a finished .venv; whoever comes second meanwhile waits, and then finds it."""
     line = choose_line(*this_machine())
-    versions = ("3.13", "3.12", "3.11", "3.10") if light else line.pythons
+    others = ("3.13", "3.12", "3.11", "3.10") if light else ()  # without TFX any will do
+    versions = list(dict.fromkeys(line.pythons + others))
     what = "commands without TFX" if light else f"TFX {line.tfx} (Python {' or '.join(versions)}), because {line.why}"
     lock = os.open(str(ROOT), os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)

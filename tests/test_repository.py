@@ -1,0 +1,199 @@
+"""What holds of the repository as a whole, by reading its files."""
+
+import ast
+import functools
+import pathlib
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+OURS = ("ci", "pipeline", "modules", "tests", "benchmarks", "install")
+HEAVY = (
+    "tensorflow",
+    "tfx",
+    "tensorflow_data_validation",
+    "tensorflow_model_analysis",
+    "tensorflow_transform",
+    "keras",
+)
+# Addresses of package registries and paths of one machine: both would make a clone depend on where it was written.
+REGISTRY = re.compile(
+    r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|crates\.io|proxy\.golang\.org|deb\.debian\.org"
+)
+MACHINE = re.compile(r"(?<![\w.$}/-])/(work|root)\b")
+
+
+@functools.cache
+def files() -> tuple[pathlib.Path, ...]:
+    """Every file of the repository: what git tracks or would add; without git, what does not lie in a hidden folder."""
+    command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    try:
+        names = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
+        found = [ROOT / name for name in names if name]
+    except (OSError, subprocess.CalledProcessError):
+        found = [
+            path for path in ROOT.rglob("*") if not any(part[0] == "." for part in path.relative_to(ROOT).parts[:-1])
+        ]
+    return tuple(path for path in found if path.is_file())
+
+
+def sources(*folders: str) -> list[pathlib.Path]:
+    """The Python files below these folders."""
+    paths = [path.relative_to(ROOT) for path in files() if path.suffix == ".py"]
+    return [path for path in paths if path.parts[0] in folders]
+
+
+def name_of(path: pathlib.Path) -> str:
+    """`pipeline/data/spans.py` as pipeline.data.spans."""
+    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports(path: pathlib.Path, only_at_once: bool = False) -> Iterator[str]:
+    """Full names that a file imports: anywhere in it, or only those it imports when it is imported itself."""
+    waiting: list[ast.AST] = [ast.parse((ROOT / path).read_text(encoding="utf-8"))]
+    package = path.parent.parts
+    while waiting:
+        node = waiting.pop()
+        later = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        for_checkers = isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        if only_at_once and (later or for_checkers):
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
+            module = ".".join(filter(None, (start, node.module)))
+            yield from (f"{module}.{alias.name}" for alias in node.names)
+        waiting.extend(ast.iter_child_nodes(node))
+
+
+def belongs(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize(
+    "folder, may",
+    [
+        ("pipeline", ("pipeline",)),
+        ("ci", ("ci", "pipeline")),
+        ("benchmarks", ("benchmarks", "ci", "pipeline")),
+        ("tests", OURS),
+    ],
+)
+def test_imports_point_one_way(folder, may):
+    forbidden = tuple(set(OURS) - set(may))
+    wrong = [f"{path} imports {name}" for path in sources(folder) for name in imports(path) if belongs(name, forbidden)]
+    assert not wrong
+
+
+def test_a_task_of_modules_imports_nothing_of_ours_but_its_siblings():
+    wrong = []
+    for path in sources("modules"):
+        siblings = (".".join(path.parts[:2]),)
+        found = [name for name in imports(path) if belongs(name, OURS) and not belongs(name, siblings)]
+        wrong += [f"{path} imports {name}" for name in found]
+    assert not wrong
+
+
+def way_to(heavy: tuple[str, ...], start: pathlib.Path) -> str:
+    """How importing a file comes to import TensorFlow, over which files; "" if it does not."""
+    by_name = {name_of(path): path for path in sources("ci", "pipeline")}
+    seen, waiting = {start}, [(start,)]
+    while waiting:
+        way = waiting.pop()
+        for name in imports(way[-1], only_at_once=True):
+            if belongs(name, heavy):
+                return " -> ".join([*map(str, way), name])
+            parts = name.split(".")
+            for path in filter(None, (by_name.get(".".join(parts[:length])) for length in range(1, len(parts) + 1))):
+                if path not in seen:
+                    seen.add(path)
+                    waiting.append((*way, path))
+    return ""
+
+
+def is_command(path: pathlib.Path) -> bool:
+    """Whether a file of ci/ is a command, by its decorator."""
+    functions = [node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)]
+    return any(ast.unparse(decorator) == "command" for node in functions for decorator in node.decorator_list)
+
+
+def test_data_and_the_framework_of_commands_do_not_import_tensorflow():
+    data = [path for path in sources("pipeline") if path.parts[1] == "data"]
+    framework = [path for path in sources("ci") if not is_command(path)]
+    assert data and framework
+    assert not list(filter(None, (way_to(HEAVY, path) for path in data + framework)))
+
+
+def twin(test: pathlib.Path) -> pathlib.Path:
+    """The file that a test file is about: tests/ci/test_main.py is about ci/__main__.py."""
+    name = test.stem.removeprefix("test_")
+    return pathlib.Path(*test.parts[1:-1], f"{'__main__' if name == 'main' else name}.py")
+
+
+def test_every_test_file_has_its_twin():
+    tests = [path for path in sources("tests") if path.name.startswith("test_")]
+    about_all = [pathlib.Path("tests/test_repository.py")]
+    mirrored = [path for path in tests if path not in about_all and path.parts[1] not in ("emulators", "workflows")]
+    alone = [f"{test} without {twin(test)}" for test in mirrored if not (ROOT / twin(test)).is_file()]
+    assert mirrored and not alone
+
+
+def test_every_file_says_what_it_does_in_its_first_line():
+    paths = [path for path in sources(*OURS, "install.py") if not path.name.startswith(("__init__", "test_"))]
+    silent = [
+        str(path) for path in paths if not ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
+    ]
+    assert not silent
+
+
+def test_no_file_names_a_registry_or_a_folder_of_one_machine():
+    found = []
+    for path in files():
+        text = path.read_bytes().decode("utf-8", "replace")
+        patterns = [MACHINE] if path.name == "uv.lock" else [MACHINE, REGISTRY]  # uv writes where it downloads from
+        found += [
+            f"{path.relative_to(ROOT)}: {match.group()}" for pattern in patterns for match in pattern.finditer(text)
+        ]
+    assert not found
+
+
+def uv(*arguments: str) -> str:
+    """What the locked uv prints; it needs no network for what is asked here."""
+    command = [sys.executable, "-m", "uv", *arguments, "--offline", "--python", sys.executable]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_lock_is_made_from_pyproject():
+    uv("lock", "--check")
+
+
+def test_requirements_are_exported_from_the_lock():
+    exported = uv(
+        "export", "--quiet", "--frozen", "--no-default-groups", "--group", "pipeline", "--no-annotate", "--no-header"
+    )
+    written = (ROOT / "requirements.txt").read_text().splitlines()
+    same = [line for line in written if not line.startswith("#")] == exported.splitlines()
+    assert same, "requirements.txt is not what uv.lock says: run `make requirements`"
+
+
+def test_every_target_of_make_explains_itself():
+    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M).group(1).split()
+    assert {"demo", "test", "lint", "bench", "install", "test-modern"} <= set(phony)
+    assert [target for target in phony if not re.search(rf"^ +make {target} +\w", told, re.M)] == []
+
+
+def test_a_warning_in_our_own_code_is_an_error():
+    for module in ("pipeline", "pipeline.data.spans", "ci.outcome", "modules.classification.model"):
+        with pytest.raises(DeprecationWarning):
+            warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, module)
+    with pytest.warns(DeprecationWarning):
+        warnings.warn_explicit("old", DeprecationWarning, "file.py", 1, "pipelines_of_others")
