@@ -46,7 +46,7 @@ def command(function: Callable[..., Outcome]) -> click.Command:
 
 
 def run(name: str, arguments: list[str]) -> int:
-    """Runs the command `name` and returns its exit code: 0 done, 1 failed, 2 configuration or usage, 130 interrupted."""
+    """Runs the command `name` and returns its exit code: 0 done, 1 failed, 2 configuration or usage."""
     try:
         module = name.replace("-", "_")
         perform(getattr(importlib.import_module(f"ci.{module}"), module), arguments)

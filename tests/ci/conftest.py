@@ -4,10 +4,12 @@ import json
 import os
 import pathlib
 import shutil
+import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -70,3 +72,44 @@ class House:
 @pytest.fixture
 def house(tmp_path) -> House:
     return House(tmp_path / "house")
+
+
+def picture(number: int) -> bytes:
+    """A PNG of one pixel, another one for each number."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 0, 0, 0, 0)
+    pixel = zlib.compress(b"\0" + struct.pack(">H", number))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+
+
+@pytest.fixture
+def workspace(tmp_path) -> pathlib.Path:
+    """The workspace of `ci`."""
+    return tmp_path / "workspace"
+
+
+@pytest.fixture
+def collect(workspace) -> Callable[..., None]:
+    """Puts images into `collected/`, in turn of a cat and of a dog."""
+
+    def put(images: int, prefix: str = "") -> None:
+        for number in range(images):
+            folder = workspace / "collected" / ("dog" if number % 2 else "cat")
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{prefix}{number}.png").write_bytes(picture(number))
+
+    return put
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[pathlib.Path]:
+    """A file system with room for one megabyte; only root may make one."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("only root may mount a small file system")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)

@@ -11,7 +11,9 @@ import pytest
 
 from tests.ci.conftest import environment
 
-FOUND = r"""return Outcome("3 cats,\na `dog`.", counted=3, enough=True, label="zwölf\nKatzen", none=None, labels={"a b": 1})"""
+FOUND = r"""
+return Outcome("3 cats,\na `dog`.", counted=3, enough=True, label="zwölf\nKatzen", none=None, labels={"a b": 1})
+"""
 
 
 @pytest.fixture
@@ -95,7 +97,11 @@ def test_a_command_may_bring_its_own_page(ci, house, tmp_path):
         ("raise ValueError('odd')", 1, "error: Unexpected ValueError: odd. Run it again with --debug to see where."),
         ("import torch_of_a_test", 1, "error: No module named 'torch_of_a_test': run `make install`, then"),
         ("import errno; raise OSError(errno.ENOSPC, 'Disk full', '/w')", 1, "error: Disk full at /w: free some space"),
-        ("open('/nowhere/x')", 1, "error: Unexpected FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/x'"),
+        (
+            "open('/nowhere/x')",
+            1,
+            "error: Unexpected FileNotFoundError: [Errno 2] No such file or directory: '/nowhere/x'",
+        ),
         ("return Outcome('', accuracy=float('nan'))", 1, "error: Unexpected ValueError"),
     ],
 )

@@ -1,0 +1,41 @@
+"""What all benchmarks share: the cost of a process, and the one line of JSON at the end."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+class Cost(NamedTuple):
+    """What a process and those it waited for took."""
+
+    cpu: float  # seconds, user and system
+    peak: int  # bytes, of the largest of them
+    out: str  # what it wrote to stdout
+
+
+def run(command: list[str], **environment: str) -> Cost:
+    """Runs `command` in the project's root to its end. Raises CalledProcessError when it fails."""
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+    out = process.stdout.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    process.stdout.close()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, out)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, out)
+
+
+def finish(job: str, ours: float, against: float, unit: str, reach: float, at_least: bool = False) -> None:
+    """Prints the result and exits: 0 when `ours` / `against` is at most (or at least) `reach`, 1 otherwise."""
+    ratio = ours / against
+    reached = ratio >= reach if at_least else ratio <= reach
+    print(f"{job}: {ratio:.3g}, {'' if reached else 'NOT '}{'at least' if at_least else 'at most'} {reach:.3g}")
+    told = {"job": job, "ours": ours, "against": against, "unit": unit, "ratio": round(ratio, 3), "reach": reach}
+    print(json.dumps(told), flush=True)
+    sys.exit(not reached)

@@ -1,0 +1,53 @@
+"""How far a long command has come, on stderr: a live count on a terminal, elsewhere a line now and then."""
+
+import sys
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+EVERY = 10  # seconds between two lines
+
+
+class Count:
+    """A context manager to be called with the number that is done: `with Count("Importing") as count: count(200)`."""
+
+    def __init__(self, doing: str, unit: str = "images"):
+        self._doing, self._unit = doing, unit
+        self._bar: Progress | None = None
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Callable[[int], None]:
+        return self._on_terminal if sys.stderr.isatty() else self._in_lines
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def _on_terminal(self, done: int) -> None:
+        if not self._bar:
+            self._bar = live_count()  # with the first number: what ends before needs neither display nor import
+            self._bar.start()
+            self._bar.add_task(self._doing, total=None, unit=self._unit)
+        self._bar.update(self._bar.task_ids[0], completed=done)
+
+    def _in_lines(self, done: int) -> None:
+        if time.monotonic() - self._said >= EVERY:
+            self._said = time.monotonic()
+            print(f"{self._doing}: {done:,} {self._unit} so far", file=sys.stderr, flush=True)
+
+
+def live_count() -> "Progress":
+    """Returns a display that moves, counts, tells the speed and is gone at the end."""
+    from rich import progress
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.SpinnerColumn(),
+        progress.TextColumn("{task.description}: {task.completed:,.0f} {task.fields[unit]}", markup=False),
+        progress.TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )

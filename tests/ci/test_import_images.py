@@ -1,0 +1,192 @@
+"""Somebody's labelled images are brought into the loop."""
+
+import os
+import shutil
+
+import pytest
+
+from tests.ci.conftest import picture
+
+
+@pytest.fixture
+def photographs(tmp_path):
+    """A folder of five images: in folders by label, and with the label in the name."""
+    folder = tmp_path / "photographs"
+    (folder / "cat").mkdir(parents=True)
+    for number in range(3):
+        (folder / "cat" / f"{number}.png").write_bytes(picture(number))
+    for number in range(3, 5):
+        (folder / f"dog_{number}.png").write_bytes(picture(number))
+    return folder
+
+
+def files(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_becomes_a_span_and_stays_as_it_is(ci, photographs, workspace):
+    before = files(photographs)
+
+    done = ci("import-images", photographs, "--json")
+
+    assert done.code == 0
+    assert done.told == {"imported": 5, "rejected": [], "span": 1, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert (workspace / "spans/span-0001/span.json").exists()
+    assert files(photographs) == before
+
+
+def test_the_same_folder_makes_no_second_span(ci, photographs):
+    ci("import-images", photographs)
+
+    done = ci("import-images", photographs, "--json")
+
+    assert done.code == 0
+    assert (done.told["imported"], done.told["span"], done.told["duplicates"]) == (0, None, 5)
+    assert "already" in done.err
+
+
+def test_images_can_be_collected_instead(ci, photographs, workspace):
+    done = ci("import-images", photographs, "--collect", "--json")
+
+    assert done.told == {"imported": 5, "rejected": [], "span": None, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert files(workspace / "collected") == files(photographs)
+    assert not (workspace / "spans").exists()
+
+
+def test_collecting_the_same_again_changes_nothing(ci, photographs, workspace):
+    ci("import-images", photographs, "--collect")
+
+    told = ci("import-images", photographs, "--collect", "--json").told
+
+    assert (told["imported"], told["duplicates"]) == (0, 5)
+    assert files(workspace / "collected") == files(photographs)
+
+
+def test_another_image_of_the_same_name_is_kept_beside_the_first(ci, photographs, workspace):
+    ci("import-images", photographs, "--collect")
+    (photographs / "cat" / "0.png").write_bytes(picture(100))
+
+    assert ci("import-images", photographs, "--collect", "--json").told["imported"] == 1
+
+    collected = files(workspace / "collected")
+    assert len(collected) == 6
+    assert collected["cat/0.png"] == picture(0) and picture(100) in collected.values()
+
+
+@pytest.mark.parametrize("collect", [[], ["--collect"]])
+def test_what_cannot_be_used_is_set_aside_with_its_reason(ci, photographs, workspace, collect):
+    (photographs / "cat" / "cut.png").write_bytes(picture(9)[:40])
+    (photographs / "cat" / "empty.jpg").write_bytes(b"")
+    (photographs / "nolabel.png").write_bytes(picture(8))
+
+    done = ci("import-images", photographs, *collect, "--json")
+
+    assert (done.code, done.told["imported"]) == (0, 5)
+    assert {bad["name"] for bad in done.told["rejected"]} == {"cat/cut.png", "cat/empty.jpg", "nolabel.png"}
+    assert all(bad["reason"] for bad in done.told["rejected"])
+    assert {"cat/cut.png", "cat/empty.jpg", "nolabel.png"} <= set(files(workspace / "rejected"))
+
+
+def test_of_many_that_cannot_be_used_people_are_shown_some(ci, photographs):
+    for number in range(30):
+        (photographs / "cat" / f"bad-{number:02}.png").write_bytes(b"no image %d" % number)
+
+    done = ci("import-images", photographs, "--json")
+
+    assert len(done.told["rejected"]) == 30
+    assert "  and 20 more" in done.err.splitlines()
+    assert len(done.err.splitlines()) < 15
+
+
+@pytest.mark.parametrize(
+    "name", ["two\nlines", "spaces and tabs\t", "Straße", os.fsdecode(b"\xff\xfe"), "x..", "::add-mask::x"]
+)
+def test_no_name_breaks_the_output(ci, tmp_path, name):
+    folder = tmp_path / "odd" / "cat"
+    folder.mkdir(parents=True)
+    (folder / "good.png").write_bytes(picture(1))
+    (folder / f"{name}.png").write_bytes(picture(2))
+    (folder / f"{name}.jpg").write_bytes(b"no image")
+
+    done = ci("import-images", tmp_path / "odd", "--json", PYTHONIOENCODING="ascii")
+
+    assert (done.code, done.told["imported"]) == (0, 2)
+    assert [bad["name"] for bad in done.told["rejected"]] == [f"cat/{name}.jpg"]
+    assert all(line.isprintable() for line in done.err.splitlines())
+    assert not any(line.startswith("::") for line in done.err.splitlines())
+
+
+@pytest.mark.parametrize("label", ["two\nlines", "\x1b[31mred"])
+def test_no_label_breaks_the_output(ci, tmp_path, label):
+    (tmp_path / "odd" / label).mkdir(parents=True)
+    (tmp_path / "odd" / label / "1.png").write_bytes(picture(1))
+
+    done = ci("import-images", tmp_path / "odd")
+
+    assert done.code == 0
+    assert all(line.isprintable() for line in done.out.splitlines())
+
+
+def test_a_folder_that_is_not_there_is_a_wrong_argument(ci, tmp_path):
+    done = ci("import-images", tmp_path / "absent")
+
+    assert (done.code, done.out) == (2, "")
+    assert "absent" in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("collect", [[], ["--collect"]])
+def test_an_empty_folder_is_a_wrong_argument(ci, tmp_path, collect):
+    (tmp_path / "empty" / "cat").mkdir(parents=True)
+
+    done = ci("import-images", tmp_path / "empty", *collect)
+
+    assert (done.code, done.out) == (2, "")
+    assert "empty" in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["somewhere", "--demo"], ["somewhere", "--limit", "3"], ["--demo", "--skip", "1300"]]
+)
+def test_options_that_do_not_fit_are_refused(ci, arguments):
+    done = ci("import-images", *arguments)
+
+    assert (done.code, done.out) == (2, "")
+    assert done.err.count("\n") == 1
+
+
+def test_the_demo_brings_its_own_images_from_two_cameras(ci, workspace):
+    first = ci("import-images", "--demo", "--limit", 30, "--json").told
+    assert (first["imported"], first["span"]) == (30, 1)
+
+    few = ci("import-images", "--demo", "--collect", "--limit", 5, "--json").told
+    more = ci("import-images", "--demo", "--collect", "--skip", 5, "--limit", 20, "--json").told
+    assert (few["imported"], more["imported"], more["span"]) == (5, 20, None)
+    assert len(files(workspace / "collected")) == 25
+
+    assert ci("prepare-span", "--json").told["images"] == 25  # none of them was in the first span
+
+
+def test_a_full_disk_is_one_readable_line(ci, photographs, small_disk):
+    for number in range(400):
+        (photographs / "cat" / f"more-{number}.png").write_bytes(picture(1000 + number) + bytes(4096))
+
+    done = ci("import-images", photographs, "--collect", "--json", WORKSPACE=str(small_disk))
+
+    assert (done.code, done.out) == (1, "")
+    assert "No space left" in done.err and done.err.count("\n") == 1
+
+
+def test_a_workspace_that_is_a_file_is_one_readable_line(ci, photographs, tmp_path):
+    (tmp_path / "file").write_text("")
+
+    done = ci("import-images", photographs, WORKSPACE=str(tmp_path / "file"))
+
+    assert (done.code, done.out) in [(1, ""), (2, "")]
+    assert str(tmp_path / "file") in done.err and done.err.count("\n") == 1
+
+
+def test_the_folder_may_be_moved_away_afterwards(ci, photographs, workspace):
+    ci("import-images", photographs, "--collect")
+    shutil.rmtree(photographs)
+
+    assert ci("prepare-span", "--json").told["images"] == 5
