@@ -29,8 +29,8 @@ class Count:
     def _on_terminal(self, done: int) -> None:
         if not self._bar:
             self._bar = live_count()  # with the first number: what ends before needs neither display nor import
+            self._bar.add_task(self._doing, total=None, completed=done, unit=self._unit)
             self._bar.start()
-            self._bar.add_task(self._doing, total=None, unit=self._unit)
         self._bar.update(self._bar.task_ids[0], completed=done)
 
     def _in_lines(self, done: int) -> None:
