@@ -169,14 +169,7 @@ def find_uv(python: Optional[Python]) -> str:
     requirement = TOOLS / "uv.txt"
     requirement.write_text(" ".join([f"uv=={version}"] + [f"--hash={value}" for value in hashes]))
     settings = dict(os.environ, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_ROOT_USER_ACTION="ignore")
-    options = [
-        "--quiet",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--no-deps",
-        "--only-binary=:all:",
-        "--require-hashes",
-    ]
+    options = "--quiet --disable-pip-version-check --no-input --no-deps --only-binary=:all: --require-hashes".split()
     if not run(find_pip(python) + ["install"] + options + ["--target", str(own), "-r", str(requirement)], settings):
         raise SetUpError(
             "pip could not install uv, for the reason above: mend it, or put uv on the PATH, then run this again."
@@ -192,7 +185,7 @@ def locked_uv() -> Tuple[str, List[str]]:
 
 
 def numbers(version: Optional[str]) -> List[int]:
-    """ "uv 0.13.9 (x86_64)" as [0, 13, 9], so that versions compare; [] for a program that did not answer."""
+    """A version as numbers that compare, [0, 13, 9] for "uv 0.13.9 (x86_64)"; [] for a program that did not answer."""
     return [int(part) for part in re.findall(r"\d+", version or "")[:3]]
 
 
@@ -232,6 +225,8 @@ def install(uv: str, python: Python, line: Line, light: bool) -> None:
         shutil.rmtree(str(VENV), ignore_errors=True)  # a package may be there in part, which uv would not notice
     TOOLS.mkdir(exist_ok=True)
     STARTED.touch()
+    if STAMP.exists():
+        STAMP.unlink()
     sync = [uv, "sync", "--frozen", "--project", str(ROOT), "--python", python.path]
     if light:
         done = run(sync + ["--no-default-groups"], uv_environment())
@@ -274,8 +269,6 @@ def set_up(light: bool) -> None:
         return
     began = time.monotonic()
     say(f"Setting up .venv: {what}.")
-    if STAMP.exists():
-        STAMP.unlink()
     python = find_python(versions, headers=line.compiles and not light)
     uv = find_uv(python)
     python = python or fetch_python(uv, versions[0])
@@ -284,7 +277,7 @@ def set_up(light: bool) -> None:
     say(f"  installing {'a few packages' if light else 'packages, 3 GB: a minute or more'}")
     install(uv, python, line, light)
     STAMP.write_text(json.dumps(wanted))
-    say(f"  ready after {time.monotonic() - began:.0f} s")
+    say(f".venv is ready after {time.monotonic() - began:.0f} s: {what}.")
 
 
 def ask(*command: str) -> Optional[str]:
