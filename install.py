@@ -118,8 +118,9 @@ def inspect(path: Path) -> Optional[Python]:
     """Starts an interpreter and asks what it is; None if it does not start, or lacks a part that we need."""
     question = """if True:
         import ctypes, json, os, platform, sqlite3, ssl, sys, sysconfig
+        own = os.path.join(sys.base_prefix, "bin", "python%d.%d" % sys.version_info[:2])  # not that of a venv
         headers = os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h"))
-        print(json.dumps([getattr(sys, "_base_executable", sys.executable), platform.python_version(), headers]))"""
+        print(json.dumps([own if os.path.exists(own) else sys.executable, platform.python_version(), headers]))"""
     told = ask(str(path), "-I", "-c", question)
     return Python(*json.loads(told)) if told else None
 
