@@ -1,0 +1,140 @@
+"""Labelled images that wait in `collected/` to be judged and to become a span."""
+
+import functools
+import itertools
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.data import images as encoded
+from pipeline.data import rejected
+from pipeline.data.images import BadImage
+from pipeline.data.rejected import Rejected
+from pipeline.data.storage import Entry, Source, Storage, alike, open_folder
+from pipeline.errors import StorageError, UsageError
+
+FOLDER = "collected"
+
+
+class Image(NamedTuple):
+    """A collected image that can be used."""
+
+    name: str  # in the workspace
+    label: str
+    data: bytes
+
+
+@dataclass
+class Added:
+    """What came of adding somebody's folder to the collected images."""
+
+    images: int = 0
+    duplicates: int = 0  # were there already, under the same name
+    rejected: list[Rejected] = field(default_factory=list)
+    labels: dict[str, int] = field(default_factory=dict)
+
+
+def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
+    """Yields (file, label) of each image that waits, in no order and lazily: unread, so some may be unusable."""
+    # What a span in preparation has claimed waits until that span is published.
+    for folder in (storage.claimed(FOLDER), FOLDER):
+        for entry in storage.list(folder):
+            try:
+                yield entry, label_of(entry.name[len(folder) + 1 :])
+            except BadImage:
+                continue
+
+
+def count_up_to(storage: Storage, limit: int) -> int:
+    """Counts collected images, no further than `limit`: as cheap for a billion images as for a thousand."""
+    return sum(1 for _ in itertools.islice(images(storage), limit))
+
+
+def usable(storage: Storage) -> Iterator[Image]:
+    """Reads each collected image, one at a time; leaves out what the next span would reject, or what is gone by now."""
+    for entry, label in images(storage):
+        try:
+            if entry.size > encoded.MOST_BYTES:
+                continue
+            data = storage.read(entry.name)
+            encoded.check(data)
+        except (BadImage, StorageError, FileNotFoundError):
+            continue
+        yield Image(entry.name, label, data)
+
+
+def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Added:
+    """Copies the usable images of somebody's folder to `collected/`; says `progress(images looked at)` now and then.
+
+    An image of the same name that is there already is kept: the same bytes count as a duplicate, others get a name of
+    their own. Raises UsageError when there is no such folder or nothing in it.
+    """
+    added = Added()
+    for done, source in enumerate(sources_of(folder), 1):
+        try:
+            label = examine(source)
+        except BadImage as bad:
+            rejected.copy(storage, source, str(bad))
+            added.rejected.append(Rejected(source.name, str(bad)))
+            continue
+        if _write(storage, source):
+            added.images += 1
+            added.labels[label] = added.labels.get(label, 0) + 1
+        else:
+            added.duplicates += 1
+        if not done % PROGRESS_EVERY:
+            progress(done)
+    return added
+
+
+PROGRESS_EVERY = 200  # images
+
+
+def _write(storage: Storage, source: Source) -> bool:
+    """Returns False when it is there already."""
+    for name in alike(f"{FOLDER}/{source.name}"):
+        # Not lasting, because the originals stay where they are.
+        if storage.write(name, source.data, create_only=True, lasting=False):
+            return True
+        if rejected.holds(storage, name, source.data):
+            return False
+
+
+def sources_of(folder: str) -> Iterator[Source]:
+    """Reads somebody's folder of images; raises UsageError when there is none or nothing in it."""
+    sources = open_folder(folder).sources("", encoded.MOST_BYTES)
+    first = next(sources, None)
+    if first is None:
+        raise UsageError(f"There is nothing in {folder}: it should hold <label>/<image> or <label>_<image>.")
+    yield first
+    yield from sources
+
+
+def examine(source: Source) -> str:
+    """Returns the label of something that can be used; raises BadImage."""
+    if source.problem:
+        raise BadImage(source.problem)
+    label = label_of(source.name)
+    encoded.check(source.data)
+    return label
+
+
+def label_of(name: str) -> str:
+    """Returns the label of `<label>/<image>` or `<label>_<image>`; raises BadImage when there is none."""
+    folder, slash, last = name.partition("/")
+    if "/" in last:
+        raise BadImage("a folder inside a label's folder")
+    label, underscore, _ = (folder, True, "") if slash else name.partition("_")
+    if not underscore:
+        raise BadImage("unknown label: the name is neither <label>/<image> nor <label>_<image>")
+    return _label(label)
+
+
+@functools.lru_cache(maxsize=4096)
+def _label(text: str) -> str:
+    # macOS takes an accent for a character of its own, others do not: it is the same label.
+    label = unicodedata.normalize("NFC", text)
+    if not label.strip() or not label.isprintable():
+        raise BadImage(f"unknown label: {ascii(label)} is no readable text")
+    return label

@@ -1,0 +1,159 @@
+"""A folder as a place for data."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+
+from pipeline.data import files, folder_sources, folder_stage
+from pipeline.data.files import told
+from pipeline.data.folder_sources import FolderSource
+from pipeline.data.folder_stage import FolderStage
+from pipeline.data.storage import Storage
+from pipeline.errors import StorageError
+
+log = logging.getLogger(__name__)
+
+_UNFINISHED = ".unfinished"
+_FORGOTTEN = 24 * 3600  # seconds after which an unfinished file belongs to nobody
+
+
+class Folder(Storage):
+    """Names are paths below one folder, which is created when something is written to it."""
+
+    def __init__(self, path: str):
+        self._root = os.path.abspath(path)
+
+    def address(self, name: str = "") -> str:
+        return self._path(name) if name else self._root
+
+    def list(self, prefix: str) -> Iterator["FolderEntry"]:
+        with told(self._root):
+            yield from _walk(self._path(prefix), prefix)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        with told(self._root), contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+            return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+        return []
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        with told(self._root), open(self._path(name), "rb") as file:
+            if last is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+            return file.read()
+
+    def write(self, name: str, data: bytes, create_only: bool = False, lasting: bool = True) -> bool:
+        path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
+        with told(self._root):
+            os.makedirs(os.path.dirname(unfinished), exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                with files.create(unfinished) if lasting else open(unfinished, "xb") as file:
+                    file.write(data)
+                if create_only:
+                    return files.move_to_free_name(unfinished, path)
+                os.replace(unfinished, path)
+                return True
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unfinished)
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self._path(name))
+
+    def delete(self, name: str) -> None:
+        with told(self._root), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(name))
+
+    def move(self, name: str, to: str) -> None:
+        with told(self._root):
+            os.makedirs(os.path.dirname(self._path(to)), exist_ok=True)
+            os.replace(self._path(name), self._path(to))
+
+    @contextlib.contextmanager
+    def exclusive(self, doing: str) -> Iterator[None]:
+        with told(self._root):
+            os.makedirs(self._root, exist_ok=True)
+            # The lock is the open file's, so it ends with the process, however that ends. The file itself stays: if it
+            # were removed, two processes could each lock a file of that name.
+            lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with told(self._root):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.warning("Another process is %s in %s: waiting until it is done.", doing, self._root)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
+        path = self._path(prefix)
+        return folder_sources.read_all(path, most_bytes) if os.path.isdir(path) else iter(())
+
+    def take(self, source: FolderSource, name: str) -> bool:
+        return source.move(self._path(name))
+
+    @contextlib.contextmanager
+    def stage(self, prefix: str) -> Iterator[FolderStage]:
+        with told(self._root):
+            self._forget_unfinished()
+            stage = FolderStage(self._root, self._path(prefix))
+            try:
+                yield stage
+            except BaseException:
+                # What made the attempt fail may keep it from being undone, too: then the next one undoes it.
+                with contextlib.suppress(OSError):
+                    stage.undo()
+                raise
+            stage.undo()
+
+    def claimed(self, prefix: str) -> str:
+        return f"{prefix}/{folder_stage.NAME}/archive/sources"
+
+    def _forget_unfinished(self) -> None:
+        """Removes what killed processes left of `write`."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{_UNFINISHED}") as entries:
+            for entry in entries:
+                if entry.stat().st_mtime < time.time() - _FORGOTTEN:
+                    os.unlink(entry.path)
+
+    def _path(self, name: str) -> str:
+        if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+            raise StorageError(f"{name!r} is no name of a file in {self._root}: it would leave it.")
+        return f"{self._root}/{name}"
+
+
+class FolderEntry:
+    """A listed file. Its size and generation are looked up only when asked for."""
+
+    __slots__ = ("name", "_entry")
+
+    def __init__(self, name: str, entry: os.DirEntry):
+        self.name, self._entry = name, entry
+
+    @property
+    def size(self) -> int:
+        return self._entry.stat(follow_symlinks=False).st_size
+
+    @property
+    def generation(self) -> str:
+        return folder_sources.generation(self._entry.stat(follow_symlinks=False))
+
+
+def _walk(path: str, name: str) -> Iterator[FolderEntry]:
+    try:
+        entries = os.scandir(path)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.name[0] == ".":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{name}/{entry.name}")
+            elif entry.is_file(follow_symlinks=False):
+                yield FolderEntry(f"{name}/{entry.name}", entry)

@@ -1,0 +1,56 @@
+"""What could not be used lies in `rejected/`, each with its reason in a file beside it."""
+
+from dataclasses import dataclass
+
+from pipeline.data.storage import Source, Storage, alike, with_ending
+from pipeline.errors import StorageError
+
+FOLDER = "rejected"
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An image that could not be used: its name in the folder that it came from, and why."""
+
+    name: str
+    reason: str
+
+
+def move(storage: Storage, source: Source, reason: str) -> bool:
+    """Moves what could not be used out of the way; False when it has changed meanwhile and deserves another look."""
+    name = next(name for name in alike(f"{FOLDER}/{source.name}") if not storage.exists(name))
+    # The reason comes first, so that nothing lies there without one, should this process be killed in between.
+    _say(storage, name, reason)
+    try:
+        moved = storage.take(source, name)
+    except StorageError as error:
+        if isinstance(error.__cause__, PermissionError):
+            return True  # it stays where it is and is named each time; the others go on
+        raise
+    if not moved:
+        storage.delete(_reason(name))
+    return moved
+
+
+def copy(storage: Storage, source: Source, reason: str) -> None:
+    """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason."""
+    for name in alike(f"{FOLDER}/{source.name}"):
+        if source.problem or storage.write(name, source.data, create_only=True) or holds(storage, name, source.data):
+            return _say(storage, name, reason)
+
+
+def holds(storage: Storage, name: str, data: bytes) -> bool:
+    """True when `name` is a file with exactly these bytes."""
+    try:
+        return storage.read(name) == data
+    except StorageError:
+        return False
+
+
+def _say(storage: Storage, name: str, reason: str) -> None:
+    storage.write(_reason(name), f"{reason}\n".encode())
+
+
+def _reason(name: str) -> str:
+    folder, _, last = name.rpartition("/")
+    return f"{folder}/{with_ending(last, '.reason.txt')}"

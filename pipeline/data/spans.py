@@ -1,0 +1,257 @@
+"""Spans: labelled images, published once under a number and never changed."""
+
+import functools
+import hashlib
+import json
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pipeline.data import collected, rejected
+from pipeline.data.draft import END_OF_SOURCES, MANIFEST, Draft
+from pipeline.data.images import MOST_BYTES, BadImage
+from pipeline.data.rejected import Rejected
+from pipeline.data.storage import Source, Stage, Storage, alike
+from pipeline.errors import BrokenSpan, SpanNotFound, UsageError
+
+FOLDER = "spans"
+
+
+class Listed(NamedTuple):
+    """A source as `span.json` lists it."""
+
+    name: str
+    sha256: str
+    label: str
+    split: str
+    generation: str
+
+
+@dataclass(frozen=True)
+class Span:
+    """A published span."""
+
+    number: int
+    created: str  # UTC, ISO 8601
+    images: int
+    labels: dict[str, int]
+    _shards: dict[str, list[dict]]
+    _storage: Storage
+
+    def shards(self, split: str) -> list[str]:
+        """Returns the addresses of the TFRecord files of a split; few images may leave one without any."""
+        return [self._storage.address(f"{FOLDER}/{name_of(self.number)}/{s['name']}") for s in self._shards[split]]
+
+    @functools.cached_property
+    def sources(self) -> tuple[Listed, ...]:
+        """What the span was made of."""
+        sources = json.loads(self._storage.read(_manifest(self.number)))["sources"]
+        return tuple(Listed(*(source[key] for key in Listed._fields)) for source in sources)
+
+    @functools.cached_property
+    def digest(self) -> str:
+        """sha256 of span.json, which names the sha256 of each image."""
+        return hashlib.sha256(self._storage.read(_manifest(self.number))).hexdigest()
+
+
+@dataclass
+class Prepared:
+    """What came of a folder of images."""
+
+    span: int | None = None  # None when there was no usable image, or none that is not in a span already
+    images: int = 0
+    labels: dict[str, int] = field(default_factory=dict)
+    rejected: list[Rejected] = field(default_factory=list)
+    duplicates: int = 0  # of images in this span or an earlier one
+
+
+def published(storage: Storage) -> list[Span]:
+    """Returns all spans, sorted by number. A folder without span.json is not a span."""
+    return [_read(storage, number) for number in _numbers(storage, FOLDER) if storage.exists(_manifest(number))]
+
+
+def select(selection: str, published: Sequence[Span]) -> tuple[int, ...]:
+    """Returns the numbers that "1,2", "all" or "latest:N" mean, sorted; raises UsageError or SpanNotFound."""
+    present = sorted(span.number for span in published)
+    if selection == "all":
+        return tuple(present)
+    if latest := re.fullmatch(r"latest:([1-9]\d*)", selection, re.ASCII):
+        return tuple(present[-int(latest[1]) :])
+    if not re.fullmatch(r"\d+(\s*,\s*\d+)*", selection, re.ASCII):
+        raise UsageError(f"--spans is {selection!r}, but has to be all, latest:N or numbers such as 1,2,11.")
+    wanted = {int(number) for number in selection.split(",")}
+    if missing := wanted.difference(present):
+        raise SpanNotFound(missing, present)
+    return tuple(sorted(wanted))
+
+
+def prepare(storage: Storage, progress: Callable[[int], None] = lambda done: None) -> Prepared:
+    """Makes a span of what is in `collected/`; says `progress(images looked at)` now and then.
+
+    Each image is at every instant either in `collected/` or in one published span, whenever this is killed and however
+    many do it at once: they take turns. What arrives meanwhile waits for the next span. Images that cannot be used go
+    to `rejected/`; those of a published span and second copies to the archive of the span that has them.
+    """
+    with storage.exclusive("preparing a span"):
+        return _publish(storage, lambda: storage.sources(collected.FOLDER, MOST_BYTES), _Collected, progress)
+
+
+def import_folder(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Prepared:
+    """Makes a span of somebody's folder and leaves that as it is; copies what cannot be used to `rejected/`.
+
+    Images that are in a span already are left out, so importing a folder twice makes no second span. Raises UsageError
+    when there is no such folder or nothing in it.
+    """
+    with storage.exclusive("preparing a span"):
+        return _publish(storage, lambda: collected.sources_of(folder), _Imported, progress)
+
+
+def name_of(number: int) -> str:
+    """Returns the name of a span's folder."""
+    return f"span-{number:04d}"
+
+
+def _numbers(storage: Storage, folder: str) -> list[int]:
+    """Returns the numbers of the spans that have a folder in `folder`, sorted."""
+    found = (re.fullmatch(r"span-(\d{4,})", name, re.ASCII) for name in storage.folders(folder))
+    return sorted(int(match[1]) for match in found if match)
+
+
+def _manifest(number: int) -> str:
+    return f"{FOLDER}/{name_of(number)}/{MANIFEST}"
+
+
+def _read(storage: Storage, number: int) -> Span:
+    _, end, summary = storage.read(_manifest(number), last=_SUMMARY_BYTES).rpartition(END_OF_SOURCES)
+    try:
+        found = json.loads(b"{" + summary if end else storage.read(_manifest(number)))
+        return Span(number, found["created"], found["images"], found["labels"], found["shards"], storage)
+    except (ValueError, KeyError) as error:
+        raise BrokenSpan(name_of(number), f"{MANIFEST} cannot be read ({error!r})") from None
+
+
+_SUMMARY_BYTES = 64 * 2**10  # holds some two thousand labels; of more, the whole manifest is read
+
+
+def _digests(storage: Storage, number: int) -> Iterator[bytes]:
+    """Yields the sha256 of each image of a span, without making objects of its whole manifest."""
+    for match in re.finditer(rb'"sha256":\s*"([0-9a-f]{64})"', storage.read(_manifest(number))):
+        yield bytes.fromhex(match[1].decode())
+
+
+class Known:
+    """Which span has an image: exact, and eight bytes of memory for each image that was published."""
+
+    def __init__(self, storage: Storage):
+        self._spans = [span.number for span in published(storage)]
+        # the first five bytes of each sha256, then in three the place of its span in the list
+        keys = array("Q")
+        for place, number in enumerate(self._spans):
+            keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in _digests(storage, number))
+        self._keys = array("Q", sorted(keys))
+        self._digests = functools.cache(lambda number: frozenset(_digests(storage, number)))
+        self._new: set[bytes] = set()
+
+    def holder(self, digest: bytes) -> int | None:
+        """Returns the number of the span that has the image, THIS for one that was added, None for a new image."""
+        if digest in self._new:
+            return THIS
+        if not self._keys:
+            return None
+        first = int.from_bytes(digest[:5], "big")
+        for at in range(bisect_left(self._keys, first << 24), len(self._keys)):
+            if self._keys[at] >> 24 != first:
+                break
+            number = self._spans[self._keys[at] & 0xFFFFFF]
+            if digest in self._digests(number):
+                return number
+        return None
+
+    def add(self, digest: bytes) -> None:
+        """Remembers an image of the span that is being prepared."""
+        self._new.add(digest)
+
+
+THIS = 0  # the span that is being prepared
+
+
+def _publish(
+    storage: Storage, read: Callable[[], Iterable[Source]], fate: type["_Collected"], progress: Callable[[int], None]
+) -> Prepared:
+    found = Prepared()
+    while True:
+        with storage.stage(collected.FOLDER) as stage:
+            draft = Draft(stage, 1 + max(_numbers(storage, FOLDER) + _numbers(storage, "archive"), default=0))
+            _fill(draft, read(), fate(storage, stage), Known(storage), found, progress)
+            if not draft.images:
+                return found
+            draft.finish()
+            if stage.publish(name_of(draft.number)):
+                found.span, found.images, found.labels = draft.number, draft.images, dict(draft.labels)
+                return found
+        # Somebody who takes no turns has published that number: all is put back, so again with the next one.
+
+
+def _fill(
+    draft: Draft,
+    sources: Iterable[Source],
+    fate: "_Collected",
+    known: Known,
+    found: Prepared,
+    progress: Callable[[int], None],
+) -> None:
+    for done, source in enumerate(sources, 1):
+        if not done % collected.PROGRESS_EVERY:
+            progress(done)
+        try:
+            label = collected.examine(source)
+        except BadImage as bad:
+            if fate.reject(source, str(bad)):
+                found.rejected.append(Rejected(source.name, str(bad)))
+            continue
+        digest = hashlib.sha256(source.data).digest()
+        holder = known.holder(digest)
+        if holder is not None:
+            found.duplicates += fate.repeat(source, holder)
+        elif fate.use(source):
+            known.add(digest)
+            draft.add(source, label, digest.hex())
+
+
+class _Collected:
+    """What becomes of collected images: they are moved to where they belong now."""
+
+    def __init__(self, storage: Storage, stage: Stage):
+        self._storage, self._stage = storage, stage
+
+    def use(self, source: Source) -> bool:
+        return self._stage.claim(source, "sources")
+
+    def repeat(self, source: Source, holder: int) -> bool:
+        if holder == THIS:
+            return self._stage.claim(source, "duplicates")
+        names = alike(f"archive/{name_of(holder)}/duplicates/{source.name}")
+        return self._storage.take(source, next(name for name in names if not self._storage.exists(name)))
+
+    def reject(self, source: Source, reason: str) -> bool:
+        return rejected.move(self._storage, source, reason)
+
+
+class _Imported:
+    """What becomes of the images in somebody's folder: nothing, only copies are made."""
+
+    def __init__(self, storage: Storage, stage: Stage):
+        self._storage = storage
+
+    def use(self, source: Source) -> bool:
+        return source.unchanged()
+
+    def repeat(self, source: Source, holder: int) -> bool:
+        return True
+
+    def reject(self, source: Source, reason: str) -> bool:
+        rejected.copy(self._storage, source, reason)
+        return True
