@@ -53,9 +53,14 @@ def name_of(path: pathlib.Path) -> str:
     return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
 
 
+@functools.cache
+def tree(path: pathlib.Path) -> ast.Module:
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+
+
 def imports(path: pathlib.Path, only_at_once: bool = False) -> Iterator[str]:
     """Full names that a file imports: anywhere in it, or only those it imports when it is imported itself."""
-    waiting: list[ast.AST] = [ast.parse((ROOT / path).read_text(encoding="utf-8"))]
+    waiting: list[ast.AST] = [tree(path)]
     package = path.parent.parts
     while waiting:
         node = waiting.pop()
@@ -119,7 +124,7 @@ def way_to(heavy: tuple[str, ...], start: pathlib.Path) -> str:
 
 def is_command(path: pathlib.Path) -> bool:
     """Whether a file of ci/ is a command, by its decorator."""
-    functions = [node for node in ast.parse((ROOT / path).read_text()).body if isinstance(node, ast.FunctionDef)]
+    functions = [node for node in tree(path).body if isinstance(node, ast.FunctionDef)]
     return any(ast.unparse(decorator) == "command" for node in functions for decorator in node.decorator_list)
 
 
@@ -146,9 +151,7 @@ def test_every_test_file_has_its_twin():
 
 def test_every_file_says_what_it_does_in_its_first_line():
     paths = [path for path in sources(*OURS, "install.py") if not path.name.startswith(("__init__", "test_"))]
-    silent = [
-        str(path) for path in paths if not ast.get_docstring(ast.parse((ROOT / path).read_text(encoding="utf-8")))
-    ]
+    silent = [str(path) for path in paths if not ast.get_docstring(tree(path))]
     assert not silent
 
 
