@@ -1,0 +1,93 @@
+"""The page about one demo: what happened, and what it did to the model."""
+
+import datetime
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from pipeline.data.releases import Release
+from pipeline.evaluation import Evaluation, Judged
+from pipeline.reporting import render
+from pipeline.reporting.pictures import Picture, picture
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command of the story, as it was typed, what came of it, and when (seconds since the story began)."""
+
+    chapter: str
+    command: str
+    said: str
+    began: float
+    seconds: float
+
+    @property
+    def ended(self) -> float:
+        return self.began + self.seconds
+
+
+@dataclass(frozen=True)
+class Span:
+    """A span as the story sees it: which camera it came from, and its images by split."""
+
+    number: int
+    camera: str
+    train: int
+    eval: int
+
+
+@dataclass(frozen=True)
+class Story:
+    """Two releases, judged on images that neither was trained on: each span's eval split, and what arrived last."""
+
+    created: datetime.datetime
+    workspace: str
+    threshold: float
+    steps: Sequence[Step]
+    spans: Sequence[Span]  # of the first camera, of the changed one
+    old: Release
+    new: Release
+    judged: Mapping[str, Mapping[int, Evaluation]]  # {tag: {span: evaluation of its eval split}}
+    fresh: Mapping[str, Evaluation]  # {tag: evaluation of the changed camera's images that are in no span}
+    mended: Sequence[tuple[Judged, Judged]]  # the same image as the old release sees it (wrong) and the new one (right)
+    strips: Sequence[tuple[str, Sequence[bytes]]]  # a few images of each camera
+
+    @property
+    def seconds(self) -> float:
+        return max(step.ended for step in self.steps)
+
+    @property
+    def chapters(self) -> list[tuple[str, list[Step]]]:
+        return [(name, list(steps)) for name, steps in itertools.groupby(self.steps, lambda step: step.chapter)]
+
+    @property
+    def before(self) -> Evaluation:
+        return self.fresh[self.old.tag]
+
+    @property
+    def after(self) -> Evaluation:
+        return self.fresh[self.new.tag]
+
+    @property
+    def acts(self) -> list[tuple[str, Release, Evaluation]]:
+        """What the model in service got right, act by act."""
+        first = self.judged[self.old.tag][self.spans[0].number]
+        return [
+            ("The first camera", self.old, first),
+            ("The camera changes", self.old, self.before),
+            ("After the loop", self.new, self.after),
+        ]
+
+    @cached_property
+    def mended_pictures(self) -> list[tuple[Judged, Judged, Picture | None]]:
+        return [(before, after, picture(before.image)) for before, after in self.mended]
+
+    @cached_property
+    def strip_pictures(self) -> list[tuple[str, list[Picture | None]]]:
+        return [(camera, [picture(image) for image in images]) for camera, images in self.strips]
+
+
+def story_page(story: Story) -> str:
+    """Renders a story as one self-contained HTML document."""
+    return render.page("story.html", story=story, created=story.created)

@@ -1,0 +1,88 @@
+import datetime
+
+from pipeline.evaluation import Judged, judge
+from pipeline.reporting.evaluation_page import EvaluationReport, evaluation_page
+from tests.pipeline.reporting.conftest import HOSTILE
+
+NOW = datetime.datetime(2026, 11, 22, 12, 30, tzinfo=datetime.timezone.utc)
+
+
+def test_a_page_is_well_formed_and_asks_for_nothing(release, png, read):
+    truth = ["cat"] * 30 + ["dog"] * 20
+    predicted = ["cat"] * 27 + ["dog"] * 3 + ["dog"] * 10 + ["cat"] * 10
+    mistakes = [Judged("cat/1.png", "cat", png(), "dog", 0.99), Judged("cat/2.png", "cat", b"no image", "dog", 0.7)]
+
+    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, judge(truth, predicted), mistakes)))
+
+    assert page.asks_for() == []
+    assert len(page.all("img")) == 1
+
+
+def test_the_numbers_are_those_given(release, read):
+    evaluation = judge(["cat"] * 30 + ["dog"] * 20, ["cat"] * 27 + ["dog"] * 13 + ["cat"] * 10)
+    report = EvaluationReport(
+        release(), NOW, 0.8, evaluation, unusable=2, skipped=[("a/cut.jpg", "cut off")], duplicates=3, in_spans=1234
+    )
+
+    page = read(evaluation_page(report))
+
+    assert "37 of 50 images right: below the 80 % that is needed. Retrain" in page.text
+    assert "74.0 %" in page.text and "60.4 to 84.1 %" in page.text
+    assert "cat 90.0 % 30 74.4 to 96.5 %" in page.text
+    assert {"27", "3", "10"} <= set(page.texts("td"))
+    assert "1,234" in page.text and "a/cut.jpg" in page.text and "The first 1 of 2" in page.text
+    assert "ab" * 32 in page.text and "9d" * 32 in page.text
+
+
+def test_a_model_at_the_threshold_is_kept(release, read):
+    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.5, judge(["cat", "dog"], ["cat", "cat"]))))
+
+    assert "reaches the 50 % that is needed. Keep the model" in page.text
+
+
+def test_hostile_labels_and_names_are_shown_and_do_nothing(release, png, read):
+    evaluation = judge(HOSTILE, HOSTILE[1:] + HOSTILE[:1])
+    mistakes = [Judged(name, name, png(), name, 0.5) for name in HOSTILE]
+    report = EvaluationReport(
+        release(HOSTILE[0]),
+        NOW,
+        0.8,
+        evaluation,
+        mistakes,
+        unusable=1,
+        skipped=[(HOSTILE[1], HOSTILE[0])],
+        unknown_labels=[HOSTILE[0]],
+    )
+
+    page = read(evaluation_page(report))
+
+    assert page.asks_for() == []
+    for label in HOSTILE:
+        assert label in page.text
+
+
+def test_names_that_are_no_text_become_replacement_characters(release, png, read):
+    mistakes = [Judged("a\x00b\x1b[31m\udcff.png", "cat", png(), "dog", 0.5)]
+
+    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, judge(["cat"], ["dog"]), mistakes)))
+
+    assert "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}.png" in page.text
+
+
+def test_a_label_that_the_model_does_not_know_is_named(release, read):
+    evaluation = judge(["cat", "fox"], ["cat", "dog"])
+
+    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, evaluation, unknown_labels=["fox"])))
+
+    assert "model-1 does not know fox: each image of it counts as wrong" in page.text
+
+
+def test_hundreds_of_labels_get_a_list_instead_of_a_matrix_and_large_pictures_are_shrunk(release, png, read):
+    labels = [f"label {n:03d}" for n in range(400)]
+    evaluation = judge(labels * 2, [labels[0]] * 400 + labels)
+    mistakes = [Judged(f"{n}.png", labels[n + 1], png(3000, 2000), labels[0], 0.9) for n in range(24)]
+
+    html = evaluation_page(EvaluationReport(release(), NOW, 0.8, evaluation, mistakes))
+
+    assert "400 labels are too many for a matrix" in read(html).text
+    assert len(html) < 500_000
