@@ -9,11 +9,12 @@ import click
 
 from ci.outcome import Outcome, command
 from ci.progress import Count
-from ci.wording import counted, labels, rejections
+from ci.wording import labels, rejections
 from pipeline.config import Config
 from pipeline.data import collected, digits, spans
 from pipeline.data.storage import open_storage
 from pipeline.errors import UsageError
+from pipeline.wording import counted
 
 
 @command

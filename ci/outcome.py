@@ -1,7 +1,6 @@
 """What all commands share: an outcome becomes text, JSON, step outputs and a summary; an error becomes one line."""
 
 import contextlib
-import errno
 import importlib
 import json
 import os
@@ -103,21 +102,12 @@ def explain(error: Exception, name: str) -> tuple[str, int]:
         line, code = f"{' '.join(error.format_message().split())} See `python -m ci {name} --help`.", 2
     elif isinstance(error, ModuleNotFoundError):
         line, code = f"{error}: run `make install`, then use .venv/bin/python.", 1
-    elif isinstance(error, OSError) and error.errno in NEXT_STEPS:
-        where = f" at {os.fsdecode(error.filename)}" if isinstance(error.filename, (str, bytes)) else ""
-        line, code = f"{error.strerror}{where}: {NEXT_STEPS[error.errno]}", 1
+    elif isinstance(error, OSError) and error.strerror:
+        where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+        line, code = f"{where}{error.strerror}. Mend that, then run it again; --debug shows what wanted it.", 1
     else:
         line, code = f"Unexpected {type(error).__name__}: {error}. Run it again with --debug to see where.", 1
     return one_line(line), code
-
-
-NEXT_STEPS = {
-    errno.ENOSPC: "free some space, then run the same command again.",
-    errno.EDQUOT: "free some space, then run the same command again.",
-    errno.EROFS: "make it writable, or set WORKSPACE to a folder that is.",
-    errno.EACCES: "make it accessible to you, or set WORKSPACE to a folder that is.",
-    errno.EPERM: "make it accessible to you, or set WORKSPACE to a folder that is.",
-}
 
 
 def append(variable: str, text: str) -> None:

@@ -4,10 +4,11 @@ import dataclasses
 
 from ci.outcome import Outcome, command
 from ci.progress import Count
-from ci.wording import counted, labels, rejections
+from ci.wording import labels, rejections
 from pipeline.config import Config
 from pipeline.data import spans
 from pipeline.data.storage import open_storage
+from pipeline.wording import counted
 
 
 @command

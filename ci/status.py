@@ -3,12 +3,13 @@
 from dataclasses import asdict
 
 from ci.outcome import Outcome, command
-from ci.wording import counted, labels
+from ci.wording import labels
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
 from pipeline.data.loop_state import next_step
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
+from pipeline.wording import counted
 
 
 @command

@@ -26,4 +26,7 @@ def finish() -> None:
 
 def one_line(text: str) -> str:
     """Returns `text` with everything escaped that would start a new line, a workflow command or a terminal's escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in SPACES else c.encode("unicode_escape").decode() for c in text)
+
+
+SPACES = "\u00a0\u202f"  # that never break a line, as between a number and its unit

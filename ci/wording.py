@@ -3,13 +3,9 @@
 from collections.abc import Iterable, Mapping
 
 from ci.streams import one_line
+from pipeline.wording import counted
 
 SHOWN = 10  # of a long list
-
-
-def counted(number: int, noun: str) -> str:
-    """'1 image', '1,797 images'."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def labels(counts: Mapping[str, int]) -> str:
