@@ -18,11 +18,9 @@ from pipeline.wording import counted
 
 
 @command
-@click.argument("folder", metavar="DIR", required=False)
+@click.argument("folder", metavar="[DIR]", required=False)
 @click.option("--collect", is_flag=True, help="Copy them to collected/, as if they had just arrived, and make no span.")
-@click.option(
-    "--demo", is_flag=True, help="Handwritten digits in place of DIR; with --collect those of a changed camera."
-)
+@click.option("--demo", is_flag=True, help="Handwritten digits in place of DIR; with --collect from a changed camera.")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first digits of the demo.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take no more digits of the demo than this.")
 def import_images(
@@ -38,11 +36,8 @@ def import_images(
     if not demo and (skip or limit):
         raise UsageError("--skip and --limit choose among the digits of --demo: leave them out, or DIR.")
     storage = open_storage(config.workspace)
-    given = (
-        demo_folder(digits.CHANGED if collect else digits.FIRST, skip, limit)
-        if demo
-        else contextlib.nullcontext(folder)
-    )
+    camera = digits.CHANGED if collect else digits.FIRST
+    given = demo_folder(camera, skip, limit) if demo else contextlib.nullcontext(folder)
     with given as images, Count("Collecting" if collect else "Importing") as progress:
         found = (collected.add if collect else spans.import_folder)(storage, images, progress)
     span = None if collect else found.span
