@@ -1,0 +1,66 @@
+"""How right is the released model on what was collected?"""
+
+import math
+
+import click
+
+from ci.outcome import Outcome, command
+from ci.progress import Count
+from ci.streams import one_line
+from ci.wording import SHOWN, labels
+from pipeline import batch_evaluation
+from pipeline.config import Config
+from pipeline.wording import counted, percent, threshold
+
+
+@command
+@click.option(
+    "--accuracy-threshold",
+    metavar="T",
+    type=click.FloatRange(0, 1),
+    help="Accuracy below which collected data call for retraining.  [default: ACCURACY_THRESHOLD]",
+)
+def evaluate(config: Config, accuracy_threshold: float | None) -> Outcome:
+    """Judges the newest release on all collected images and writes a report.
+
+    Images that are in a span already are not judged, nor are those that cannot be used: they stay where they are.
+    """
+    needed = config.accuracy_threshold if accuracy_threshold is None else accuracy_threshold
+    if math.isnan(needed):
+        raise click.BadParameter("nan is not in the range 0<=x<=1.", param_hint="'--accuracy-threshold'")
+    with Count("Evaluating") as progress:
+        found = batch_evaluation.evaluate(config, needed, progress)
+    return Outcome("\n".join([*verdict(found), *left_out(found)]), **found)
+
+
+def verdict(found: dict) -> list[str]:
+    """Says how right the model is, and what follows."""
+    release, unknown = found["release"], found["unknown_labels"]
+    if not found["images"]:
+        return [f"Nothing to judge {release} by: no new image is collected."]
+    images, interval = counted(found["images"], "image"), " to ".join(map(percent, found["interval"]))
+    needed = threshold(found["threshold"])
+    lines = [
+        f"{release} gets {percent(found['accuracy'])} of {images} right (95 % interval: {interval}).",
+        f"Below {needed}: time for `python -m ci retrain`." if found["should_retrain"] else f"At least {needed}: fine.",
+    ]
+    if unknown:
+        lines.append(f"{release} does not know {labels(unknown)}: they count as wrong.")
+    return [*lines, f"Report: {found['report']}"]
+
+
+def left_out(found: dict) -> list[str]:
+    """Says what was not judged, and why; nothing when all was."""
+    lines = []
+    if found["in_spans"]:
+        lines.append(f"Not judged: {counted(found['in_spans'], 'image')} that a span has already.")
+    if found["duplicates"]:
+        lines.append(f"Judged once only: {counted(found['duplicates'], 'image')} with the same bytes as another one.")
+    if found["unusable"]:
+        lines.append(
+            f"Not judged: {counted(found['unusable'], 'image')} that cannot be used; prepare-span sets them aside:"
+        )
+        lines += [f"  {one_line(bad['name'])}: {one_line(bad['reason'])}" for bad in found["skipped"][:SHOWN]]
+        if found["unusable"] > SHOWN:
+            lines.append(f"  and {found['unusable'] - SHOWN:,} more")
+    return lines
