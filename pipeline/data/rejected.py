@@ -1,5 +1,7 @@
 """What could not be used lies in `rejected/`, each with its reason in a file beside it."""
 
+import hashlib
+import os
 from dataclasses import dataclass
 
 from pipeline.data.storage import Source, Storage, alike, with_ending
@@ -53,4 +55,7 @@ def _say(storage: Storage, name: str, reason: str) -> None:
 
 def _reason(name: str) -> str:
     folder, _, last = name.rpartition("/")
-    return f"{folder}/{with_ending(last, '.reason.txt')}"
+    ending = ".reason.txt"
+    if len(os.fsencode(last + ending)) > 255:  # as long as a name can be: what is cut off may be all that differs
+        ending = f"~{hashlib.sha256(os.fsencode(last)).hexdigest()[:8]}{ending}"
+    return f"{folder}/{with_ending(last, ending)}"

@@ -1,0 +1,141 @@
+"""Images wait in collected/, each with a label."""
+
+import os
+
+import pytest
+
+from pipeline.data import collected
+from pipeline.data.collected import label_of
+from pipeline.data.images import BadImage
+from pipeline.errors import UsageError
+from tests.conftest import jpeg, photographs, put
+
+
+@pytest.mark.parametrize(
+    "name, label",
+    [
+        ("cat/1.jpg", "cat"),
+        ("cat_1.jpg", "cat"),
+        ("cat_black_1.jpg", "cat"),
+        ("big cat/a_b.png", "big cat"),
+        ("cafe\u0301/1.jpg", "caf\u00e9"),
+        ("caf\u00e9_1.jpg", "caf\u00e9"),
+        ("a..b/1.jpg", "a..b"),
+    ],
+)
+def test_the_label_is_the_folder_or_stands_before_the_underscore(name, label):
+    assert label_of(name) == label
+
+
+@pytest.mark.parametrize("name", ["cat.jpg", "_1.jpg", " _1.jpg", "cat/more/1.jpg", "two\nlines/1.jpg", "\udcff/1.jpg"])
+def test_without_a_readable_label_it_is_unknown(name):
+    with pytest.raises(BadImage, match="unknown label|folder inside"):
+        label_of(name)
+
+
+def test_counting_goes_no_further_than_the_limit(storage, workspace):
+    assert collected.count_up_to(storage, 5) == 0
+    workspace.collect(photographs(range(7)) | {"nothing.txt": b"", ".hidden_1.jpg": b"", "cat/.part": b""})
+
+    assert collected.count_up_to(storage, 5) == 5
+    assert collected.count_up_to(storage, 100) == 7
+
+
+def test_images_come_with_their_labels(storage, workspace):
+    workspace.collect({"cat/1.jpg": b"", "dog_1.jpg": b""})
+
+    assert {(entry.name, label) for entry, label in collected.images(storage)} == {
+        ("collected/cat/1.jpg", "cat"),
+        ("collected/dog_1.jpg", "dog"),
+    }
+
+
+def test_what_a_span_in_preparation_has_claimed_still_waits(storage, workspace):
+    workspace.collect(photographs(range(4)))
+    with storage.stage("collected") as stage:
+        for source, _ in zip(storage.sources("collected", 1 << 20), range(2)):
+            assert stage.claim(source, "sources")
+
+        assert {label for _, label in collected.images(storage)} == {"cat", "dog"}
+        assert collected.count_up_to(storage, 100) == 4
+        assert sorted(image.data for image in collected.usable(storage)) == sorted(map(jpeg, range(4)))
+
+
+def test_only_usable_images_are_read(storage, workspace):
+    workspace.collect(
+        photographs(range(3)) | {"cat/cut.jpg": jpeg(5)[:100], "cat/text.png": b"no image", "x.jpg": jpeg(6)}
+    )
+
+    assert sorted(collected.usable(storage)) == sorted(
+        (f"collected/{name}", name[:3], data) for name, data in photographs(range(3)).items()
+    )
+
+
+def test_an_image_that_is_gone_by_now_is_passed_over(storage, workspace):
+    workspace.collect(photographs(range(3)))
+    images = collected.usable(storage)
+    next(images)
+    for path in (workspace.root / "collected").rglob("*.jpg"):
+        path.unlink()
+
+    assert list(images) == []
+
+
+def test_a_folder_is_copied_and_stays_as_it_is(storage, workspace, tmp_path):
+    files = photographs(range(5)) | {"dog_9.jpg": jpeg(9)}
+    put(tmp_path / "mine", files)
+
+    added = collected.add(storage, str(tmp_path / "mine"))
+
+    assert (added.images, added.duplicates, added.rejected) == (6, 0, [])
+    assert added.labels == {"cat": 3, "dog": 3}
+    assert workspace.collected() == files
+
+
+def test_the_same_folder_again_adds_nothing(storage, workspace, tmp_path):
+    put(tmp_path / "mine", photographs(range(5)))
+    collected.add(storage, str(tmp_path / "mine"))
+
+    added = collected.add(storage, str(tmp_path / "mine"))
+
+    assert (added.images, added.duplicates) == (0, 5)
+    assert workspace.collected() == photographs(range(5))
+
+
+def test_another_image_of_the_same_name_gets_a_name_of_its_own(storage, workspace, tmp_path):
+    for number in (1, 2, 3, 2):
+        put(tmp_path / "mine", {"cat/1.jpg": jpeg(number)})
+        collected.add(storage, str(tmp_path / "mine"))
+
+    assert workspace.collected() == {"cat/1.jpg": jpeg(1), "cat/1-2.jpg": jpeg(2), "cat/1-3.jpg": jpeg(3)}
+
+
+def test_what_cannot_be_used_is_copied_aside_with_its_reason_once(storage, workspace, tmp_path):
+    put(tmp_path / "mine", photographs(range(2)) | {"cat/cut.jpg": jpeg(9)[:-2], "x.jpg": jpeg(8)})
+    os.symlink("/etc/hostname", tmp_path / "mine" / "cat" / "link.jpg")
+    os.symlink("/etc", tmp_path / "mine" / "etc")
+    for _ in range(2):
+        added = collected.add(storage, str(tmp_path / "mine"))
+
+    assert {bad.name: bad.reason for bad in added.rejected} == {
+        "cat/cut.jpg": "ends early: no end-of-image marker",
+        "x.jpg": "unknown label: the name is neither <label>/<image> nor <label>_<image>",
+        "cat/link.jpg": "not a file; links are not followed",
+        "etc": "neither a file nor a folder; links are not followed",
+    }
+    assert sorted(workspace.rejected()) == [
+        "cat/cut.jpg",
+        "cat/cut.jpg.reason.txt",
+        "cat/link.jpg.reason.txt",
+        "etc.reason.txt",
+        "x.jpg",
+        "x.jpg.reason.txt",
+    ]
+    assert workspace.rejected()["cat/cut.jpg.reason.txt"] == b"ends early: no end-of-image marker\n"
+
+
+def test_an_empty_folder_is_a_wrong_argument(storage, tmp_path):
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+
+    with pytest.raises(UsageError, match="nothing in .*mine"):
+        collected.add(storage, str(tmp_path / "mine"))

@@ -1,0 +1,198 @@
+"""Released models are complete or not there, and no model is used that is not what its record says."""
+
+import dataclasses
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+
+import pytest
+
+from pipeline.data.releases import open_releases
+from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
+from tests.conftest import files_in, put
+
+MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/labels.txt": b"cat\ndog\n"}
+
+
+@pytest.fixture
+def releases(tmp_path):
+    return open_releases(str(tmp_path / "releases"))
+
+
+@pytest.fixture
+def publish(tmp_path, releases):
+    def publish(identity: str, model=MODEL, previous=None):
+        put(tmp_path / identity, model)
+        return releases.publish(
+            str(tmp_path / identity),
+            identity=identity,
+            commit="c0ffee",
+            modules_digest="9d",
+            spans=(1, 11),
+            labels=["cat", "dog"],
+            metrics={"accuracy": 0.875},
+            previous=previous,
+        )
+
+    return publish
+
+
+def test_before_the_first_release_there_is_none(releases):
+    assert releases.tags() == []
+    assert releases.newest() is None
+    with pytest.raises(ReleaseNotFound, match="'model-1'"):
+        releases.get("model-1")
+
+
+def test_a_release_says_what_made_it(releases, publish, tmp_path):
+    release = publish("first", previous="model-0")
+
+    assert release == releases.get("model-1") == releases.newest()
+    told = json.loads((tmp_path / "releases/model-1/model.json").read_text())
+    assert told == json.loads(json.dumps(dataclasses.asdict(release)))
+    assert (told["tag"], told["commit"], told["spans"], told["previous"]) == ("model-1", "c0ffee", [1, 11], "model-0")
+    assert set(told["files"]) == {"model.tar.gz"} == set(os.listdir(tmp_path / "releases/model-1")) - {"model.json"}
+
+
+def test_what_was_released_is_fetched(releases, publish, tmp_path):
+    release = publish("first")
+
+    folder = releases.fetch(release, str(tmp_path / "a/fetched"))
+
+    assert folder == str(tmp_path / "a/fetched")
+    assert files_in(tmp_path / "a/fetched") == MODEL
+
+
+def test_tags_go_by_number_newest_first(releases, publish, tmp_path):
+    for number in range(11):
+        publish(f"training {number}")
+    put(
+        tmp_path / "releases",
+        {"model-99/notes": b"", "model-x/model.json": b"", "old": b"", "model-098/model.json": b""},
+    )
+
+    assert releases.tags()[:3] == ["model-11", "model-10", "model-9"] and len(releases.tags()) == 11
+    assert releases.newest().identity == "training 10"
+
+
+def test_a_folder_that_is_no_release_keeps_its_number(releases, publish, tmp_path):
+    put(tmp_path / "releases", {"model-7/notes": b""})
+
+    assert publish("first").tag == "model-8"
+
+
+def test_the_same_training_is_released_once(releases, publish):
+    first = publish("first")
+    publish("second")
+
+    assert publish("first", model={"saved_model.pb": b"another"}) == first
+    assert releases.tags() == ["model-2", "model-1"]
+
+
+def test_the_same_model_gives_the_same_archive(publish, tmp_path):
+    first = publish("first")
+    for path in (tmp_path / "first").rglob("*"):
+        os.utime(path, (1, 1))
+        path.chmod(0o700)
+
+    assert publish("second").files == first.files
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut off", "missing"])
+def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, tmp_path, damage):
+    release = publish("first")
+    archive = tmp_path / "releases/model-1/model.tar.gz"
+    data = archive.read_bytes()
+    if damage == "missing":
+        archive.unlink()
+    else:
+        archive.write_bytes(data[:-9] if damage == "cut off" else data[:-9] + b"x" + data[-8:])
+
+    with pytest.raises(BrokenRelease, match="Release model-1 cannot be trusted: .*model.tar.gz") as error:
+        releases.fetch(release, str(tmp_path / "fetched"))
+    assert not (tmp_path / "fetched").exists() and error.value.exit_code == 1
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"tag": "model-1"}'])
+def test_a_record_that_cannot_be_read_is_named(releases, publish, tmp_path, record):
+    publish("first")
+    (tmp_path / "releases/model-1/model.json").write_bytes(record)
+
+    with pytest.raises(BrokenRelease, match="model-1 .*model.json"):
+        releases.newest()
+    assert publish("second").tag == "model-2"
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, link
+    return made
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        member("../outside"),
+        member("a/../../outside"),
+        member("/outside"),
+        member("link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("link", tarfile.LNKTYPE, "../outside"),
+        member("pipe", tarfile.FIFOTYPE),
+    ],
+    ids=lambda member: f"{member.name} {member.linkname}",
+)
+def test_nothing_is_unpacked_outside_its_folder(releases, publish, tmp_path, member):
+    release = publish("first")
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("good"), io.BytesIO())
+        tar.addfile(member, io.BytesIO())
+    import hashlib
+
+    (tmp_path / "releases/model-1/model.tar.gz").write_bytes(packed.getvalue())
+    forged = dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(packed.getvalue()).hexdigest()})
+
+    with pytest.raises(BrokenRelease, match="would leave the folder"):
+        releases.fetch(forged, str(tmp_path / "a/fetched"))
+    assert files_in(tmp_path / "a") == {}
+
+
+def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
+    release = publish("first")
+    put(tmp_path / "fetched", {"mine": b""})
+
+    with pytest.raises(StorageError, match="fetched is not empty"):
+        releases.fetch(release, str(tmp_path / "fetched"))
+
+
+KILLED = """
+import os, sys
+from pipeline.data.releases import open_releases
+releases, model, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+steps = iter(range(last))
+sys.addaudithook(lambda event, _: event != "os.kill" and next(steps, None) is None and os.kill(os.getpid(), 9))
+details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics={}, previous=None)
+open_releases(releases).publish(model, identity="first", **details)
+"""
+
+
+def test_killed_while_it_is_published_a_release_is_complete_or_not_there(releases, publish, tmp_path):
+    put(tmp_path / "model", MODEL)
+    outcomes = []
+    for last in range(4, 400, 4):
+        command = [sys.executable, "-c", KILLED, tmp_path / "releases", tmp_path / "model", str(last)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        outcomes.append((done.returncode, releases.tags()))
+        if done.returncode == 0:
+            break
+
+    assert outcomes[-1] == (0, ["model-1"])
+    assert all(tags in ([], ["model-1"]) for _, tags in outcomes)
+    releases.fetch(publish("first"), str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+    assert [name for name in os.listdir(tmp_path / "releases") if name[0] != "."] == ["model-1"]
