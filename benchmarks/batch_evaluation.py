@@ -1,0 +1,87 @@
+"""Images a second of `evaluate` with the small CNN, against the same network on arrays that are in memory already.
+
+Beside running the network `evaluate` lists, reads, checks and hashes files, decodes and resizes images, and writes down
+each prediction. Start, imports and the unpacking of the model are left out: they take as long for ten images as for a
+million. The model is a released one. Both sides take turns, and the best round of each counts.
+"""
+
+import io
+import os
+import pathlib
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+
+import measure
+
+sys.path.insert(0, str(measure.ROOT))
+
+from pipeline import batch_evaluation, inference  # noqa: E402
+from pipeline.data import digits  # noqa: E402
+from pipeline.data.releases import open_releases  # noqa: E402
+from pipeline.data.storage import Storage, open_storage  # noqa: E402
+
+IMAGES = 20_000
+ROUNDS = 4
+BATCH = 256
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="batch-evaluation-") as workspace:
+        for command in (["import-images", "--demo"], ["train"]):
+            measure.run([sys.executable, "-m", "ci", *command, "--json"], WORKSPACE=workspace)
+        collect(pathlib.Path(workspace, "collected"), IMAGES)
+        storage, releases = open_storage(workspace), open_releases(os.path.join(workspace, "releases"))
+        model = inference.load(releases.fetch(releases.newest(), os.path.join(workspace, "model")))
+        ours, against = [], []
+        for _ in range(ROUNDS):
+            ours.append(speed(lambda: evaluated(storage, model)))
+            against.append(speed(lambda: in_memory(model)))
+            print(f"evaluate {ours[-1]:,.0f} images/s, in memory {against[-1]:,.0f} images/s", flush=True)
+    measure.finish("batch_evaluation", round(max(ours)), round(max(against)), "images/s", 1 / 3, at_least=True)
+
+
+def collect(folder: pathlib.Path, images: int) -> None:
+    """Fills `folder` with PNGs of 32 x 32 pixels, no two alike: the changed camera's digits, again and again."""
+    left, seed = images, 0
+    while left > 0:
+        left -= digits.write(str(folder / f"{seed}"), digits.CHANGED, limit=left, seed=seed)
+        seed += 1
+    for path in sorted(folder.glob("*/*/*.png")):
+        label = folder / f"label-{path.parent.name}"
+        label.mkdir(exist_ok=True)
+        path.rename(label / f"{path.parent.parent.name}-{path.name}")
+    for empty in sorted(folder.glob("[0-9]*/**/"), reverse=True):
+        empty.rmdir()
+
+
+def evaluated(storage: Storage, model) -> int:
+    """Judges all collected images; returns how many."""
+
+    def predict(images):
+        return inference.predict(model, images)
+
+    images = batch_evaluation.new_images(storage, batch_evaluation.LeftOut())
+    return batch_evaluation.judge_images(images, predict, io.BytesIO())[0].images
+
+
+def in_memory(model) -> int:
+    """Runs the network on as many random images that are decoded already; returns how many."""
+    network = model.signatures["predict"]
+    shape = network.structured_input_signature[1]["pixels"].shape[1:]
+    pixels = inference.tf.random.uniform([BATCH, *shape])
+    batches = IMAGES // BATCH
+    for _ in range(batches):
+        network(pixels=pixels)["label"].numpy()
+    return batches * BATCH
+
+
+def speed(work: Callable[[], int]) -> float:
+    """Returns images a second."""
+    began = time.perf_counter()
+    return work() / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    main()
