@@ -1,15 +1,19 @@
-"""The model: how it is built, trained, exported and, if you like, tuned. TFX's Trainer calls `run_fn`, its Tuner `tuner_fn`."""
+"""The model: how it is built, trained, exported and tuned. TFX's Trainer calls `run_fn`, its Tuner `tuner_fn`."""
 
 import dataclasses
+import io
 import math
+import os
 
 import keras
 import keras_tuner
+import numpy as np
 import tensorflow as tf
 import tensorflow_transform as tft
 from absl import logging
 from tensorflow_transform.saved import saved_transform_io_v2
-from tfx import v1 as tfx
+from tfx.components.trainer.fn_args_utils import FnArgs
+from tfx.components.tuner.component import TunerFnResult
 
 from modules.classification.backbones import BACKBONES
 from modules.classification.preprocessing import IMAGE, LABEL, LABELS, transformed
@@ -79,23 +83,31 @@ class Checkpoints:
 
     def __init__(self, folder: str, model: keras.Model):
         model.optimizer.build(model.trainable_variables)
+        self._variables = model.variables + model.optimizer.variables
         self._folder = folder
-        self._epochs = tf.Variable(0, dtype=tf.int64, trainable=False)
-        # the variables alone: walking through the objects that hold them takes 0.4 s each time
-        variables = [variable.value for variable in model.variables + model.optimizer.variables]
-        state = tf.train.Checkpoint(variables=variables, epochs=self._epochs)
-        self._manager = tf.train.CheckpointManager(state, folder, max_to_keep=1)
+        self._file = os.path.join(folder, "state.npz")
 
     def restore(self) -> int:
         """Brings the newest state back, if there is one; returns how many epochs it has seen."""
-        if self._manager.restore_or_initialize():
-            logging.info("Going on after epoch %d, from %s", int(self._epochs), self._manager.latest_checkpoint)
-        return int(self._epochs)
+        if not tf.io.gfile.exists(self._file):
+            return 0
+        with tf.io.gfile.GFile(self._file, "rb") as file:
+            state = np.load(io.BytesIO(file.read()))
+        for number, variable in enumerate(self._variables):
+            variable.assign(state[f"arr_{number}"])
+        epochs = int(state["epochs"])
+        logging.info("Going on after epoch %d, from %s", epochs, self._file)
+        return epochs
 
     def save(self, epochs: int) -> None:
-        """Keeps the state after `epochs` epochs; the one before is deleted when this one is complete."""
-        self._epochs.assign(epochs)
-        self._manager.save()
+        """Keeps the state after `epochs` epochs in place of the one before."""
+        tf.io.gfile.makedirs(self._folder)
+        # A tf.train.Checkpoint would do, in 0.3 s instead of 5 ms. The rename makes the new state whole or absent.
+        state = io.BytesIO()
+        np.savez(state, *map(keras.ops.convert_to_numpy, self._variables), epochs=epochs)
+        with tf.io.gfile.GFile(f"{self._file}.new", "wb") as file:
+            file.write(state.getvalue())
+        tf.io.gfile.rename(f"{self._file}.new", self._file, overwrite=True)
 
     def delete(self) -> None:
         """Forgets the state: the model that it led to is exported."""
@@ -135,7 +147,7 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
     archive.write_out(folder, verbose=False)
 
 
-def run_fn(fn_args: tfx.components.FnArgs) -> None:
+def run_fn(fn_args: FnArgs) -> None:
     """Trains on the transformed spans and exports the model; called by TFX's Trainer.
 
     `fn_args.custom_config` holds `seed` and `checkpoints`, a folder that belongs to these spans, modules and seed.
@@ -166,8 +178,8 @@ def run_fn(fn_args: tfx.components.FnArgs) -> None:
     checkpoints.delete()
 
 
-def tuner_fn(fn_args: tfx.components.FnArgs) -> tfx.components.TunerFnResult:
-    """Searches learning rate and dropout; called by TFX's Tuner. Only settings that do not change preprocessing can be tuned."""
+def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+    """Searches learning rate and dropout; called by TFX's Tuner. Nothing that preprocessing needs can be tuned."""
     preprocessing = Preprocessing(fn_args.transform_graph_path)
     train, _ = read_examples(fn_args.train_files, preprocessing, SETTINGS)
     evaluation, _ = read_examples(fn_args.eval_files, preprocessing, SETTINGS)
@@ -184,7 +196,7 @@ def tuner_fn(fn_args: tfx.components.FnArgs) -> tfx.components.TunerFnResult:
     tuner = keras_tuner.RandomSearch(
         build, "val_accuracy", max_trials=4, seed=seed, directory=fn_args.working_dir, project_name="tuner"
     )
-    return tfx.components.TunerFnResult(
+    return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
             "x": train.batch(SETTINGS.batch_size),

@@ -1,4 +1,4 @@
-"""From examples to what the model eats. It runs inside the exported model too, so that serving cannot differ from training."""
+"""From examples to what the model eats. The exported model does it too, so serving cannot differ from training."""
 
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -29,11 +29,11 @@ def decode(images: tf.Tensor) -> tf.Tensor:
     return tf.map_fn(decode_one, images, fn_output_signature=shape)
 
 
-@tf.autograph.experimental.do_not_convert  # there is no Python control flow to convert, and looking for it takes seconds
+@tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes seconds
 def preprocessing_fn(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """Decodes PNG or JPEG bytes [batch, 1] to float32 images [batch, H, W, C] in [0, 1], labels [batch, 1] to int64 numbers.
+    """Decodes PNG or JPEG bytes [batch, 1] to float32 images [batch, H, W, C] in [0, 1], numbers labels [batch, 1].
 
-    Labels are numbered by frequency, then by name; a label that was not in the training data becomes -1.
+    Labels become int64, numbered by frequency, then by name; a label that was not in the training data becomes -1.
     """
     return {
         transformed(IMAGE): decode(tf.reshape(inputs[IMAGE], [-1])),

@@ -28,7 +28,7 @@ def test_training_goes_on_where_it_stopped_as_if_it_had_not(tmp_path):
     resumed, kept = trained(4, tmp_path / "stopped")
 
     assert kept.restore() == 4
-    for one, other in zip(whole.get_weights(), resumed.get_weights()):
+    for one, other in zip(whole.get_weights(), resumed.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
 

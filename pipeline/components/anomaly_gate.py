@@ -1,0 +1,53 @@
+"""Stops a run whose data does not fit its schema."""
+
+import os
+
+import tensorflow as tf
+import tensorflow_data_validation as tfdv
+from apache_beam.options.pipeline_options import PipelineOptions
+from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
+from tfx.types import artifact_utils
+
+from pipeline import tfx_api as tfx
+from pipeline.beam import ON_THIS_MACHINE
+from pipeline.components.span_example_gen import spans_of
+from pipeline.errors import DataAnomalies
+
+artifacts = tfx.artifacts
+
+
+@tfx.component
+def AnomalyGate(
+    anomalies: tfx.InputArtifact[artifacts.ExampleAnomalies],
+    examples: tfx.InputArtifact[artifacts.Examples],
+    schema: tfx.InputArtifact[artifacts.Schema],
+):
+    """Raises DataAnomalies when ExampleValidator found any, naming the features and the spans they come from."""
+    splits = artifact_utils.decode_split_names(anomalies.split_names)
+    found = {}
+    for split in splits:
+        with tf.io.gfile.GFile(os.path.join(anomalies.uri, f"Split-{split}", "SchemaDiff.pb"), "rb") as file:
+            found.update(_by_feature(anomalies_pb2.Anomalies.FromString(file.read())))
+    if found:
+        expected = tfdv.load_schema_text(os.path.join(schema.uri, "schema.pbtxt"))
+        raise DataAnomalies(found, _guilty_spans(examples.uri, splits, expected))
+
+
+def _by_feature(anomalies: anomalies_pb2.Anomalies) -> dict[str, str]:
+    found = {name: info.description for name, info in anomalies.anomaly_info.items()}
+    if anomalies.HasField("dataset_anomaly_info"):
+        found["(all)"] = anomalies.dataset_anomaly_info.description
+    return found
+
+
+def _guilty_spans(examples: str, splits: list[str], schema: schema_pb2.Schema) -> list[int]:
+    """Judges each span alone. Costs statistics a span, so it is done only when the whole was found wanting."""
+    guilty = []
+    for span, shards in spans_of(examples, splits).items():
+        statistics = (
+            tfdv.generate_statistics_from_tfrecord(shard, pipeline_options=PipelineOptions(ON_THIS_MACHINE))
+            for shard in shards
+        )
+        if any(_by_feature(tfdv.validate_statistics(shard, schema)) for shard in statistics):
+            guilty.append(span)
+    return guilty

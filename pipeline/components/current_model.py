@@ -1,0 +1,22 @@
+"""The released model that a new one has to stand up to: named by its tag, never found by a search."""
+
+import os
+
+from tfx.utils import path_utils
+
+from pipeline import tfx_api as tfx
+from pipeline.data.releases import open_releases
+
+
+@tfx.component
+def CurrentModel(
+    releases: tfx.Parameter[str],
+    tag: tfx.Parameter[str],
+    model: tfx.OutputArtifact[tfx.artifacts.Model],
+):
+    """Fetches the release `tag`, verifies it and gives it out as a Model for the Evaluator's baseline."""
+    catalog = open_releases(releases)
+    folder = path_utils.serving_model_dir(model.uri)
+    os.makedirs(os.path.dirname(folder), exist_ok=True)
+    catalog.fetch(catalog.get(tag), folder)
+    model.set_string_custom_property("release", tag)

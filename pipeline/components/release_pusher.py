@@ -1,0 +1,69 @@
+"""Releases a blessed model, and says of any other why it was not."""
+
+import json
+import os
+
+import tensorflow as tf
+from tfx.utils import path_utils
+
+from pipeline import tfx_api as tfx
+from pipeline import verdict
+from pipeline.data.releases import open_releases
+
+artifacts = tfx.artifacts
+InputArtifact = tfx.InputArtifact
+Parameter = tfx.Parameter
+
+
+@tfx.component
+def ReleasePusher(
+    model: InputArtifact[artifacts.Model],
+    blessing: InputArtifact[artifacts.ModelBlessing],
+    evaluation: InputArtifact[artifacts.ModelEvaluation],
+    releases: Parameter[str],
+    spans: Parameter[str],
+    labels: Parameter[str],
+    modules_digest: Parameter[str],
+    commit: Parameter[str],
+    current: Parameter[str],
+    identity: Parameter[str],
+    pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
+):
+    """Publishes a blessed `model` with the story of its making; writes what came out to `outcome.json`.
+
+    `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
+    Publishing the same `identity` again gives the release that is already there.
+    """
+    catalog = open_releases(releases)
+    outcome = {
+        "spans": json.loads(spans),
+        "blessed": bool(blessing.get_int_custom_property("blessed")),
+        "metrics": verdict.metrics(evaluation.uri, verdict.CANDIDATE if current else None),
+        "release": None,
+        "reasons": list(verdict.reasons(evaluation.uri, current)),
+        "current": None,
+    }
+    if current:
+        known = catalog.get(current).labels
+        outcome["current"] = {
+            "release": current,
+            "metrics": verdict.metrics(evaluation.uri, verdict.CURRENT),
+            "new_labels": sorted(set(json.loads(labels)).difference(known)),
+        }
+    if outcome["blessed"]:
+        release = catalog.publish(
+            path_utils.serving_model_path(model.uri),
+            identity=identity,
+            commit=commit,
+            modules_digest=modules_digest,
+            spans=outcome["spans"],
+            labels=json.loads(labels),
+            metrics=outcome["metrics"],
+            previous=current or None,
+        )
+        outcome["release"] = release.tag
+    with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
+        json.dump(outcome, file, indent=1)
+
+
+OUTCOME = "outcome.json"

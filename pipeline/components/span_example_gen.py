@@ -1,0 +1,57 @@
+"""Brings the examples of any set of spans into a pipeline."""
+
+import collections
+import json
+import os
+
+import tensorflow as tf
+from tfx.components.util import examples_utils
+from tfx.types import artifact_utils
+
+from pipeline import tfx_api as tfx
+from pipeline.data import spans as published_spans
+from pipeline.data.storage import open_storage
+
+SPLITS = ("train", "eval")
+
+
+@tfx.component
+def SpanExampleGen(
+    workspace: tfx.Parameter[str],
+    spans: tfx.Parameter[str],
+    fingerprint: tfx.Parameter[str],
+    examples: tfx.OutputArtifact[tfx.artifacts.Examples],
+):
+    """Makes one Examples artifact of the shards of `spans`, a JSON list; each file's name begins with its span.
+
+    `fingerprint` says what these spans contain: nothing reads it, but it makes a cached result belong to these very
+    examples.
+    """
+    del fingerprint
+    published = published_spans.published(open_storage(workspace))
+    chosen = json.loads(spans)
+    for span in (span for span in published if span.number in chosen):
+        for split in SPLITS:
+            for shard in span.shards(split):
+                name = f"{span.number}-{os.path.basename(shard)}"
+                _link_or_copy(shard, os.path.join(examples.uri, f"Split-{split}", name))
+    examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
+    examples_utils.set_payload_format(examples, tfx.FORMAT_TF_EXAMPLE)
+
+
+def spans_of(examples_uri: str, splits: list[str]) -> dict[int, list[str]]:
+    """Returns {span: its files} of an Examples artifact that SpanExampleGen made."""
+    found = collections.defaultdict(list)
+    for split in splits:
+        folder = os.path.join(examples_uri, f"Split-{split}")
+        for name in sorted(tf.io.gfile.listdir(folder)):
+            found[int(name.partition("-")[0])].append(os.path.join(folder, name))
+    return dict(sorted(found.items()))
+
+
+def _link_or_copy(source: str, destination: str) -> None:
+    tf.io.gfile.makedirs(os.path.dirname(destination))
+    try:
+        os.link(source, destination)  # a published shard never changes, so a second name for it is as good as a copy
+    except OSError:  # another file system, or no file system at all
+        tf.io.gfile.copy(source, destination)

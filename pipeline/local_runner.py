@@ -1,0 +1,172 @@
+"""Trains and retrains on this machine: binds a configuration to the pipelines and runs them, node after node.
+
+TFX takes fifteen seconds to import, so that happens only after all has been checked that can be without it.
+"""
+
+import datetime
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import rich.console
+import rich.live
+import rich.spinner
+
+from pipeline import logs, plan
+from pipeline.config import Config
+from pipeline.data import reports
+from pipeline.data import spans as published_spans
+from pipeline.data.storage import open_storage
+from pipeline.errors import PipelineFailed, SpanloopError
+
+if TYPE_CHECKING:
+    from pipeline.tfx_api import Pipeline
+
+
+def train(config: Config, selection: str) -> dict:
+    """Runs the training pipeline on the spans that `selection` ("1,2 | all | latest:N") names, and reports its outcome.
+
+    Returns `spans`, `blessed`, `metrics`, `release`, `reasons` and `current`, the model it was compared with.
+    """
+    storage = open_storage(config.workspace)
+    with storage.exclusive("training"):
+        return _train(config, selection)
+
+
+def train_once(config: Config, selection: str) -> dict:
+    """Trains as `train` does, unless a training that included the newest span has ended already.
+
+    Returns what `train` does; of spans that were trained on already, or are not there, nothing but empty values.
+    """
+    storage = open_storage(config.workspace)
+    with storage.exclusive("training"):
+        published = published_spans.published(storage)
+        trained = {number for outcome in reports.every(storage, "training") for number in outcome["spans"]}
+        if not published or published[-1].number in trained:
+            return NOTHING_TRAINED
+        return _train(config, selection)
+
+
+NOTHING_TRAINED = {"spans": [], "blessed": None, "metrics": None, "release": None, "reasons": [], "current": None}
+
+
+def retrain(config: Config, selection: str) -> dict:
+    """Runs the retraining pipeline; returns what SpanPreparator found, then what `train` returns."""
+    storage = open_storage(config.workspace)
+    with storage.exclusive("retraining"):
+
+        def build(root: str) -> "Pipeline":
+            from pipeline import retraining
+
+            return retraining.create_pipeline(config, selection, root)
+
+        address = run(config, "retraining", build, "outcome")
+    with open(address, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _train(config: Config, selection: str) -> dict:
+    planned = plan.training(config, selection)
+
+    def build(root: str) -> "Pipeline":
+        from pipeline import training
+
+        return training.create_pipeline(config, planned, root)
+
+    address = run(config, "training", build, "pushed_model")
+    with open(os.path.join(address, "outcome.json"), encoding="utf-8") as file:
+        outcome = json.load(file)
+    reports.save(open_storage(config.workspace), "training", outcome | {"identity": planned.identity}, {})
+    return outcome
+
+
+def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> str:
+    """Runs the pipeline that `build(pipeline_root)` makes; returns the address of what it wrote as `result`.
+
+    People see a line a node; what libraries have to say goes to a file. A node whose inputs did not change is not run
+    again. An error of ours comes out as it is, any other as PipelineFailed.
+    """
+    root = os.path.abspath(os.path.join(config.workspace, "pipeline_root", name))
+    started = datetime.datetime.now(datetime.timezone.utc)
+    log = os.path.join(config.workspace, "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
+    os.makedirs(root, exist_ok=True)
+    print(f"{name}: full log in {log}", file=logs.terminal())
+    with logs.into_file(log), Progress() as progress:
+        try:
+            import absl.logging
+
+            from pipeline import tfx_api as tfx
+
+            pipeline = build(root)
+            # a store of its own for each pipeline, so that none finds what another one left
+            store = os.path.join(root, "metadata.sqlite")
+            pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)
+            # its own setter: TFX parses flags anew in each node and would set the logger's level back
+            absl.logging.set_verbosity(absl.logging.INFO)
+            tfx.LocalDagRunner().run(pipeline)
+            return newest_output(pipeline, result)
+        except SpanloopError:
+            raise
+        except Exception as error:
+            logging.getLogger("absl").exception("The run failed.")
+            raise PipelineFailed(progress.node, error, log) from error
+
+
+def newest_output(pipeline: "Pipeline", key: str) -> str:
+    """Returns the address of what the newest run of `pipeline` wrote as `key`, also when it was cached."""
+    from pipeline import tfx_api as tfx
+
+    with tfx.Metadata(pipeline.metadata_connection_config) as handle:
+        store = handle.store
+        newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+        executions = [execution.id for execution in store.get_executions_by_context(newest.id)]
+        written = [
+            event.artifact_id
+            for event in store.get_events_by_execution_ids(executions)
+            if any(step.key == key for step in event.path.steps)
+        ]
+        return store.get_artifacts_by_id([max(written)])[0].uri
+
+
+class Progress(logging.Handler):
+    """Shows each node of a running pipeline with its time: LocalDagRunner tells of them in its log, and only there."""
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.node = "TFX"  # while it is being imported
+        self._thread = threading.get_ident()
+        self._console = rich.console.Console(file=logs.terminal(), highlight=False)
+        self._live = rich.live.Live(console=self._console, refresh_per_second=4, transient=True)
+        self._started, self._cached = time.monotonic(), False
+
+    def __enter__(self):
+        logging.getLogger("absl").addHandler(self)
+        if self._console.is_terminal:
+            self._live.start()
+            self._live.update(rich.spinner.Spinner("dots", "starting TFX"))
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        logging.getLogger("absl").removeHandler(self)
+        self._live.stop()
+        if error:
+            self._line("failed")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread != self._thread:
+            return  # of a pipeline that a node of this one runs
+        if record.msg == "Component %s is running.":
+            (self.node,) = record.args
+            self._started, self._cached = time.monotonic(), False
+            self._live.update(rich.spinner.Spinner("dots", self.node))
+        elif record.msg == "A cached execution %d is used.":
+            self._cached = True
+        elif record.msg == "Component %s is finished.":
+            self._line("unchanged" if self._cached else "done")
+
+    def _line(self, state: str) -> None:
+        self._console.print(f"  {self.node:<20} {state:<10} {time.monotonic() - self._started:6.1f} s")

@@ -1,0 +1,80 @@
+"""What makes a model good enough to be released, and how the Evaluator's verdict reads."""
+
+from collections.abc import Iterator
+
+import tensorflow_model_analysis as tfma
+
+from pipeline.config import Config
+
+LABEL = "label"
+SPAN = "span"
+CANDIDATE, CURRENT = "candidate", "current"
+SIGNATURE = "serving_default"  # TFMA finds the number of a text label in this signature's output `all_classes`
+ACCURACY = "accuracy"
+
+
+def eval_config(config: Config, current: bool) -> tfma.EvalConfig:
+    """Asks for accuracy overall, by span and by label, and sets what a model needs to be blessed.
+
+    It has to reach the threshold, and must not be worse than the current model (if there is one) by more than the
+    margin, overall and on each span.
+    """
+    overall, by_span, by_label = (tfma.SlicingSpec(feature_keys=keys) for keys in ([], [SPAN], [LABEL]))
+    reached = tfma.GenericValueThreshold(lower_bound={"value": config.accuracy_threshold})
+    models = [tfma.ModelSpec(name=CANDIDATE, signature_name=SIGNATURE, label_key=LABEL)]
+    # a threshold of the metric itself would hold for every slice, so all are given by slice
+    thresholds = [_threshold(overall, value_threshold=reached)]
+    if current:
+        models.append(tfma.ModelSpec(name=CURRENT, signature_name=SIGNATURE, label_key=LABEL, is_baseline=True))
+        not_worse = tfma.GenericChangeThreshold(
+            absolute={"value": -config.accuracy_margin}, direction=tfma.MetricDirection.HIGHER_IS_BETTER
+        )
+        thresholds = [
+            _threshold(overall, value_threshold=reached, change_threshold=not_worse),
+            _threshold(by_span, change_threshold=not_worse),
+        ]
+    # The share of right ones among the first guesses. As this TFMA computes it in numpy, and knows what to make of a
+    # label that a model does not know: wrong. Keras' accuracy does the same in seconds of tracing.
+    accuracy = tfma.MetricsSpec(
+        binarize=tfma.BinarizationOptions(top_k_list={"values": [1]}),
+        metrics=[
+            tfma.MetricConfig(class_name="Precision", config=f'"name": "{ACCURACY}"', per_slice_thresholds=thresholds)
+        ],
+    )
+    return tfma.EvalConfig(
+        model_specs=models,
+        slicing_specs=[overall, by_span, by_label],
+        metrics_specs=[accuracy, tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="ExampleCount")])],
+    )
+
+
+def metrics(evaluation: str, model: str | None) -> dict:
+    """Reads `accuracy`, `images`, `per_span`, `per_label` ({name: accuracy}) of one of two models, or of the one."""
+    found = {"accuracy": None, "images": 0, "per_span": {}, "per_label": {}}
+    for slice_key, values in tfma.load_eval_result(evaluation, model_name=model).slicing_metrics:
+        accuracy, images = values[""]["topK:1"][ACCURACY]["doubleValue"], values[""][""]["example_count"]["doubleValue"]
+        if not slice_key:
+            found["accuracy"], found["images"] = accuracy, int(images)
+        else:
+            ((column, value),) = slice_key
+            found[f"per_{column}"][str(value)] = accuracy
+    return found
+
+
+def reasons(evaluation: str, current: str) -> Iterator[str]:
+    """Yields why a model was not blessed, a sentence each."""
+    for failed_slice in tfma.load_validation_result(evaluation).metric_validations_per_slice:
+        keys = failed_slice.slice_key.single_slice_keys
+        where = f"on span {keys[0].int64_value}" if keys else "overall"
+        for failure in failed_slice.failures:
+            value = failure.metric_value.double_value.value
+            if failure.metric_key.is_diff:
+                allowed = -failure.metric_threshold.change_threshold.absolute.value
+                yield f"accuracy {where} is {-value:.4f} below that of {current}, more than the {allowed:g} allowed"
+            else:
+                bound = failure.metric_threshold.value_threshold.lower_bound.value
+                yield f"accuracy {where} is {value:.4f}, below the threshold {bound:g}"
+
+
+def _threshold(slices: tfma.SlicingSpec, **thresholds) -> tfma.PerSliceMetricThreshold:
+    return tfma.PerSliceMetricThreshold(slicing_specs=[slices], threshold=tfma.MetricThreshold(**thresholds))

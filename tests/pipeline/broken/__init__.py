@@ -1,0 +1,1 @@
+"""A task whose preprocessing cannot run."""

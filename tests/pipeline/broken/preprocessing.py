@@ -1,0 +1,6 @@
+"""A mistake of a user's."""
+
+
+def preprocessing_fn(inputs):
+    """Fails."""
+    raise RuntimeError("broken on purpose")
