@@ -1,0 +1,97 @@
+import dataclasses
+
+import pytest
+
+from pipeline import plan
+from pipeline.config import Config
+from pipeline.data import spans
+from pipeline.data.releases import open_releases
+from pipeline.data.storage import open_storage
+from pipeline.errors import NoSpans, SpanNotFound, TooFewImages
+from tests.conftest import photographs
+
+
+@pytest.fixture
+def config(workspace) -> Config:
+    return Config(workspace=str(workspace.root))
+
+
+def add_span(workspace, numbers):
+    workspace.collect(photographs(numbers))
+    spans.prepare(open_storage(str(workspace.root)))
+
+
+def release(config, planned, tmp_path):
+    (tmp_path / "model").mkdir(exist_ok=True)
+    return open_releases(config.releases).publish(
+        str(tmp_path / "model"),
+        identity=planned.identity,
+        commit="",
+        modules_digest=planned.modules.digest,
+        spans=planned.spans,
+        labels=planned.labels,
+        metrics={},
+        previous=planned.current or None,
+    )
+
+
+def test_a_plan_names_spans_labels_and_no_current_model_at_first(workspace, config):
+    add_span(workspace, range(40))
+
+    planned = plan.training(config, "all")
+
+    assert planned.spans == (1,) and planned.labels == ("cat", "dog") and planned.current == ""
+
+
+def test_the_same_plan_again_is_the_same_run(workspace, config, tmp_path):
+    add_span(workspace, range(40))
+    first = plan.training(config, "all")
+    release(config, first, tmp_path)
+
+    again = plan.training(config, "all")
+
+    assert again == first and again.identity == first.identity
+
+
+def test_another_plan_has_to_stand_up_to_the_newest_release(workspace, config, tmp_path):
+    add_span(workspace, range(40))
+    first = plan.training(config, "all")
+    release(config, first, tmp_path)
+
+    for other in (dataclasses.replace(config, seed=1), dataclasses.replace(config, tune=True)):
+        planned = plan.training(other, "all")
+        assert planned.current == "model-1" and planned.identity != first.identity
+
+    add_span(workspace, range(100, 140))
+    assert plan.training(config, "all").current == "model-1"
+    release(config, plan.training(config, "all"), tmp_path)
+    back = plan.training(config, "1")  # as the first, but now it would replace model-2
+    assert back.current == "model-2" and back.identity != first.identity
+
+
+def test_the_commit_is_told_but_decides_nothing(workspace, config):
+    add_span(workspace, range(40))
+    planned = plan.training(config, "all")
+
+    assert dataclasses.replace(planned, commit="another").identity == planned.identity
+
+
+def test_what_cannot_be_trained_on_is_refused_at_once(workspace, config):
+    with pytest.raises(NoSpans):
+        plan.training(config, "all")
+    with pytest.raises(SpanNotFound, match="7, 9"):
+        plan.training(config, "7,9")
+
+    workspace.collect({f"cat/{name}": data for name, data in enumerate(photographs(range(40)).values())})
+    spans.prepare(open_storage(str(workspace.root)))
+    with pytest.raises(TooFewImages, match="'cat'"):
+        plan.training(config, "all")
+
+
+def test_an_image_in_each_split_is_the_least(workspace, config):
+    add_span(workspace, [0, 1])
+    there = {source.split for source in spans.published(open_storage(config.workspace))[0].sources}
+
+    assert len(there) == 1  # two images that share a split, whichever it is
+    with pytest.raises(TooFewImages, match="about one in five"):
+        plan.training(config, "all")
