@@ -5,24 +5,15 @@ import itertools
 import unicodedata
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from pipeline.data import images as encoded
 from pipeline.data import rejected
 from pipeline.data.images import BadImage
 from pipeline.data.rejected import Rejected
 from pipeline.data.storage import Entry, Source, Storage, alike, open_folder
-from pipeline.errors import StorageError, UsageError
+from pipeline.errors import UsageError
 
 FOLDER = "collected"
-
-
-class Image(NamedTuple):
-    """A collected image that can be used."""
-
-    name: str  # in the workspace
-    label: str
-    data: bytes
 
 
 @dataclass
@@ -49,19 +40,6 @@ def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
 def count_up_to(storage: Storage, limit: int) -> int:
     """Counts collected images, no further than `limit`: as cheap for a billion images as for a thousand."""
     return sum(1 for _ in itertools.islice(images(storage), limit))
-
-
-def usable(storage: Storage) -> Iterator[Image]:
-    """Reads each collected image, one at a time; leaves out what the next span would reject, or what is gone by now."""
-    for entry, label in images(storage):
-        try:
-            if entry.size > encoded.MOST_BYTES:
-                continue
-            data = storage.read(entry.name)
-            encoded.check(data)
-        except (BadImage, StorageError, FileNotFoundError):
-            continue
-        yield Image(entry.name, label, data)
 
 
 def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Added:

@@ -32,7 +32,7 @@ class Draft:
         if not self.images:
             self._manifest = self._stage.create(MANIFEST)
         split = split_of(sha256)
-        self._shards[split].add(tfrecord.example(source.data, label, self.number, sha256))
+        self._shards[split].add(source.data, label, self.number, sha256)
         line = (
             f'{{"name": {quoted(source.name)}, "sha256": "{sha256}", "label": {quoted(label)}, '
             f'"split": "{split}", "generation": "{source.generation}"}}'
@@ -66,13 +66,13 @@ class _Shards:
         self._written: list[dict] = []
         self._file = None
 
-    def add(self, record: bytes) -> None:
+    def add(self, image: bytes, label: str, span: int, sha256: str) -> None:
         if self._file is None:
             shard = {"name": f"{self._split}/{len(self._written):05d}.tfrecord", "images": 0, "bytes": 0}
             self._written.append(shard)
             self._shard, self._file = shard, self._stage.create(shard["name"])
         self._shard["images"] += 1
-        self._shard["bytes"] += tfrecord.write(self._file, record)
+        self._shard["bytes"] += tfrecord.append(self._file, image, label, span, sha256)
         if self._shard["bytes"] >= SHARD_BYTES:
             self.finish()
 

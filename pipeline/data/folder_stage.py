@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import os
-from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.data import files
@@ -31,14 +30,14 @@ class FolderStage:
 
     def create(self, name: str) -> BinaryIO:
         path = f"{self._path}/{name}"
-        self._make(os.path.dirname(path))
+        self._make(path.rpartition("/")[0])
         file = files.create(path)
         self._open.append(file)
         return file
 
     def claim(self, source: FolderSource, folder: str) -> bool:
         path = f"{self._path}/{_CLAIMED}/{folder}/{source.name}"
-        self._make(os.path.dirname(path))
+        self._make(path.rpartition("/")[0])
         return source.rename(path)
 
     def publish(self, name: str) -> bool:

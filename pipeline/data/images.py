@@ -44,6 +44,7 @@ def _check_size(width: int, height: int) -> None:
 # the latter and most use few of the former, so for nearly all images no decode and not even a walk is needed.
 _proven: set[bytes] = set()
 _MOST_PROVEN, _LONGEST_PROVEN = 1000, 4096
+_latest = b"\0"  # the proven header of the last image: the next one most often has the same
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # start of frame: all that gives a size
 _METADATA = frozenset({0xFE, *range(0xE1, 0xEE), 0xEF})  # comments and APPn; APP0 and APP14 change the colours
@@ -52,10 +53,19 @@ _END = b"\xff\xd9"
 
 
 def _check_jpeg(data: bytes) -> None:
-    begin = data.find(b"\xff\xda")
-    scan = begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")
-    if data[:scan] in _proven and _is_last(data, scan):
+    global _latest
+    if data.startswith(_latest) and _is_last(data, len(_latest)):
         return
+    begin = data.find(b"\xff\xda")
+    header = data[: begin + 2 + int.from_bytes(data[begin + 2 : begin + 4], "big")]
+    if header not in _proven or not _is_last(data, len(header)):
+        header = _prove(data)
+    if header in _proven:
+        _latest = header
+
+
+def _prove(data: bytes) -> bytes:
+    """Decodes an image, unless another one of the same kind was decoded before; returns all before its scan."""
     scan, tables, components = _jpeg_header(data)
     if data.find(_END, scan) < 0:
         raise BadImage("ends early: no end-of-image marker")
@@ -65,6 +75,7 @@ def _check_jpeg(data: bytes) -> None:
     if last:
         _remember(tables)
         _remember(data[:scan])
+    return data[:scan]
 
 
 def _is_last(data: bytes, scan: int) -> bool:

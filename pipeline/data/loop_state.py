@@ -30,7 +30,7 @@ def next_step(
     """
     if not spans:
         if collected:
-            return Next("prepare-span", f"{collected:,} images are collected, but there is no span yet")
+            return Next("retrain", f"{collected:,} images are collected, but there is no span yet")
         return Next("import-images", "there is no span yet")
     untrained = set(spans).difference(trained)
     if not releases:

@@ -154,6 +154,7 @@ class Known:
         self._keys = array("Q", sorted(keys))
         self._digests = functools.cache(lambda number: frozenset(_digests(storage, number)))
         self._new: set[bytes] = set()
+        self.add = self._new.add  # remembers an image of the span that is being prepared
 
     def holder(self, digest: bytes) -> int | None:
         """Returns the number of the span that has the image, THIS for one that was added, None for a new image."""
@@ -169,10 +170,6 @@ class Known:
             if digest in self._digests(number):
                 return number
         return None
-
-    def add(self, digest: bytes) -> None:
-        """Remembers an image of the span that is being prepared."""
-        self._new.add(digest)
 
 
 THIS = 0  # the span that is being prepared

@@ -29,42 +29,33 @@ class BrokenRecords(SpanloopError):
         super().__init__(f"{path} is damaged: {what}. Restore it from a backup.")
 
 
-def write(file: BinaryIO, record: bytes) -> int:
-    """Appends a record and returns the bytes that it took."""
-    file.write(_length(len(record)))
-    file.write(record)
-    file.write(_checksum(record))
-    return len(record) + 16
+def append(file: BinaryIO, image: bytes, label: str, span: int, source: str) -> int:
+    """Writes a record with the Example of an image and returns the bytes that it took; see `Example`."""
+    # In pieces, because a copy of the image costs more than all the rest.
+    before, checksum, after = _around(len(image), label, span)
+    after += source.encode()
+    checksum = google_crc32c.extend(google_crc32c.extend(checksum, image), after)
+    file.write(before)
+    file.write(image)
+    file.write(after + _masked(checksum))
+    return len(before) + len(image) + len(after) + 4
 
 
 def records(path: str) -> Iterator[bytes]:
     """Yields the records of a file; raises BrokenRecords where one is cut off or its checksum is wrong."""
     with open(path, "rb") as file:
         while head := file.read(12):
-            if head[8:] != _checksum(head[:8]):
+            if head[8:] != _masked(google_crc32c.value(head[:8])):
                 raise BrokenRecords(path, f"no record begins at byte {file.tell() - len(head)}")
             record, checksum = file.read(int.from_bytes(head[:8], "little")), file.read(4)
-            if checksum != _checksum(record):
+            if checksum != _masked(google_crc32c.value(record)):
                 raise BrokenRecords(path, f"the record that ends at byte {file.tell()} is not what was written")
             yield record
 
 
-@functools.lru_cache(maxsize=4096)
-def _length(size: int) -> bytes:
-    length = size.to_bytes(8, "little")
-    return length + _checksum(length)
-
-
-def _checksum(data: bytes) -> bytes:
-    checksum = google_crc32c.value(data)
+def _masked(checksum: int) -> bytes:
     # TFRecord stores it rotated and shifted, because the checksum of data that hold checksums is weak.
     return ((checksum >> 15 | checksum << 17) + 0xA282EAD8 & 0xFFFFFFFF).to_bytes(4, "little")
-
-
-def example(image: bytes, label: str, span: int, source: str) -> bytes:
-    """Returns a serialized tf.train.Example of one image; `source` is the sha256 of its bytes."""
-    before, after = _around(len(image), label, span)
-    return b"".join((before, image, after, source.encode()))
 
 
 def parse(record: bytes) -> Example:
@@ -96,8 +87,9 @@ def _field(number: int, content: bytes) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _around(size: int, label: str, span: int) -> tuple[bytes, bytes]:
-    """Returns what stands before an image of `size` bytes, and what between it and its source, 64 hexadecimal digits."""
+def _around(size: int, label: str, span: int) -> tuple[bytes, int, bytes]:
+    """Returns what a record has before an image of `size` bytes, the crc32c of the part of it that is data, and what it
+    has between the image and its source, which are 64 hexadecimal digits."""
     text = _field(1, b"label") + _field(2, _field(1, _field(1, label.encode())))
     number = _field(1, b"span") + _field(2, _field(3, _field(1, _varint(span))))  # Feature.int64_list, packed
     source = _field(1, b"source") + _field(2, _field(1, _field(1, b"0" * 64)))
@@ -107,7 +99,10 @@ def _around(size: int, label: str, span: int) -> tuple[bytes, bytes]:
     before = b"\n" + _varint(len(before) + size) + before  # Feature.bytes_list
     before = _field(1, b"image") + b"\x12" + _varint(len(before) + size) + before
     before = b"\n" + _varint(len(before) + size) + before  # Features.feature
-    return b"\n" + _varint(len(before) + size + len(after) + 64) + before, after
+    before = b"\n" + _varint(len(before) + size + len(after) + 64) + before  # Example.features
+
+    length = (len(before) + size + len(after) + 64).to_bytes(8, "little")
+    return length + _masked(google_crc32c.value(length)) + before, google_crc32c.value(before), after
 
 
 def _varint_at(data: bytes, at: int) -> tuple[int, int]:

@@ -58,27 +58,6 @@ def test_what_a_span_in_preparation_has_claimed_still_waits(storage, workspace):
 
         assert {label for _, label in collected.images(storage)} == {"cat", "dog"}
         assert collected.count_up_to(storage, 100) == 4
-        assert sorted(image.data for image in collected.usable(storage)) == sorted(map(jpeg, range(4)))
-
-
-def test_only_usable_images_are_read(storage, workspace):
-    workspace.collect(
-        photographs(range(3)) | {"cat/cut.jpg": jpeg(5)[:100], "cat/text.png": b"no image", "x.jpg": jpeg(6)}
-    )
-
-    assert sorted(collected.usable(storage)) == sorted(
-        (f"collected/{name}", name[:3], data) for name, data in photographs(range(3)).items()
-    )
-
-
-def test_an_image_that_is_gone_by_now_is_passed_over(storage, workspace):
-    workspace.collect(photographs(range(3)))
-    images = collected.usable(storage)
-    next(images)
-    for path in (workspace.root / "collected").rglob("*.jpg"):
-        path.unlink()
-
-    assert list(images) == []
 
 
 def test_a_folder_is_copied_and_stays_as_it_is(storage, workspace, tmp_path):

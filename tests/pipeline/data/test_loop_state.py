@@ -12,7 +12,7 @@ POOR = JUDGED | {"accuracy": 0.5, "should_retrain": True}
     "spans, trained, releases, collected, last_evaluation, action, why",
     [
         ([], [], [], 0, None, "import-images", "no span yet"),
-        ([], [], [], 40, None, "prepare-span", "40 images are collected"),
+        ([], [], [], 40, None, "retrain", "40 images are collected"),
         ([1, 2], [], [], 0, None, "train", "span 1-2"),
         ([1, 2], [1], [], 40, None, "train", "span 2"),
         ([1, 2], [1, 2], [], 40, None, "import-images", "good enough"),
