@@ -3,6 +3,7 @@
 TFX takes fifteen seconds to import, so that happens only after all has been checked that can be without it.
 """
 
+import dataclasses
 import datetime
 import json
 import logging
@@ -18,9 +19,9 @@ import rich.spinner
 
 from pipeline import logs, plan
 from pipeline.config import Config
-from pipeline.data import reports
+from pipeline.data import collected, reports
 from pipeline.data import spans as published_spans
-from pipeline.data.storage import open_storage
+from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import PipelineFailed, SpanloopError
 
 if TYPE_CHECKING:
@@ -44,11 +45,7 @@ def train_once(config: Config, selection: str) -> dict:
     """
     storage = open_storage(config.workspace)
     with storage.exclusive("training"):
-        published = published_spans.published(storage)
-        trained = {number for outcome in reports.every(storage, "training") for number in outcome["spans"]}
-        if not published or published[-1].number in trained:
-            return NOTHING_TRAINED
-        return _train(config, selection)
+        return _train(config, selection) if _newest_is_untrained(storage) else NOTHING_TRAINED
 
 
 NOTHING_TRAINED = {"spans": [], "blessed": None, "metrics": None, "release": None, "reasons": [], "current": None}
@@ -58,6 +55,8 @@ def retrain(config: Config, selection: str) -> dict:
     """Runs the retraining pipeline; returns what SpanPreparator found, then what `train` returns."""
     storage = open_storage(config.workspace)
     with storage.exclusive("retraining"):
+        if not collected.count_up_to(storage, 1) and not _newest_is_untrained(storage):
+            return dataclasses.asdict(published_spans.Prepared()) | NOTHING_TRAINED
 
         def build(root: str) -> "Pipeline":
             from pipeline import retraining
@@ -67,6 +66,12 @@ def retrain(config: Config, selection: str) -> dict:
         address = run(config, "retraining", build, "outcome")
     with open(address, encoding="utf-8") as file:
         return json.load(file)
+
+
+def _newest_is_untrained(storage: Storage) -> bool:
+    published = published_spans.published(storage)
+    trained = {number for outcome in reports.every(storage, "training") for number in outcome["spans"]}
+    return bool(published) and published[-1].number not in trained
 
 
 def _train(config: Config, selection: str) -> dict:

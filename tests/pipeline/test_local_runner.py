@@ -86,6 +86,15 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_worksp
     assert reason == f"accuracy overall is {outcome['metrics']['accuracy']:.4f}, below the threshold 1"
 
 
+def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
+    local_runner.train(config(trained_workspace, tune=True, accuracy_threshold=1.0), "1")
+
+    shown = states(capfd.readouterr().err)
+    assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
+    (best,) = (trained_workspace / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
+    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
+
+
 def test_what_is_collected_becomes_a_span_and_a_better_model(copy, capfd):
     storage = open_storage(str(copy))
     for name, image in digits.images(digits.CHANGED, limit=250):
