@@ -50,6 +50,8 @@ def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda 
     """
     added = Added()
     for done, source in enumerate(sources_of(folder), 1):
+        if not done % PROGRESS_EVERY:
+            progress(done)
         try:
             label = examine(source)
         except BadImage as bad:
@@ -61,8 +63,6 @@ def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda 
             added.labels[label] = added.labels.get(label, 0) + 1
         else:
             added.duplicates += 1
-        if not done % PROGRESS_EVERY:
-            progress(done)
     return added
 
 

@@ -37,7 +37,8 @@ def move(storage: Storage, source: Source, reason: str) -> bool:
 def copy(storage: Storage, source: Source, reason: str) -> None:
     """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason."""
     for name in alike(f"{FOLDER}/{source.name}"):
-        if source.problem or storage.write(name, source.data, create_only=True) or holds(storage, name, source.data):
+        copied = source.problem or storage.write(name, source.data, create_only=True, lasting=False)
+        if copied or holds(storage, name, source.data):
             return _say(storage, name, reason)
 
 
@@ -50,7 +51,7 @@ def holds(storage: Storage, name: str, data: bytes) -> bool:
 
 
 def _say(storage: Storage, name: str, reason: str) -> None:
-    storage.write(_reason(name), f"{reason}\n".encode())
+    storage.write(_reason(name), f"{reason}\n".encode(), lasting=False)
 
 
 def _reason(name: str) -> str:

@@ -8,7 +8,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.data import collected, rejected
 from pipeline.data.draft import END_OF_SOURCES, MANIFEST, Draft
@@ -175,14 +175,31 @@ class Known:
 THIS = 0  # the span that is being prepared
 
 
+class _Fate(Protocol):
+    """What becomes of a source. False when it has changed meanwhile and is left for another time."""
+
+    def use(self, source: Source) -> bool:
+        """It becomes part of the span."""
+
+    def repeat(self, source: Source, holder: int) -> bool:
+        """Its bytes are in the span `holder` already."""
+
+    def reject(self, source: Source, reason: str) -> bool:
+        """It cannot be used."""
+
+
 def _publish(
-    storage: Storage, read: Callable[[], Iterable[Source]], fate: type["_Collected"], progress: Callable[[int], None]
+    storage: Storage,
+    read: Callable[[], Iterable[Source]],
+    fate: Callable[[Storage, Stage], _Fate],
+    progress: Callable[[int], None],
 ) -> Prepared:
     found = Prepared()
     while True:
         with storage.stage(collected.FOLDER) as stage:
             draft = Draft(stage, 1 + max(_numbers(storage, FOLDER) + _numbers(storage, "archive"), default=0))
             _fill(draft, read(), fate(storage, stage), Known(storage), found, progress)
+            found.rejected = list(dict.fromkeys(found.rejected))  # an attempt may not be the first
             if not draft.images:
                 return found
             draft.finish()
@@ -195,7 +212,7 @@ def _publish(
 def _fill(
     draft: Draft,
     sources: Iterable[Source],
-    fate: "_Collected",
+    fate: _Fate,
     known: Known,
     found: Prepared,
     progress: Callable[[int], None],
@@ -219,7 +236,7 @@ def _fill(
 
 
 class _Collected:
-    """What becomes of collected images: they are moved to where they belong now."""
+    """Collected images are moved to where they belong now."""
 
     def __init__(self, storage: Storage, stage: Stage):
         self._storage, self._stage = storage, stage
@@ -238,7 +255,7 @@ class _Collected:
 
 
 class _Imported:
-    """What becomes of the images in somebody's folder: nothing, only copies are made."""
+    """Somebody's folder stays as it is; copies are made."""
 
     def __init__(self, storage: Storage, stage: Stage):
         self._storage = storage
