@@ -28,13 +28,23 @@ class Added:
 
 def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
     """Yields (file, label) of each image that waits, in no order and lazily: unread, so some may be unusable."""
-    # What a span in preparation has claimed waits until that span is published.
-    for folder in (storage.claimed(FOLDER), FOLDER):
+    for folder in _folders(storage):
         for entry in storage.list(folder):
             try:
                 yield entry, label_of(entry.name[len(folder) + 1 :])
             except BadImage:
                 continue
+
+
+def sources(storage: Storage) -> Iterator[Source]:
+    """Reads all that waits, also what may turn out to be unusable: see `examine`."""
+    for folder in _folders(storage):
+        yield from storage.sources(folder, encoded.MOST_BYTES)
+
+
+def _folders(storage: Storage) -> tuple[str, str]:
+    # What a span in preparation has claimed waits until that span is published, also when the process was killed.
+    return storage.claimed(FOLDER), FOLDER
 
 
 def count_up_to(storage: Storage, limit: int) -> int:

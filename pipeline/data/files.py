@@ -17,6 +17,8 @@ _NEXT_STEPS = {
     errno.EROFS: "Make it writable, or set WORKSPACE to a folder that is.",
     errno.EACCES: "Make it accessible to you, or set WORKSPACE to a folder that is.",
     errno.EPERM: "Make it accessible to you, or set WORKSPACE to a folder that is.",
+    errno.EEXIST: "A folder has to be there.",
+    errno.ENOTDIR: "A folder has to be there.",
     errno.EXDEV: "collected/, spans/, archive/ and rejected/ have to be on one file system.",
 }
 
@@ -27,7 +29,8 @@ def told(place: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        where = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else place
+        named = error.filename2 or error.filename  # of a rename, where to
+        where = os.path.join(place, os.fsdecode(named)) if isinstance(named, (str, bytes)) else place
         following = _NEXT_STEPS.get(error.errno, "Mend that, then run it again.")
         raise StorageError(f"{where}: {error.strerror or error}. {following}") from error
 

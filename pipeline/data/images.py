@@ -1,4 +1,4 @@
-"""Is this an image that training will be able to decode? Answered in microseconds, without decoding where that is safe."""
+"""Is this an image that training will be able to decode? Answered in microseconds, most often without decoding it."""
 
 import re
 import struct
@@ -79,8 +79,11 @@ def _prove(data: bytes) -> bytes:
 
 
 def _is_last(data: bytes, scan: int) -> bool:
-    """True when the scan ends in the end of the image. Nothing in such a scan can stop a decoder: broken codes only give
-    other pixels, so whether the image decodes depends on what stands before."""
+    """True when the image ends with the scan.
+
+    Nothing in such a scan can stop a decoder: broken codes only give other pixels. So whether the image decodes depends
+    on what stands before the scan alone.
+    """
     marker = _NEXT_MARKER.search(data, scan)
     return marker is not None and marker[0] == _END
 

@@ -62,7 +62,7 @@ class Releases(abc.ABC):
         metrics: Mapping[str, Any],
         previous: str | None,
     ) -> Release:
-        """Releases the SavedModel in the folder `model`; returns the release that has this identity, if there is one."""
+        """Releases the SavedModel in the folder `model`; if there is a release of this identity, returns that."""
 
     @abc.abstractmethod
     def fetch(self, release: Release, folder: str) -> str:

@@ -1,4 +1,4 @@
-"""TFRecord files of tf.train.Example, written and read by hand: ten times faster than through TensorFlow, and without it.
+"""TFRecord files of tf.train.Example, written and read by hand: faster than through TensorFlow, and without it.
 
 A record is its length (8 bytes, little endian), a checksum of the length, the data, and a checksum of the data
 (tensorflow/core/lib/io/record_writer.h). An Example is a map from feature names to lists of values, here of one each.

@@ -1,5 +1,6 @@
 """Images wait in collected/, each with a label."""
 
+import itertools
 import os
 
 import pytest
@@ -53,11 +54,12 @@ def test_images_come_with_their_labels(storage, workspace):
 def test_what_a_span_in_preparation_has_claimed_still_waits(storage, workspace):
     workspace.collect(photographs(range(4)))
     with storage.stage("collected") as stage:
-        for source, _ in zip(storage.sources("collected", 1 << 20), range(2)):
+        for source in itertools.islice(storage.sources("collected", 1 << 20), 2):
             assert stage.claim(source, "sources")
 
         assert {label for _, label in collected.images(storage)} == {"cat", "dog"}
         assert collected.count_up_to(storage, 100) == 4
+        assert {source.name: source.data for source in collected.sources(storage)} == photographs(range(4))
 
 
 def test_a_folder_is_copied_and_stays_as_it_is(storage, workspace, tmp_path):

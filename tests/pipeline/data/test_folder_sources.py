@@ -59,7 +59,7 @@ def test_files_that_may_not_be_moved_stop_it_before_anything_is_published(unpriv
     unprivileged.collect(photographs(range(5)))
     (unprivileged.root / "collected/cat").chmod(0o555)
 
-    with pytest.raises(StorageError, match="0.jpg: Permission denied. Make it accessible to you"):
+    with pytest.raises(StorageError, match="cat/0.jpg: Permission denied. Make it accessible to you"):
         spans.prepare(Folder(str(unprivileged.root)))
 
     assert spans.published(Folder(str(unprivileged.root))) == []

@@ -38,8 +38,8 @@ STEP_BY_STEP = """
         workspace = f"{workspaces}/{last}"
         shutil.copytree(template, workspace)
         if not (child := os.fork()):
-            steps = iter(range(last))
-            sys.addaudithook(lambda event, _: event != "os.kill" and next(steps, None) is None and os.kill(os.getpid(), 9))
+            left = iter(range(last))
+            sys.addaudithook(lambda what, _: what != "os.kill" and next(left, None) is None and os.kill(os.getpid(), 9))
             spans.prepare(open_storage(workspace))
             os._exit(0)
         code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
