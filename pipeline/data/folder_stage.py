@@ -15,8 +15,8 @@ _CLAIMED = "archive"  # in the stage, and, for a moment, in a span
 class FolderStage:
     """Lies among the files that it claims: they are either there or published, at every moment.
 
-    One rename makes it a span, with all that it claimed. Only then is that moved on to the archive, by one rename, too. So
-    what lies in a stage is not published, and what a span still holds has only to be moved on.
+    One rename makes it a span, with all that it claimed. Only then is that moved on to the archive, by one rename, too.
+    So what lies in a stage is not published, and what a span still holds has only to be moved on.
     """
 
     def __init__(self, root: str, place: str):
