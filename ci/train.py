@@ -5,6 +5,8 @@ import click
 from ci.outcome import Outcome, command
 from pipeline import local_runner
 from pipeline.config import Config
+from pipeline.errors import numbers
+from pipeline.wording import counted, percent
 
 
 @command
@@ -18,11 +20,12 @@ def train(config: Config, spans: str) -> Outcome:
 def told(outcome: dict) -> str:
     """Says how a training ended."""
     metrics = outcome["metrics"]
-    lines = [f"Accuracy {metrics['accuracy']:.2%} of {metrics['images']} images, on spans {outcome['spans']}:"]
+    judged = f"{counted(metrics['images'], 'image')} of {'spans' if len(outcome['spans']) > 1 else 'span'}"
+    lines = [f"Accuracy {percent(metrics['accuracy'])} on {judged} {numbers(outcome['spans'])}:"]
     current = outcome["current"]
     for span, accuracy in metrics["per_span"].items():
-        before = f", {current['release']} had {current['metrics']['per_span'][span]:.2%}" if current else ""
-        lines.append(f"  span {span}: {accuracy:.2%}{before}")
+        before = f", {current['release']} has {percent(current['metrics']['per_span'][span])}" if current else ""
+        lines.append(f"  span {span}: {percent(accuracy)}{before}")
     if current and current["new_labels"]:
         lines.append(f"Labels that {current['release']} did not know: {', '.join(current['new_labels'])}.")
     if outcome["blessed"]:

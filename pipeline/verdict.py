@@ -57,7 +57,9 @@ def metrics(evaluation: str, model: str | None) -> dict:
             found["accuracy"], found["images"] = accuracy, int(images)
         else:
             ((column, value),) = slice_key
-            found[f"per_{column}"][str(value)] = accuracy
+            found[f"per_{column}"][value] = accuracy
+    for by in ("per_span", "per_label"):  # TFMA has slices in no order
+        found[by] = {str(value): accuracy for value, accuracy in sorted(found[by].items())}
     return found
 
 
