@@ -1,5 +1,6 @@
 """The whole loop as a story, told with the real commands on real images: `make demo`."""
 
+import collections
 import contextlib
 import dataclasses
 import datetime
@@ -23,12 +24,12 @@ from pipeline.data import digits, spans
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
 from pipeline.errors import SpanloopError, UsageError
-from pipeline.evaluation import examine, judged
+from pipeline.evaluation import Judged, examine, judged
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from pipeline.wording import counted, duration, listed, percent
 
 MARKER = ".made-by-the-demo"
-FEW, ENOUGH, MORE = 20, 200, 230  # digits of the changed camera: first come FEW, then MORE, then the others
+FEW, ENOUGH, MORE = 20, 200, 280  # digits of the changed camera: first come FEW, then MORE, then the others
 CAMERAS = ("first camera", "changed camera")
 SHOWN = 24  # pictures of what the new model gets right
 
@@ -196,6 +197,15 @@ def standing(found: dict) -> str:
     return f"{listed(counted(*part) for part in parts)}. Next: {found['next']['action']}."
 
 
+def of_every_label(mended: list[tuple[Judged, Judged]]) -> list[tuple[Judged, Judged]]:
+    """Sorts pairs (as the old model sees it, as the new one does) so that labels take turns, the surest first."""
+    by_label = collections.defaultdict(list)
+    for was, now in sorted(mended, key=lambda pair: -pair[1].confidence):
+        by_label[now.label].append((was, now))
+    turns = itertools.zip_longest(*(pairs for _, pairs in sorted(by_label.items())))
+    return [pair for turn in turns for pair in turn if pair]
+
+
 def told(steps: list[Step], config: Config) -> Story:
     """Judges both releases on the same images, none of which they were trained on, and puts the story together."""
     storage, releases = open_storage(config.workspace), open_releases(config.releases)
@@ -224,7 +234,7 @@ def told(steps: list[Step], config: Config) -> Story:
         new=new,
         judged=on_spans,
         fresh={tag: examine(results)[0] for tag, results in on_fresh.items()},
-        mended=sorted(mended, key=lambda pair: -pair[0].confidence)[:SHOWN],
+        mended=of_every_label(mended)[:SHOWN],
         strips=[
             (camera, [image for _, image in itertools.islice(digits.images(seen), 6)])
             for camera, seen in zip(CAMERAS, (digits.FIRST, digits.CHANGED), strict=True)

@@ -14,7 +14,7 @@ from typing import BinaryIO
 
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans, tfrecord
-from pipeline.data.images import MOST_BYTES, BadImage
+from pipeline.data.images import BadImage
 from pipeline.data.releases import Release, Releases, open_releases
 from pipeline.data.spans import Span
 from pipeline.data.storage import Storage, open_storage
@@ -77,9 +77,8 @@ def evaluate(config: Config, threshold: float, progress: Callable[[int], None] =
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
     """Reads the collected images that can be used and are in no span, each content once; counts the others."""
-    published = {bytes.fromhex(source.sha256) for span in spans.published(storage) for source in span.sources}
-    seen: set[bytes] = set()
-    for source in storage.sources(collected.FOLDER, MOST_BYTES):
+    known = spans.Known(storage)
+    for source in collected.sources(storage):
         try:
             label = collected.examine(source)
         except BadImage as bad:
@@ -88,13 +87,14 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
                 left_out.skipped.append((source.name, str(bad)))
             continue
         digest = hashlib.sha256(source.data).digest()
-        if digest in published:
-            left_out.in_spans += 1
-        elif digest in seen:
+        holder = known.holder(digest)
+        if holder is None:
+            known.add(digest)
+            yield Labelled(source.name, label, source.data)
+        elif holder == spans.THIS:
             left_out.duplicates += 1
         else:
-            seen.add(digest)
-            yield Labelled(source.name, label, source.data)
+            left_out.in_spans += 1
 
 
 def judge_images(
