@@ -10,8 +10,11 @@ import tempfile
 
 import measure
 
-from pipeline.data import digits, spans
-from pipeline.data.storage import open_storage
+sys.path.insert(0, str(measure.ROOT))
+
+from pipeline.data import digits, spans  # noqa: E402
+from pipeline.data.draft import SPLITS  # noqa: E402
+from pipeline.data.storage import open_storage  # noqa: E402
 
 BATCH = 64
 
@@ -23,13 +26,13 @@ def main() -> None:
         storage = open_storage(workspace)
         spans.import_folder(storage, images)
         (span,) = spans.published(storage)
-        in_split = {split: sum(source.split == split for source in span.sources) for split in spans.SPLITS}
+        in_split = {split: sum(source.split == split for source in span.sources) for split in SPLITS}
 
         ours = measure.run([sys.executable, "-m", "ci", "train", "--json"], WORKSPACE=workspace)
         accuracy = json.loads(ours.out)["metrics"]["accuracy"]
-        steps = [str(-(-in_split[split] // BATCH)) for split in spans.SPLITS]
-        defaults = [sys.executable, "benchmarks/tfx_defaults/run.py", workspace, *steps]
-        against = measure.run(defaults, PYTHONPATH=str(measure.ROOT), TF_CPP_MIN_LOG_LEVEL="3")
+        steps = [str(-(-in_split[split] // BATCH)) for split in SPLITS]
+        defaults = [sys.executable, "-m", "benchmarks.tfx_defaults.run", workspace, *steps]
+        against = measure.run(defaults, TF_CPP_MIN_LOG_LEVEL="3")
     print(f"{span.images} images, accuracy {accuracy:.3f}: {ours.cpu:.1f} s, with defaults {against.cpu:.1f} s of CPU")
     print(f"memory {ours.peak / 2**20:.0f} MiB, with defaults {against.peak / 2**20:.0f} MiB")
     measure.finish("local_training", ours.cpu, against.cpu, "CPU s", reach=0.5)

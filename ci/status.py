@@ -9,7 +9,7 @@ from pipeline.data import collected, reports, spans
 from pipeline.data.loop_state import next_step
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
-from pipeline.wording import counted
+from pipeline.wording import counted, percent
 
 
 @command
@@ -20,8 +20,8 @@ def status(config: Config) -> Outcome:
     tags = open_releases(config.releases).tags()
     waiting = sum(1 for _ in collected.images(storage))
     evaluation = reports.newest(storage, "evaluation")
-    trained = {number for training in reports.every(storage, "training") for number in training["spans"]}
-    following = next_step([span.number for span in published], trained, tags, waiting, evaluation)
+    numbers, trained = [span.number for span in published], reports.trained_spans(storage)
+    following = next_step(numbers, trained, tags, waiting, evaluation)
     return Outcome(
         "\n".join(
             [
@@ -41,8 +41,6 @@ def status(config: Config) -> Outcome:
 
 
 def judged(evaluation: dict) -> str:
-    """'model-1 got 93.2% of 250 images right, report in ...'."""
-    images = counted(evaluation["images"], "image")
-    return (
-        f"{evaluation['release']} got {evaluation['accuracy']:.1%} of {images} right, report in {evaluation['address']}"
-    )
+    """'model-1 got 93.2 % of 250 images right, report in ...'."""
+    right = f"{percent(evaluation['accuracy'])} of {counted(evaluation['images'], 'image')} right"
+    return f"{evaluation['release']} got {right}, report in {evaluation['address']}"

@@ -70,8 +70,7 @@ def retrain(config: Config, selection: str) -> dict:
 
 def _newest_is_untrained(storage: Storage) -> bool:
     published = published_spans.published(storage)
-    trained = {number for outcome in reports.every(storage, "training") for number in outcome["spans"]}
-    return bool(published) and published[-1].number not in trained
+    return bool(published) and published[-1].number not in reports.trained_spans(storage)
 
 
 def _train(config: Config, selection: str) -> dict:

@@ -1,4 +1,4 @@
-"""The same network, data and epochs as TFX's templates would have them: one module file, their way to read and to export.
+"""The same network, data and epochs as TFX's templates would have them: one module file, read and exported their way.
 
 Written after the penguin template (https://github.com/tensorflow/tfx/tree/master/tfx/examples/penguin).
 """

@@ -66,16 +66,36 @@ class Preprocessing:
         return self._graph.apply_transform_model({IMAGE: images[:, tf.newaxis]})[transformed(IMAGE)]
 
 
-def read_examples(
-    file_patterns: list[str], preprocessing: Preprocessing, settings: Settings
-) -> tuple[tf.data.Dataset, int]:
-    """Reads examples; returns single (image, label) pairs in the files' order, and how many there are."""
-    paths = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
-    records = tf.data.TFRecordDataset(paths)
-    count = int(records.batch(1024).map(tf.size).reduce(0, lambda total, size: total + size))
-    pairs = records.batch(64).map(preprocessing.examples, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
-    megabytes = count * settings.image_size**2 * settings.channels * 4 / 1e6
-    return (pairs.cache() if megabytes <= settings.cache_megabytes else pairs), count
+class Examples:
+    """The examples of one split, as pairs of a float32 image [H, W, C] and its int64 label."""
+
+    def __init__(self, file_patterns: list[str], preprocessing: Preprocessing, settings: Settings):
+        paths = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
+        self._preprocessing = preprocessing
+        self._records = tf.data.TFRecordDataset(paths)
+        self.count = int(self._records.batch(1024).map(tf.size).reduce(0, lambda total, size: total + size))
+        memory = settings.cache_megabytes * 1e6
+        decoded = self.count * settings.image_size**2 * settings.channels * 4
+        self._cached = self._decoded(self._records).cache() if decoded <= memory else None
+        encoded = sum(tf.io.gfile.stat(path).length for path in paths)
+        self._buffer = max(1, min(self.count, int(self.count * memory / encoded)))
+
+    def in_order(self) -> tf.data.Dataset:
+        """Gives every example once."""
+        return self._decoded(self._records) if self._cached is None else self._cached
+
+    def shuffled(self, seed: int) -> tf.data.Dataset:
+        """Gives every example once, in an order that depends on the seed alone.
+
+        A span has its images sorted by label, so nothing less than a shuffle of all of them is good. Where they take more
+        than `cache_megabytes`, as many as fit are shuffled among each other, before they are decoded.
+        """
+        if self._cached is not None:
+            return self._cached.shuffle(self.count, seed=seed)
+        return self._decoded(self._records.shuffle(self._buffer, seed=seed))
+
+    def _decoded(self, records: tf.data.Dataset) -> tf.data.Dataset:
+        return records.batch(64).map(self._preprocessing.examples, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
 
 
 class Checkpoints:
@@ -157,18 +177,17 @@ def run_fn(fn_args: FnArgs) -> None:
     settings = dataclasses.replace(SETTINGS, **tuned)
     keras.utils.set_random_seed(seed)
     preprocessing = Preprocessing(fn_args.transform_output)
-    train, count = read_examples(fn_args.train_files, preprocessing, settings)
-    evaluation, _ = read_examples(fn_args.eval_files, preprocessing, settings)
+    train = Examples(fn_args.train_files, preprocessing, settings)
+    evaluation = Examples(fn_args.eval_files, preprocessing, settings)
 
     model = build_model(settings, classes=len(preprocessing.labels))
     checkpoints = Checkpoints(fn_args.custom_config["checkpoints"], model)
     for epoch in range(checkpoints.restore(), settings.epochs):
         model.optimizer.learning_rate = learning_rate(settings, epoch)
         # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
-        shuffled = train.shuffle(min(count, 10_000), seed=seed + epoch)
         model.fit(
-            shuffled.batch(settings.batch_size).prefetch(2),
-            validation_data=evaluation.batch(settings.batch_size),
+            train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2),
+            validation_data=evaluation.in_order().batch(settings.batch_size),
             initial_epoch=epoch,
             epochs=epoch + 1,
             verbose=2,  # a line an epoch, into the log
@@ -181,8 +200,8 @@ def run_fn(fn_args: FnArgs) -> None:
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Searches learning rate and dropout; called by TFX's Tuner. Nothing that preprocessing needs can be tuned."""
     preprocessing = Preprocessing(fn_args.transform_graph_path)
-    train, _ = read_examples(fn_args.train_files, preprocessing, SETTINGS)
-    evaluation, _ = read_examples(fn_args.eval_files, preprocessing, SETTINGS)
+    train = Examples(fn_args.train_files, preprocessing, SETTINGS)
+    evaluation = Examples(fn_args.eval_files, preprocessing, SETTINGS)
 
     def build(hyperparameters):
         values = {
@@ -199,8 +218,8 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
-            "x": train.batch(SETTINGS.batch_size),
-            "validation_data": evaluation.batch(SETTINGS.batch_size),
+            "x": train.shuffled(seed).batch(SETTINGS.batch_size),
+            "validation_data": evaluation.in_order().batch(SETTINGS.batch_size),
             "epochs": max(1, SETTINGS.epochs // 4),  # enough to tell good from bad
             "verbose": 2,
         },

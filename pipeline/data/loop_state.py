@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.errors import numbers
+from pipeline.wording import percent
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,6 @@ def next_step(
         )
     if last_evaluation["should_retrain"]:
         return Next(
-            "retrain", f"{releases[0]} gets only {last_evaluation['accuracy']:.1%} of the collected images right"
+            "retrain", f"{releases[0]} gets only {percent(last_evaluation['accuracy'])} of the collected images right"
         )
-    return Next("wait", f"{releases[0]} gets {last_evaluation['accuracy']:.1%} of the collected images right")
+    return Next("wait", f"{releases[0]} gets {percent(last_evaluation['accuracy'])} of the collected images right")

@@ -41,6 +41,11 @@ def newest(storage: Storage, kind: str) -> dict | None:
     return next((report for name in reversed(_names(storage, kind)) if (report := _read(storage, name))), None)
 
 
+def trained_spans(storage: Storage) -> set[int]:
+    """Returns the spans that a training which ended was about, whether its model was released or not."""
+    return {number for training in every(storage, "training") for number in training["spans"]}
+
+
 _NAME = re.compile(rf"({'|'.join(KINDS)})-(\d{{8}}T\d{{6}}Z)-(\d+)", re.ASCII)
 
 

@@ -65,7 +65,7 @@ def test_the_loop_is_told_step_by_step(ci, collect, release, evaluated):
     evaluated("model-1", 9, 0.25, should_retrain=True)
     told = ci("status", "--json").told
     assert told["last_evaluation"]["release"] == "model-1" and told["last_evaluation"]["accuracy"] == 0.25
-    assert told["next"]["action"] == "retrain" and "25.0%" in told["next"]["why"]
+    assert told["next"]["action"] == "retrain" and "25.0\u202f%" in told["next"]["why"]
 
     ci("prepare-span")
     assert release(1, 2) == "model-2"
@@ -83,5 +83,5 @@ def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspa
     lines = ci("status").out.splitlines()
 
     assert lines[:3] == ["span 1: 4 images: cat 2, dog 2", "releases: model-1", "collected: 9 images"]
-    assert lines[3].startswith(f"last evaluation: model-1 got 25.0% of 9 images right, report in {workspace}/reports/")
+    assert lines[3].startswith(f"last evaluation: model-1 got 25.0\u202f% of 9 images right, report in {workspace}/reports/")
     assert lines[4].startswith("next: retrain, because model-1 ")

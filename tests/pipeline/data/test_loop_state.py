@@ -22,8 +22,8 @@ POOR = JUDGED | {"accuracy": 0.5, "should_retrain": True}
         ([1, 2], [1, 2], ["model-2", "model-1"], 40, None, "evaluate", "model-2 was not judged"),
         ([1, 2], [1, 2], ["model-3", "model-2"], 40, JUDGED, "evaluate", "model-3 was not judged"),
         ([1, 2], [1, 2], ["model-2"], 1041, JUDGED, "evaluate", "1,041 images are collected, 40 at the last"),
-        ([1, 2], [1, 2], ["model-2"], 40, JUDGED, "wait", "75.0%"),
-        ([1, 2], [1, 2], ["model-2"], 40, POOR, "retrain", "only 50.0%"),
+        ([1, 2], [1, 2], ["model-2"], 40, JUDGED, "wait", "75.0\u202f%"),
+        ([1, 2], [1, 2], ["model-2"], 40, POOR, "retrain", "only 50.0\u202f%"),
         ([1, 2], [1, 2], ["model-2"], 0, POOR, "wait", "no new images"),
     ],
 )
