@@ -50,7 +50,7 @@ def _application(build, images: tf.Tensor, settings: Settings) -> tf.Tensor:
         if not settings.pretrained:
             raise
         raise WeightsUnavailable(
-            f"the ImageNet weights of {settings.backbone} could not be used: {error}. Connect to the network once, since"
-            " Keras keeps them, or train from scratch: pretrained=False in modules/classification/settings.py."
+            f"the ImageNet weights of {settings.backbone} are not there: {error}. Connect to the network once (Keras"
+            " keeps them), or train from scratch: pretrained=False in modules/classification/settings.py."
         ) from error
     return network(images)

@@ -87,8 +87,8 @@ class Examples:
     def shuffled(self, seed: int) -> tf.data.Dataset:
         """Gives every example once, in an order that depends on the seed alone.
 
-        A span has its images sorted by label, so nothing less than a shuffle of all of them is good. Where they take more
-        than `cache_megabytes`, as many as fit are shuffled among each other, before they are decoded.
+        A span has its images sorted by label, so nothing less than a shuffle of all of them is good. Where they take
+        more than `cache_megabytes`, as many as fit are shuffled among each other, before they are decoded.
         """
         if self._cached is not None:
             return self._cached.shuffle(self.count, seed=seed)
