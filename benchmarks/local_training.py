@@ -16,7 +16,7 @@ from pipeline.data import digits, spans  # noqa: E402
 from pipeline.data.draft import SPLITS  # noqa: E402
 from pipeline.data.storage import open_storage  # noqa: E402
 
-BATCH = 64
+BATCH = 32
 
 
 def main() -> None:

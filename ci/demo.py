@@ -29,7 +29,7 @@ from pipeline.reporting.story_page import Span, Step, Story, story_page
 from pipeline.wording import counted, duration, listed, percent
 
 MARKER = ".made-by-the-demo"
-FEW, ENOUGH, MORE = 20, 200, 280  # digits of the changed camera: first come FEW, then MORE, then the others
+FEW, ENOUGH, MORE = 20, 300, 480  # digits of the changed camera: first come FEW, then MORE, then the others
 CAMERAS = ("first camera", "changed camera")
 SHOWN = 24  # pictures of what the new model gets right
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx_bsl.public import tfxio
 
-EPOCHS, BATCH, SIDE = 15, 64, 32
+EPOCHS, BATCH, SIDE = 15, 32, 32
 
 
 def preprocessing_fn(inputs):
@@ -32,14 +32,15 @@ def _input_fn(file_pattern, data_accessor, transform_output):
 def _model(classes):
     images = tf.keras.Input((SIDE, SIDE, 3), name="image_xf")
     features = images
-    for filters in (16, 32, 64):
-        features = tf.keras.layers.Conv2D(filters, 3, padding="same", use_bias=False)(features)
+    for filters, size, stride in ((16, 4, 2), (32, 3, 1), (64, 3, 1)):
+        features = tf.keras.layers.Conv2D(filters, size, strides=stride, padding="same", use_bias=False)(features)
         features = tf.keras.layers.BatchNormalization(momentum=0.9)(features)
         features = tf.keras.layers.ReLU()(features)
-        features = tf.keras.layers.MaxPooling2D()(features)
+        if stride == 1:
+            features = tf.keras.layers.MaxPooling2D()(features)
     features = tf.keras.layers.Dropout(0.1)(tf.keras.layers.GlobalAveragePooling2D()(features))
     model = tf.keras.Model(images, tf.keras.layers.Dense(classes, activation="softmax")(features))
-    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    model.compile(tf.keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

@@ -12,8 +12,8 @@ class Settings:
     backbone: str = "small_cnn"  # a name from backbones.py
     pretrained: bool = False  # start from ImageNet weights (not for small_cnn): downloads them once
     epochs: int = 15
-    batch_size: int = 64
-    learning_rate: float = 4e-3
+    batch_size: int = 32
+    learning_rate: float = 1e-2
     dropout: float = 0.1
     cache_megabytes: int = 1024  # decoded images that fit in this are kept in memory between epochs
 

@@ -83,5 +83,6 @@ def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspa
     lines = ci("status").out.splitlines()
 
     assert lines[:3] == ["span 1: 4 images: cat 2, dog 2", "releases: model-1", "collected: 9 images"]
-    assert lines[3].startswith(f"last evaluation: model-1 got 25.0\u202f% of 9 images right, report in {workspace}/reports/")
+    judged = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
+    assert lines[3].startswith(f"{judged}, report in {workspace}/reports/")
     assert lines[4].startswith("next: retrain, because model-1 ")

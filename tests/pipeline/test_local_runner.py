@@ -99,7 +99,7 @@ def test_what_is_collected_becomes_a_span_and_a_better_model(copy, capfd):
     storage = open_storage(str(copy))
     for name, image in digits.images(digits.CHANGED, limit=250):
         storage.write(f"collected/{name}", image)
-    storage.write("collected/x/ten.png", next(digits.images(digits.FIRST, skip=1200, limit=1))[1])
+    storage.write("collected/x/ten.png", next(digits.images(digits.FIRST, skip=900, limit=1))[1])
     storage.write("collected/3/broken.png", b"no picture")
 
     outcome = local_runner.retrain(config(copy, accuracy_margin=0.2), "all")
@@ -200,7 +200,7 @@ def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_spa
     storage = open_storage(str(copy))
     for name, image in digits.images(digits.CHANGED, limit=30):
         storage.write(f"collected/{name}", image)
-    for number, (_, image) in enumerate(digits.images(digits.FIRST, skip=1200, limit=20)):
+    for number, (_, image) in enumerate(digits.images(digits.FIRST, skip=900, limit=20)):
         storage.write(f"collected/x/{number}.png", image)
     spans.prepare(storage)
 
