@@ -52,6 +52,16 @@ class ReleaseNotFound(UsageError):
         super().__init__(f"There is no release {tag!r} in {releases}: see `python -m ci status`.")
 
 
+class ReleaseGone(SpanloopError):
+    """A training is known to have released a model that is not there any more."""
+
+    def __init__(self, tag: str, releases: str, root: str):
+        super().__init__(
+            f"This very training released {tag}, which is gone from {releases}:"
+            f" restore it, or delete {root} to train again."
+        )
+
+
 class BrokenRelease(SpanloopError):
     """A release is not what its model.json says, so its model is not used."""
 

@@ -21,8 +21,9 @@ from pipeline import logs, plan
 from pipeline.config import Config
 from pipeline.data import collected, reports
 from pipeline.data import spans as published_spans
+from pipeline.data.releases import open_releases
 from pipeline.data.storage import Storage, open_storage
-from pipeline.errors import PipelineFailed, SpanloopError
+from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
 
 if TYPE_CHECKING:
     from pipeline.tfx_api import Pipeline
@@ -84,6 +85,9 @@ def _train(config: Config, selection: str) -> dict:
     address = run(config, "training", build, "pushed_model")
     with open(os.path.join(address, "outcome.json"), encoding="utf-8") as file:
         outcome = json.load(file)
+    if outcome["release"] and outcome["release"] not in open_releases(config.releases).tags():
+        # the node that would have released it was not run again
+        raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
     reports.save(open_storage(config.workspace), "training", outcome | {"identity": planned.identity}, {})
     return outcome
 
@@ -94,7 +98,7 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
     People see a line a node; what libraries have to say goes to a file. A node whose inputs did not change is not run
     again. An error of ours comes out as it is, any other as PipelineFailed.
     """
-    root = os.path.abspath(os.path.join(config.workspace, "pipeline_root", name))
+    root = pipeline_root(config, name)
     started = datetime.datetime.now(datetime.timezone.utc)
     log = os.path.join(config.workspace, "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
     os.makedirs(root, exist_ok=True)
@@ -118,6 +122,11 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
         except Exception as error:
             logging.getLogger("absl").exception("The run failed.")
             raise PipelineFailed(progress.node, error, log) from error
+
+
+def pipeline_root(config: Config, name: str) -> str:
+    """Returns the folder where the pipeline `name` keeps artifacts and its memory of them."""
+    return os.path.abspath(os.path.join(config.workspace, "pipeline_root", name))
 
 
 def newest_output(pipeline: "Pipeline", key: str) -> str:

@@ -17,7 +17,7 @@ from pipeline.config import Config
 from pipeline.data import digits, reports, spans
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
-from pipeline.errors import DataAnomalies, NoSpans, PipelineFailed, SpanNotFound, TooFewImages
+from pipeline.errors import DataAnomalies, NoSpans, PipelineFailed, ReleaseGone, SpanNotFound, TooFewImages
 
 NODES = [
     "SpanExampleGen",
@@ -74,6 +74,15 @@ def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_works
     assert states(capfd.readouterr().err) == dict.fromkeys(NODES, "unchanged")
     assert again == trained_outcome
     assert open_releases(str(trained_workspace / "releases")).tags() == ["model-1"]
+
+
+def test_a_release_that_somebody_deleted_is_not_said_to_be_there(trained_workspace, tmp_path):
+    elsewhere = config(trained_workspace, releases=str(tmp_path / "releases"))
+    assert local_runner.train(elsewhere, "all")["release"] == "model-1"
+    shutil.rmtree(tmp_path / "releases" / "model-1")
+
+    with pytest.raises(ReleaseGone, match="model-1"):
+        local_runner.train(elsewhere, "all")
 
 
 def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_workspace, capfd):
