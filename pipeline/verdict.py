@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2  # TFX 1.21 has these messages nowhere else
 
 from pipeline.config import Config
 
@@ -13,21 +14,21 @@ SIGNATURE = "serving_default"  # TFMA finds the number of a text label in this s
 ACCURACY = "accuracy"
 
 
-def eval_config(config: Config, current: bool) -> tfma.EvalConfig:
+def eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
     """Asks for accuracy overall, by span and by label, and sets what a model needs to be blessed.
 
     It has to reach the threshold, and must not be worse than the current model (if there is one) by more than the
     margin, overall and on each span.
     """
-    overall, by_span, by_label = (tfma.SlicingSpec(feature_keys=keys) for keys in ([], [SPAN], [LABEL]))
-    reached = tfma.GenericValueThreshold(lower_bound={"value": config.accuracy_threshold})
-    models = [tfma.ModelSpec(name=CANDIDATE, signature_name=SIGNATURE, label_key=LABEL)]
+    overall, by_span, by_label = (config_pb2.SlicingSpec(feature_keys=keys) for keys in ([], [SPAN], [LABEL]))
+    reached = config_pb2.GenericValueThreshold(lower_bound={"value": config.accuracy_threshold})
+    models = [config_pb2.ModelSpec(name=CANDIDATE, signature_name=SIGNATURE, label_key=LABEL)]
     # a threshold of the metric itself would hold for every slice, so all are given by slice
     thresholds = [_threshold(overall, value_threshold=reached)]
     if current:
-        models.append(tfma.ModelSpec(name=CURRENT, signature_name=SIGNATURE, label_key=LABEL, is_baseline=True))
-        not_worse = tfma.GenericChangeThreshold(
-            absolute={"value": -config.accuracy_margin}, direction=tfma.MetricDirection.HIGHER_IS_BETTER
+        models.append(config_pb2.ModelSpec(name=CURRENT, signature_name=SIGNATURE, label_key=LABEL, is_baseline=True))
+        not_worse = config_pb2.GenericChangeThreshold(
+            absolute={"value": -config.accuracy_margin}, direction=config_pb2.MetricDirection.HIGHER_IS_BETTER
         )
         thresholds = [
             _threshold(overall, value_threshold=reached, change_threshold=not_worse),
@@ -35,16 +36,18 @@ def eval_config(config: Config, current: bool) -> tfma.EvalConfig:
         ]
     # The share of right ones among the first guesses. As this TFMA computes it in numpy, and knows what to make of a
     # label that a model does not know: wrong. Keras' accuracy does the same in seconds of tracing.
-    accuracy = tfma.MetricsSpec(
-        binarize=tfma.BinarizationOptions(top_k_list={"values": [1]}),
+    accuracy = config_pb2.MetricsSpec(
+        binarize=config_pb2.BinarizationOptions(top_k_list={"values": [1]}),
         metrics=[
-            tfma.MetricConfig(class_name="Precision", config=f'"name": "{ACCURACY}"', per_slice_thresholds=thresholds)
+            config_pb2.MetricConfig(
+                class_name="Precision", config=f'"name": "{ACCURACY}"', per_slice_thresholds=thresholds
+            )
         ],
     )
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=models,
         slicing_specs=[overall, by_span, by_label],
-        metrics_specs=[accuracy, tfma.MetricsSpec(metrics=[tfma.MetricConfig(class_name="ExampleCount")])],
+        metrics_specs=[accuracy, config_pb2.MetricsSpec(metrics=[config_pb2.MetricConfig(class_name="ExampleCount")])],
     )
 
 
@@ -78,5 +81,7 @@ def reasons(evaluation: str, current: str) -> Iterator[str]:
                 yield f"accuracy {where} is {value:.4f}, below the threshold {bound:g}"
 
 
-def _threshold(slices: tfma.SlicingSpec, **thresholds) -> tfma.PerSliceMetricThreshold:
-    return tfma.PerSliceMetricThreshold(slicing_specs=[slices], threshold=tfma.MetricThreshold(**thresholds))
+def _threshold(slices: config_pb2.SlicingSpec, **thresholds) -> config_pb2.PerSliceMetricThreshold:
+    return config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[slices], threshold=config_pb2.MetricThreshold(**thresholds)
+    )

@@ -1,5 +1,5 @@
 import pytest
-import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
 
 from pipeline import verdict
 from pipeline.config import Config
@@ -29,7 +29,7 @@ def test_a_current_model_must_not_be_undercut_overall_or_on_a_span():
     assert set(found) == {(), ("span",)}
     for threshold in found.values():
         assert threshold.change_threshold.absolute.value == pytest.approx(-0.05)
-        assert threshold.change_threshold.direction == tfma.MetricDirection.HIGHER_IS_BETTER
+        assert threshold.change_threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
     assert found[()].value_threshold.lower_bound.value == 0.9
     assert not found[("span",)].HasField("value_threshold")
 
