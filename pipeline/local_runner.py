@@ -1,6 +1,6 @@
 """Trains and retrains on this machine: binds a configuration to the pipelines and runs them, node after node.
 
-TFX takes fifteen seconds to import, so that happens only after all has been checked that can be without it.
+TFX takes ten seconds to import, so that happens only after all has been checked that can be without it.
 """
 
 import dataclasses

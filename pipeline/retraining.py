@@ -5,8 +5,6 @@ from pipeline.components.pipeline_trigger import PipelineTrigger
 from pipeline.components.span_preparator import SpanPreparator
 from pipeline.config import Config
 
-NAME = "retraining"
-
 
 def create_pipeline(config: Config, selection: str, pipeline_root: str) -> tfx.Pipeline:
     """Prepares a span from what is collected, then trains on `selection` ("1,2 | all | latest:N").
@@ -15,4 +13,4 @@ def create_pipeline(config: Config, selection: str, pipeline_root: str) -> tfx.P
     """
     preparator = SpanPreparator(workspace=config.workspace)
     trigger = PipelineTrigger(prepared=preparator.outputs["prepared"], selection=selection, settings=config.to_json())
-    return tfx.Pipeline(NAME, pipeline_root, components=[preparator, trigger], enable_cache=False)
+    return tfx.Pipeline("retraining", pipeline_root, components=[preparator, trigger], enable_cache=False)

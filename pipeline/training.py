@@ -12,8 +12,6 @@ from pipeline.components.span_example_gen import SpanExampleGen
 from pipeline.config import Config
 from pipeline.plan import Plan
 
-NAME = "training"
-
 
 def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipeline:
     """Trains on the spans; releases the model if it reaches the threshold and does not fall behind the current one."""
@@ -37,7 +35,7 @@ def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipel
         schema=schema.outputs["schema"],
         preprocessing_fn=modules.function("preprocessing.preprocessing_fn"),
         custom_config={"modules": modules.digest},  # a function is cached by its name: this makes it by its text
-        disable_statistics=True,
+        disable_statistics=True,  # StatisticsGen has told all of the examples; these would describe single pixels
         materialize=False,  # decoded images are a hundred times larger than their files
     )
     transform.add_upstream_node(gate)
@@ -88,7 +86,7 @@ def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipel
         identity=plan.identity,
     )
     return tfx.Pipeline(
-        pipeline_name=NAME,
+        pipeline_name="training",
         pipeline_root=pipeline_root,
         components=[*nodes, evaluator, pusher],
         enable_cache=True,

@@ -10,9 +10,8 @@ from tfx.types import artifact_utils
 
 from pipeline import tfx_api as tfx
 from pipeline.data import spans as published_spans
+from pipeline.data.draft import SPLITS
 from pipeline.data.storage import open_storage
-
-SPLITS = ("train", "eval")
 
 
 @tfx.component
