@@ -4,20 +4,63 @@ import dataclasses
 import json
 import keyword
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, MissingSettings
 
 
 class Unusable(ValueError):
     """A value cannot be read; the message says what is expected instead."""
 
 
-def _folder(text: str) -> str:
+def _place(text: str) -> str:
+    if text.startswith("gs://"):
+        if not _BUCKET.fullmatch(text):
+            raise Unusable("a folder, or gs://bucket/prefix in letters, digits and ._-/")
+        return text.rstrip("/")
     if "://" in text or text.startswith("github:"):
-        raise Unusable("a folder of this machine")
+        raise Unusable("a folder, or gs://bucket/prefix")
     return text
+
+
+# https://cloud.google.com/storage/docs/buckets#naming; the prefix may hold nothing that a URL would have to escape
+_BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/(?!\.{1,2}(/|$))[\w.-]+)*/*", re.ASCII)
+
+
+def _matching(pattern: str, expected: str) -> Callable[[str], str]:
+    """Returns what reads text that matches `pattern`, and says `expected` of any other."""
+
+    def read(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise Unusable(expected)
+        return text
+
+    return read
+
+
+class Machine(NamedTuple):
+    """What a Vertex Training job may run on."""
+
+    type: str  # such as n1-standard-8
+    accelerator: str = ""  # such as NVIDIA_TESLA_T4
+    accelerators: int = 0
+
+
+def _machines(text: str) -> str:
+    if not re.fullmatch(rf"{_MACHINE}(\s*,\s*{_MACHINE})*", text, re.ASCII):
+        raise Unusable("machine types such as n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-8, the first choice first")
+    return text
+
+
+_MACHINE = r"[a-z]\w*(-\w+)+(:[A-Z][A-Z0-9_]+:[1-9]\d?)?"
+
+
+def _number(text: str, least: int, most: int) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
+        raise Unusable(f"a whole number from {least} to {most}")
+    return int(text)
 
 
 def _share(text: str) -> float:
@@ -30,10 +73,7 @@ def _share(text: str) -> float:
     return value
 
 
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 2**31):
-        raise Unusable("a whole number from 0 to 2147483647")
-    return int(text)
+_EMAIL = "a service account: NAME@PROJECT.iam.gserviceaccount.com"
 
 
 def _switch(text: str) -> bool:
@@ -51,7 +91,7 @@ def _package(text: str) -> str:
 
 def _setting(variable: str, default: Any, read: Callable[[str], Any], meaning: str, secret: bool = False) -> Any:
     metadata = {"variable": variable, "read": read, "meaning": meaning, "secret": secret}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 class Setting(NamedTuple):
@@ -67,8 +107,10 @@ class Setting(NamedTuple):
 class Config:
     """Every setting, read and checked. Immutable: what a run started with is what it ends with."""
 
-    workspace: str = _setting("WORKSPACE", "./workspace", _folder, "folder of all images, spans and reports")
-    releases: str = _setting("RELEASES", "", _folder, "where models are released; WORKSPACE/releases unless set")
+    workspace: str = _setting(
+        "WORKSPACE", "./workspace", _place, "folder of all images, spans and reports, or gs://bucket/prefix"
+    )
+    releases: str = _setting("RELEASES", "", _place, "where models are released; WORKSPACE/releases unless set")
     accuracy_threshold: float = _setting(
         "ACCURACY_THRESHOLD",
         0.8,
@@ -82,12 +124,125 @@ class Config:
         "how much worse than the current model a new one may be, overall and on each span",
     )
     modules: str = _setting("MODULES", "modules.classification", _package, "package of the task's features and model")
-    seed: int = _setting("SEED", 0, _seed, "start of all random numbers in training")
+    seed: int = _setting("SEED", 0, lambda text: _number(text, 0, 2**31 - 1), "start of all random numbers in training")
     tune: bool = _setting("TUNE", False, _switch, "whether a search for hyperparameters precedes training")
+
+    project: str = _setting(
+        "GCP_PROJECT",
+        "",
+        _matching(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "a project's ID, such as my-project-123"),
+        "Google Cloud project that runs everything",
+    )
+    region: str = _setting(
+        "GCP_REGION",
+        "",
+        _matching(r"[a-z]+-[a-z]+\d+", "a region such as europe-west4"),
+        "region of Vertex AI, Cloud Build and Dataflow",
+    )
+    image: str = _setting(
+        "PIPELINE_IMAGE",
+        "",
+        _matching(r"[a-z0-9.-]+(:\d+)?(/[\w.-]+)+@sha256:[0-9a-f]{64}", "an image by digest: NAME@sha256:..."),
+        "image of the pipelines, by digest, as `python -m ci build-image` prints it",
+    )
+    image_repository: str = _setting(
+        "IMAGE_REPOSITORY",
+        "",
+        _matching(r"[a-z0-9.-]+(:\d+)?(/[\w.-]+)+", "an image's name without tag: REGION-docker.pkg.dev/PROJECT/..."),
+        "where `build-image` pushes: REGION-docker.pkg.dev/PROJECT/REPOSITORY/NAME",
+    )
+    service_account: str = _setting(
+        "PIPELINE_SERVICE_ACCOUNT", "", _matching(r"[^@\s]+@[^@\s]+", _EMAIL), "who the pipelines are on Vertex AI"
+    )
+    build_service_account: str = _setting(
+        "BUILD_SERVICE_ACCOUNT", "", _matching(r"[^@\s]+@[^@\s]+", _EMAIL), "who builds the image on Cloud Build"
+    )
+    network: str = _setting(
+        "VERTEX_NETWORK",
+        "",
+        _matching(r"projects/[\w-]+/global/networks/[\w-]+", "projects/NUMBER/global/networks/NAME"),
+        "network that jobs on Vertex AI are peered with; none unless set",
+    )
+    encryption_key: str = _setting(
+        "ENCRYPTION_KEY",
+        "",
+        _matching(
+            r"projects/[\w-]+/locations/[\w-]+/keyRings/[\w-]+/cryptoKeys/[\w-]+",
+            "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
+        ),
+        "key that encrypts what Vertex AI keeps; Google's own unless set",
+    )
+    caching: bool = _setting("CACHING", True, _switch, "whether a node on Vertex AI may reuse an equal run's outputs")
+    training_machines: str = _setting(
+        "TRAINING_MACHINES",
+        "n1-standard-4",
+        _machines,
+        "machines to train on, such as n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-8; the next where quota refuses one",
+    )
+    parallel_trials: int = _setting(
+        "PARALLEL_TRIALS",
+        1,
+        lambda text: _number(text, 1, 100),
+        "trials of a search for hyperparameters at a time; from 2 on by Vertex AI",
+    )
+    dataflow_workers: int = _setting(
+        "DATAFLOW_WORKERS",
+        0,
+        lambda text: _number(text, 0, 1000),
+        "most workers for Beam on Dataflow; with 0 it runs on the node's own machine",
+    )
+    endpoint: str = _setting(
+        "VERTEX_ENDPOINT",
+        "",
+        _matching(r"[\w][\w -]{0,127}", "an endpoint's display name"),
+        "endpoint that new models are deployed to; none unless set",
+    )
+    serving_image: str = _setting(
+        "SERVING_IMAGE",
+        "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
+        _matching(r"\S+", "an image"),
+        "container that serves models on the endpoint",
+    )
+    serving_machine: str = _setting(
+        "SERVING_MACHINE", "n1-standard-2", _matching(_MACHINE, "a machine type"), "machine type of the endpoint"
+    )
+    canary_traffic: int = _setting(
+        "CANARY_TRAFFIC",
+        10,
+        lambda text: _number(text, 0, 100),
+        "percent of the endpoint's traffic that a new model gets until it is promoted",
+    )
+    github_token_secret: str = _setting(
+        "GITHUB_TOKEN_SECRET",
+        "",
+        _matching(
+            r"projects/[\w-]+/secrets/[\w-]+/versions/(latest|\d+)", "projects/PROJECT/secrets/NAME/versions/latest"
+        ),
+        "resource name of the GitHub token in Secret Manager, which pipelines read it from",
+    )
+    github_token: str = _setting("GITHUB_TOKEN", "", str, "GitHub token of a workflow", secret=True)
 
     def __post_init__(self):
         if not self.releases:
             object.__setattr__(self, "releases", os.path.join(self.workspace, "releases"))
+
+    @property
+    def machines(self) -> list[Machine]:
+        """The machines to train on, the first choice first."""
+        choices = (choice.strip().split(":") for choice in self.training_machines.split(","))
+        return [Machine(kind, *(() if not rest else (rest[0], int(rest[1])))) for kind, *rest in choices]
+
+    @property
+    def in_cloud(self) -> bool:
+        """True when the workspace lies in a bucket."""
+        return self.workspace.startswith("gs://")
+
+    def require(self, *names: str) -> None:
+        """Raises MissingSettings that names every one of these fields that is not set; a workspace must be a bucket."""
+        missing = [name for name in names if not (self.in_cloud if name == "workspace" else getattr(self, name))]
+        if missing:
+            fields = {field.name: field.metadata for field in dataclasses.fields(self)}
+            raise MissingSettings({fields[name]["variable"]: fields[name]["meaning"] for name in missing})
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Config":

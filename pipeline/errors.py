@@ -22,6 +22,14 @@ class ConfigError(UsageError):
         super().__init__(f"{variable} is {value!r}, but has to be {expected}. See `python -m ci config`.")
 
 
+class MissingSettings(UsageError):
+    """Settings are not there that what was asked for needs."""
+
+    def __init__(self, missing: Mapping[str, str]):
+        wanted = "; ".join(f"{variable} ({meaning})" for variable, meaning in missing.items())
+        super().__init__(f"Not set: {wanted}. Set them as README, 'On Google Cloud', tells, or try `make emulators`.")
+
+
 class SpanNotFound(UsageError):
     """Spans were named that the workspace does not have."""
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from pipeline.config import Config
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OURS = ("WORKSPACE", "RELEASES", "ACCURACY_", "MODULES", "SEED", "TUNE", "GITHUB_", "GCP_", "PYTHONIOENCODING")
+OURS = (*(setting.variable for setting in Config().settings({})), "GITHUB_", "PYTHONIOENCODING")
 
 
 class Done(NamedTuple):

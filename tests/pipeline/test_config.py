@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pipeline.config import Config
-from pipeline.errors import ConfigError, SpanNotFound, numbers
+from pipeline.errors import ConfigError, MissingSettings, SpanNotFound, numbers
 
 
 def test_without_any_variable_everything_lies_in_the_workspace_here():
@@ -38,7 +38,15 @@ def test_an_empty_variable_is_as_good_as_none():
         ("TUNE", "maybe", "true or false"),
         ("MODULES", "modules/classification", "dotted name"),
         ("MODULES", "modules.class", "dotted name"),
-        ("WORKSPACE", "gs://bucket/prefix", "a folder"),
+        ("WORKSPACE", "s3://bucket/prefix", "a folder, or gs://"),
+        ("WORKSPACE", "gs://bucket/../other", "gs://bucket/prefix"),
+        ("WORKSPACE", "gs://Bucket", "gs://bucket/prefix"),
+        ("GCP_PROJECT", "My Project", "a project's ID"),
+        ("GCP_REGION", "Europe", "a region"),
+        ("PIPELINE_IMAGE", "europe-docker.pkg.dev/p/r/spanloop:latest", "by digest"),
+        ("TRAINING_MACHINES", "n1-standard-4:NVIDIA_TESLA_T4", "machine types"),
+        ("CANARY_TRAFFIC", "101", "from 0 to 100"),
+        ("ENCRYPTION_KEY", "my-key", "cryptoKeys"),
         ("RELEASES", "github:owner/name", "a folder"),
     ],
 )
@@ -48,6 +56,34 @@ def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable,
 
     assert variable in str(error.value) and value in str(error.value) and expected in str(error.value)
     assert error.value.exit_code == 2
+
+
+def test_a_bucket_is_a_workspace_whose_releases_lie_in_it():
+    config = Config.from_environment({"WORKSPACE": "gs://bucket/some/prefix/"})
+
+    assert (config.workspace, config.releases) == ("gs://bucket/some/prefix", "gs://bucket/some/prefix/releases")
+    assert config.in_cloud and not Config().in_cloud
+
+
+def test_machines_are_read_in_their_order():
+    config = Config.from_environment({"TRAINING_MACHINES": "n1-standard-8:NVIDIA_TESLA_T4:2, n1-standard-8"})
+
+    assert config.machines == [("n1-standard-8", "NVIDIA_TESLA_T4", 2), ("n1-standard-8", "", 0)]
+
+
+def test_everything_that_is_missing_is_named_at_once():
+    with pytest.raises(MissingSettings) as error:
+        Config.from_environment({"GCP_REGION": "europe-west4"}).require("workspace", "project", "region", "image")
+
+    assert all(name in str(error.value) for name in ("WORKSPACE", "GCP_PROJECT", "PIPELINE_IMAGE"))
+    assert "GCP_REGION" not in str(error.value) and error.value.exit_code == 2
+
+
+def test_a_secret_is_in_no_text_that_a_configuration_becomes():
+    config = Config.from_environment({"GITHUB_TOKEN": "ghs_secret"})
+
+    assert config.github_token == "ghs_secret"
+    assert "ghs_secret" not in repr(config) + config.to_json() + str(list(config.settings({})))
 
 
 def test_every_setting_says_its_value_origin_and_meaning():
