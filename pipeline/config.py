@@ -57,6 +57,11 @@ def _machines(text: str) -> str:
 _MACHINE = r"[a-z]\w*(-\w+)+(:[A-Z][A-Z0-9_]+:[1-9]\d?)?"
 
 
+def _machine(text: str) -> Machine:
+    kind, *accelerator = text.split(":")
+    return Machine(kind, accelerator[0], int(accelerator[1])) if accelerator else Machine(kind)
+
+
 def _number(text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
         raise Unusable(f"a whole number from {least} to {most}")
@@ -229,8 +234,12 @@ class Config:
     @property
     def machines(self) -> list[Machine]:
         """The machines to train on, the first choice first."""
-        choices = (choice.strip().split(":") for choice in self.training_machines.split(","))
-        return [Machine(kind, *(() if not rest else (rest[0], int(rest[1])))) for kind, *rest in choices]
+        return [_machine(choice.strip()) for choice in self.training_machines.split(",")]
+
+    @property
+    def server(self) -> Machine:
+        """The machine that serves models on the endpoint."""
+        return _machine(self.serving_machine)
 
     @property
     def in_cloud(self) -> bool:

@@ -121,6 +121,41 @@ class PipelineFailed(SpanloopError):
         super().__init__(f"{node} failed: {type(error).__name__}: {error}. What led to it: {log}")
 
 
+class CloudRefused(SpanloopError):
+    """Google Cloud did not do what it was asked for, or cannot be reached."""
+
+    def __init__(self, doing: str, why: str):
+        told = " ".join(why.split()).rstrip(".")
+        super().__init__(f"{doing} failed: {told}. `python -m ci doctor` tells what is missing.")
+
+
+class NothingToRollBack(SpanloopError):
+    """An endpoint has no model to go back to."""
+
+    def __init__(self, endpoint: str, promoted: str):
+        serves = f"{promoted} is the first that was promoted" if promoted else "no model was promoted yet"
+        super().__init__(
+            f"There is nothing to roll back to on {endpoint}: {serves}. See `python -m ci promote --help`."
+        )
+
+
+class WrongModelServed(SpanloopError):
+    """What is deployed under a release's name is another model."""
+
+    def __init__(self, tag: str, endpoint: str, served: str, released: str):
+        super().__init__(
+            f"{endpoint} serves a {tag} (version {served}) that is not the release {tag} (version {released}): releases"
+            " were begun anew. Undeploy it, or set VERTEX_ENDPOINT to another name."
+        )
+
+
+class SecretUnreadable(SpanloopError):
+    """A secret cannot be read from Secret Manager."""
+
+    def __init__(self, name: str, why: str):
+        super().__init__(f"The secret {name} cannot be read: {why}. `python -m ci doctor` tells how to mend it.")
+
+
 def numbers(values: Iterable[int]) -> str:
     """Returns '1-3, 11' for 3, 1, 2, 11; '' for nothing."""
     runs: list[list[int]] = []

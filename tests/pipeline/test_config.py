@@ -101,3 +101,8 @@ def test_many_numbers_are_told_in_short():
     assert numbers([3, 1, 2, 11, 2]) == "1-3, 11"
     assert "Span 7-8 does not exist, the workspace has 1-3" in str(SpanNotFound([8, 7], [1, 2, 3]))
     assert "has none yet" in str(SpanNotFound([7], []))
+
+
+def test_a_machine_that_serves_may_have_an_accelerator():
+    assert Config().server == Machine("n1-standard-2")
+    assert Config(serving_machine="g2-standard-8:NVIDIA_L4:1").server == Machine("g2-standard-8", "NVIDIA_L4", 1)
