@@ -2,8 +2,9 @@
 
 import hashlib
 import io
+import itertools
 import pathlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from pipeline import local_runner
 from pipeline.config import Config
 from pipeline.data import digits, spans, tfrecord
 from pipeline.data.storage import open_storage
+from tests.emulators.cloud import Cloud
 
 
 def jpeg(number: int, size: tuple[int, int] = (16, 16)) -> bytes:
@@ -103,3 +105,35 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, dict]:
 def trained_workspace(trained) -> pathlib.Path:
     """A workspace with span 1 and the release model-1, shared by all tests: copy it before you change it."""
     return trained[0]
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def cloud_servers() -> Iterator[Cloud]:
+    """Google Cloud on this machine, started when the first test asks for it."""
+    with Cloud() as cloud:
+        yield cloud
+
+
+@pytest.fixture
+def cloud(cloud_servers) -> Iterator[Cloud]:
+    """The local servers, as new. The test fails when anybody asked for a host that is not theirs."""
+    cloud_servers.reset()
+    yield cloud_servers
+    assert not cloud_servers.refused, "somebody asked for hosts that are not there"
+
+
+@pytest.fixture
+def cloud_environment(cloud, monkeypatch) -> Cloud:
+    """The local servers, with clients of this very process led to them."""
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    return cloud
+
+
+@pytest.fixture
+def gs_workspace(cloud) -> str:
+    """The address of an empty workspace in the local servers' bucket, another one for each test."""
+    return f"gs://{cloud.bucket}/workspace-{next(_numbers)}"

@@ -1,0 +1,43 @@
+"""The authority that only our clients trust: certificates for the real names of Google's hosts."""
+
+import pathlib
+import ssl
+import threading
+from collections.abc import Iterable
+
+import trustme
+
+
+class Authority:
+    """Signs what the servers show. `certificate` is the file that a client has to trust."""
+
+    def __init__(self, folder: pathlib.Path):
+        self._authority = trustme.CA()
+        self._issuing = threading.Lock()
+        self._folder = folder
+        self.certificate = folder / "authority.pem"
+        self.certificate.write_bytes(self._authority.cert_pem.bytes())
+
+    def issue(self, hosts: Iterable[str]) -> tuple[bytes, bytes]:
+        """Returns a key and its certificates for these hosts; `*-x.y.z` is certified as `*.y.z`."""
+        with self._issuing:
+            issued = self._authority.issue_cert(*sorted({_certified(host) for host in hosts}))
+        chain = b"".join(part.bytes() for part in issued.cert_chain_pems)
+        return issued.private_key_pem.bytes(), chain
+
+    def context(self, hosts: Iterable[str]) -> ssl.SSLContext:
+        """What a server of HTTP needs to be these hosts."""
+        key, chain = self.issue(hosts)
+        pem = self._folder / f"server-{id(chain)}.pem"
+        pem.write_bytes(key + chain)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(pem)
+        pem.unlink()
+        context.set_alpn_protocols(["http/1.1"])
+        return context
+
+
+def _certified(host: str) -> str:
+    """A certificate's wildcard is a whole first part of a name."""
+    first, _, rest = host.partition(".")
+    return f"*.{rest}" if "*" in first else host

@@ -1,0 +1,150 @@
+"""Google Cloud on this machine: the authority, the proxy and every server, in threads of one process."""
+
+import fnmatch
+import pathlib
+import shutil
+import socket
+import ssl
+import tempfile
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from tests.emulators import grpc_server
+from tests.emulators.authority import Authority
+from tests.emulators.faults import Faults
+from tests.emulators.front_desk import Asked, FrontDesk
+from tests.emulators.oauth import OAuth
+from tests.emulators.proxy import Proxy
+from tests.emulators.services import Service
+
+# Hosts besides these are reached by nothing; loopback is no way out.
+_DIRECT = "127.0.0.1,localhost"
+
+
+def services(cloud: "Cloud") -> dict[str, Service]:
+    """Every server by the name of its attribute: `cloud.gcs`. A new one is one import and one line here."""
+    return {}
+
+
+class _Host:
+    """What stands behind one host name; made when somebody asks for it."""
+
+    def __init__(self, name: str, found: list[Service], authority: Authority, ports: Callable[[Service], int]):
+        self.services = found
+        self._context = authority.context([name])
+        self._ports = ports
+
+    def tls(self, connection: socket.socket) -> ssl.SSLSocket:
+        return self._context.wrap_socket(connection, server_side=True)
+
+    def grpc_port(self) -> int:
+        return self._ports(next((service for service in self.services if service.rpcs()), self.services[0]))
+
+
+class Cloud:
+    """A context manager: starts everything, and ends it.
+
+    `environment` is what a client process needs besides its own; the clients' code does not change. `requests` is what
+    was asked, in order; `refused` are the hosts that somebody asked for and that are not ours.
+    """
+
+    project = "spanloop-local"
+    project_number = "123456789012"
+    region = "europe-west4"
+    bucket = "spanloop-local"
+    account = f"pipelines@{project}.iam.gserviceaccount.com"
+
+    gcs: Any
+    vertex: Any
+    builds: Any
+    dataflow: Any
+    secrets: Any
+    projects: Any
+
+    def __init__(self, make: Callable[["Cloud"], dict[str, Service]] = services):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spanloop-cloud-"))
+        self.requests: list[Asked] = []
+        self.refused: list[str] = []
+        self.faults = Faults()
+        self._starting = threading.Lock()
+        self._hosts: dict[str, _Host | None] = {}
+        self._grpc: dict[str, tuple[Any, int]] = {}  # by service; a server that nobody holds is collected
+        self.authority = Authority(self.folder)
+        self.oauth = OAuth(self.project, self.folder)
+        self._proxy = Proxy(self._find, self.refused)
+        self.environment = self._make_environment()
+        self._services: list[Service] = [self.oauth]
+        desk = self.oauth.desk = FrontDesk(self.faults, self.oauth, self.requests)
+        for attribute, service in make(self).items():
+            service.desk = desk
+            setattr(self, attribute, service)
+            self._services.append(service)
+        self.reset()
+
+    def _make_environment(self) -> dict[str, str]:
+        proxy, certificate = f"http://127.0.0.1:{self._proxy.port}", str(self.authority.certificate)
+        both_cases = {"HTTPS_PROXY": proxy, "HTTP_PROXY": proxy, "NO_PROXY": _DIRECT}
+        return {
+            **both_cases,
+            **{name.lower(): value for name, value in both_cases.items()},  # TensorFlow reads the lower case only
+            "CURL_CA_BUNDLE": certificate,
+            "REQUESTS_CA_BUNDLE": certificate,
+            "SSL_CERT_FILE": certificate,  # obstore
+            "HTTPLIB2_CA_CERTS": certificate,  # Dataflow's client in Beam
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": certificate,
+            "NO_GCE_CHECK": "true",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.oauth.key_file(self.account)),
+            "GOOGLE_CLOUD_PROJECT": self.project,
+            "GCP_PROJECT": self.project,
+            "GCP_REGION": self.region,
+            "PIPELINE_SERVICE_ACCOUNT": self.account,
+        }
+
+    def _find(self, name: str) -> _Host | None:
+        """What stands behind a host name; None when it is not ours."""
+        with self._starting:
+            if name not in self._hosts:
+                fitting = [
+                    service
+                    for service in self._services
+                    if any(fnmatch.fnmatchcase(name, pattern) for pattern in service.hosts)
+                ]
+                self._hosts[name] = _Host(name, fitting, self.authority, self._grpc_port) if fitting else None
+            return self._hosts[name]
+
+    def _grpc_port(self, service: Service) -> int:
+        with self._starting:
+            if service.name not in self._grpc:
+                self._grpc[service.name] = grpc_server.start(service, self.authority)
+            return self._grpc[service.name][1]
+
+    def asked(self, service: str = "*", method: str = "*") -> list[Asked]:
+        """What was asked so far of a service and a method; `*` matches anything."""
+        return [
+            asked
+            for asked in list(self.requests)
+            if fnmatch.fnmatchcase(asked.service, service) and fnmatch.fnmatchcase(asked.method, method)
+        ]
+
+    def reset(self) -> None:
+        """As new: empty servers, one empty bucket, no log, no faults. Tokens that clients hold stay valid."""
+        self.faults.clear()
+        for service in self._services:
+            service.reset()
+        self.requests.clear()
+        self.refused.clear()
+
+    def close(self) -> None:
+        self._proxy.close()
+        for server, _ in self._grpc.values():
+            server.stop(grace=None)
+        for service in self._services:
+            service.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> "Cloud":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

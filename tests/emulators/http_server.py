@@ -1,0 +1,138 @@
+"""HTTP/1.1 as the services need it: lean, because these servers share the processors with their clients."""
+
+import http
+import socket
+import ssl
+import traceback
+from collections.abc import Sequence
+
+from grpc import StatusCode
+
+from tests.emulators.front_desk import Lost
+from tests.emulators.services import Refused, Request, Response, Service
+
+_REASONS = {status.value: status.phrase for status in http.HTTPStatus} | {308: "Resume Incomplete"}
+_LARGEST_HEAD = 1 << 16
+
+
+class _Ended(Exception):
+    """The client has closed the connection, or sent what is not HTTP."""
+
+
+class _Reader:
+    """Reads lines and bytes of a connection."""
+
+    def __init__(self, connection: ssl.SSLSocket | socket.socket):
+        self._connection = connection
+        self._buffer = bytearray()
+
+    def until(self, end: bytes) -> bytes:
+        """Everything up to `end`, which is read too, but not returned."""
+        while (at := self._buffer.find(end)) < 0:
+            if len(self._buffer) > _LARGEST_HEAD:
+                raise _Ended
+            self._more(1 << 16)
+        found = bytes(self._buffer[:at])
+        del self._buffer[: at + len(end)]
+        return found
+
+    def exactly(self, size: int) -> bytes:
+        if len(self._buffer) < size:
+            # Read straight into its place: a large body is not copied twice.
+            body, have = bytearray(size), len(self._buffer)
+            body[:have], view = self._buffer, memoryview(body)
+            self._buffer.clear()
+            while have < size:
+                got = self._connection.recv_into(view[have:])
+                if not got:
+                    raise _Ended
+                have += got
+            return bytes(body)
+        found = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return found
+
+    def _more(self, size: int) -> None:
+        data = self._connection.recv(size)
+        if not data:
+            raise _Ended
+        self._buffer += data
+
+
+def serve(connection: ssl.SSLSocket | socket.socket, host: str, services: Sequence[Service]) -> None:
+    """Answers the requests of one connection until the client closes it; `services` share the host."""
+    reader = _Reader(connection)
+    try:
+        while True:
+            request, stays = _read(reader, connection, host)
+            response = _answer(request, services)
+            connection.sendall(_written(request, response, stays))
+            if not stays:
+                return
+    except (_Ended, Lost, OSError):
+        return
+
+
+def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Request, bool]:
+    """Returns the next request, and whether the connection stays after it."""
+    first, *lines = reader.until(b"\r\n\r\n").decode("latin-1").lstrip("\r\n").split("\r\n")
+    try:
+        verb, target, version = first.split(" ")
+    except ValueError:
+        raise _Ended from None
+    headers = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        headers[name.lower()] = value.strip()
+    if headers.get("expect", "").lower() == "100-continue":
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+    if target.startswith(("https://", "http://")):
+        target = "/" + target.split("/", 3)[3]
+    path, _, query = target.partition("?")
+    body = _body(reader, headers)
+    stays = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+    return Request(verb, path, query, headers, body, host), stays
+
+
+def _body(reader: _Reader, headers: dict[str, str]) -> bytes:
+    # TensorFlow sends "Transfer-Encoding: identity", which means none.
+    if headers.get("transfer-encoding", "identity").lower() == "identity":
+        size = headers.get("content-length", "0")
+        if not size.isdigit():
+            raise _Ended
+        return reader.exactly(int(size)) if size != "0" else b""
+    parts = []
+    while size := int(reader.until(b"\r\n").split(b";")[0], 16):
+        parts.append(reader.exactly(size))
+        reader.exactly(2)
+    while reader.until(b"\r\n"):
+        pass  # trailers
+    return b"".join(parts)
+
+
+def _answer(request: Request, services: Sequence[Service]) -> Response:
+    try:
+        for service in services:
+            if call := service.route(request):
+                return service.desk.perform(service.name, call, request.headers, request.body, request.host)
+        return services[0].desk.unknown(services[0].name, request)
+    except Refused as refused:
+        return refused.response()
+    except Lost:
+        raise
+    except Exception:
+        # A mistake of ours: the client must not take it for a failure that goes away.
+        traceback.print_exc()
+        return Refused(StatusCode.UNIMPLEMENTED, traceback.format_exc()).response()
+
+
+def _written(request: Request, response: Response, stays: bool) -> bytes:
+    status, body, headers = response
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    if status not in (204, 304) and "Content-Length" not in headers:
+        lines.append(f"Content-Length: {len(body)}")
+    if not stays:
+        lines.append("Connection: close")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    return head if request.verb == "HEAD" else head + body

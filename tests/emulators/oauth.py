@@ -1,0 +1,207 @@
+"""Who asks: access tokens for service accounts and federated identities, checked as Google checks them."""
+
+import json
+import pathlib
+import secrets
+import threading
+import time
+import urllib.parse
+from typing import Any, NamedTuple
+
+import google.auth.crypt
+import google.auth.exceptions
+import google.auth.jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+from grpc import StatusCode
+
+from tests.emulators.services import JSON, Caller, Refused, Request, Response, Route, Service
+
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+TOKEN_URIS = (
+    "https://oauth2.googleapis.com/token",
+    "https://www.googleapis.com/oauth2/v3/token",
+    "https://www.googleapis.com/oauth2/v4/token",
+)
+LIFETIME = 3600  # seconds
+
+
+class Key(NamedTuple):
+    """An RSA key: both halves as PEM."""
+
+    private: str
+    public: str
+
+
+class Token(NamedTuple):
+    """Whom an access token stands for, and until when by the clock."""
+
+    principal: str
+    ends: float
+
+
+def make_key() -> Key:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return Key(private.decode(), public.decode())
+
+
+class OAuth(Service):
+    """Token endpoint, Security Token Service and IAM credentials."""
+
+    name = "oauth"
+    hosts = ("oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com", "www.googleapis.com")
+
+    def __init__(self, project: str, folder: pathlib.Path):
+        self._project = project
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._keys: dict[str, Key] = {}  # of service accounts
+        self._issuers: dict[str, Key] = {}  # of identities from elsewhere, such as GitHub
+        self._tokens: dict[str, Token] = {}
+        self._expired: set[str] = set()
+
+    def key_file(self, account: str) -> pathlib.Path:
+        """The key of a service account as Google hands it out; the account is made when there is none."""
+        path = self._folder / f"{account}.json"
+        if account not in self._keys:
+            self._keys[account] = make_key()
+            written = {
+                "type": "service_account",
+                "project_id": self._project,
+                "private_key_id": "1",
+                "private_key": self._keys[account].private,
+                "client_email": account,
+                "client_id": "1",
+                "token_uri": TOKEN_URIS[0],
+            }
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(written))
+        return path
+
+    def identity(self, issuer: str, subject: str, audience: str) -> str:
+        """A token of an identity provider elsewhere, such as GitHub, which Google is to trust from now on."""
+        key = self._issuers.setdefault(issuer, make_key())
+        now = int(time.time())
+        claims = {"iss": issuer, "sub": subject, "aud": audience, "iat": now, "exp": now + LIFETIME}
+        return google.auth.jwt.encode(google.auth.crypt.RSASigner.from_string(key.private), claims).decode()
+
+    def expire_all(self) -> None:
+        """Ends every token that was given out."""
+        with self._lock:
+            self._expired.update(self._tokens)
+
+    def principal(self, authorization: str, expire: bool = False) -> str:
+        """Whom a request's Authorization header stands for; raises Refused."""
+        scheme, _, token = authorization.partition(" ")
+        if expire:
+            self._expired.add(token)
+        known = self._tokens.get(token)
+        if known is None and token.count(".") == 2:
+            known = self._tokens[token] = self._self_signed(token)
+        if scheme.lower() != "bearer" or known is None or known.ends < time.time() or token in self._expired:
+            raise Refused(
+                StatusCode.UNAUTHENTICATED,
+                "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
+                "valid authentication credential.",
+            )
+        return known.principal
+
+    def _self_signed(self, token: str) -> Token:
+        """What clients of gRPC send instead of asking for a token: their own, signed with their account's key."""
+        claims = self._claims(token)
+        account = claims.get("iss", "")
+        if claims.get("sub") != account or not ("scope" in claims or claims.get("aud", "").startswith("https://")):
+            raise Refused(StatusCode.UNAUTHENTICATED, "A self-signed token needs iss, sub, and aud or scope.")
+        return Token(account, claims["exp"])
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        """What a service account signed; raises Refused for what it did not."""
+        try:
+            account = google.auth.jwt.decode(token, verify=False).get("iss", "")
+            if account not in self._keys:
+                raise Refused(StatusCode.UNAUTHENTICATED, f"Account {account!r} does not exist.")
+            claims = dict(google.auth.jwt.decode(token, self._keys[account].public))
+        except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+            raise Refused(StatusCode.UNAUTHENTICATED, f"Invalid JWT Signature: {error}") from None
+        if claims["exp"] - claims["iat"] > LIFETIME:
+            raise Refused(StatusCode.UNAUTHENTICATED, "Token must be a short-lived token (60 minutes).")
+        return claims
+
+    def _give(self, principal: str) -> str:
+        token = "ya29.local-" + secrets.token_urlsafe(24)
+        with self._lock:
+            self._tokens[token] = Token(principal, time.time() + LIFETIME)
+        return token
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("POST", "/token", "token", self.token, authenticated=False),
+            Route("POST", "/oauth2/v3/token", "token", self.token, authenticated=False),
+            Route("POST", "/oauth2/v4/token", "token", self.token, authenticated=False),
+            Route("POST", "/v1/token", "exchange", self.exchange, authenticated=False),
+            Route(
+                "POST",
+                "/v1/projects/-/serviceAccounts/{account}:generateAccessToken",
+                "generateAccessToken",
+                self.impersonate,
+            ),
+        ]
+
+    def token(self, request: Request, caller: Caller) -> Response | dict[str, Any]:
+        """An access token for a service account's signed assertion."""
+        form = _form(request)
+        if form.get("grant_type") != JWT_BEARER:
+            return _oauth_error("unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type')}")
+        try:
+            claims = self._claims(form.get("assertion", ""))
+        except Refused as refused:
+            return _oauth_error("invalid_grant", refused.message)
+        if claims.get("aud") not in TOKEN_URIS:
+            return _oauth_error("invalid_grant", f"Invalid JWT: aud is {claims.get('aud')!r}.")
+        if not claims.get("scope"):
+            return _oauth_error("invalid_scope", "Empty or missing scope not allowed.")
+        return {"access_token": self._give(claims["iss"]), "expires_in": LIFETIME - 1, "token_type": "Bearer"}
+
+    def exchange(self, request: Request, caller: Caller) -> Response | dict[str, Any]:
+        """A federated token for the token of another identity provider (Workload Identity Federation)."""
+        form = _form(request)
+        if form.get("grant_type", form.get("grantType")) != TOKEN_EXCHANGE:
+            return _oauth_error("unsupported_grant_type", "Invalid grant_type.")
+        try:
+            issuer = google.auth.jwt.decode(form.get("subject_token", ""), verify=False).get("iss", "")
+            if issuer not in self._issuers:
+                return _oauth_error("invalid_target", f"The issuer {issuer!r} is not trusted.")
+            claims = google.auth.jwt.decode(form["subject_token"], self._issuers[issuer].public)
+        except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
+            return _oauth_error("invalid_grant", f"ID Token: {error}")
+        if not claims["aud"].endswith(form.get("audience", "?").removeprefix("//iam.googleapis.com/")):
+            return _oauth_error("invalid_grant", "The audience in ID Token does not match the expected audience.")
+        return {
+            "access_token": self._give(f"principal://{form['audience']}/subject/{claims['sub']}"),
+            "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
+            "token_type": "Bearer",
+            "expires_in": LIFETIME - 1,
+        }
+
+    def impersonate(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
+        """An access token of a service account, for who may act as it: here every federated identity."""
+        unknown = set(request.json()) - {"scope", "lifetime", "delegates"}
+        if unknown or not request.json().get("scope"):
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Scope required; unknown: {sorted(unknown)}")
+        if account not in self._keys:
+            raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
+        ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
+        return {"accessToken": self._give(account), "expireTime": ends}
+
+
+def _form(request: Request) -> dict[str, str]:
+    return dict(urllib.parse.parse_qsl(request.body.decode("latin-1")))
+
+
+def _oauth_error(error: str, description: str) -> Response:
+    return Response(400, json.dumps({"error": error, "error_description": description}).encode(), JSON)
