@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.config import Config
+from pipeline.config import Config, Machine
 from pipeline.errors import ConfigError, MissingSettings, SpanNotFound, numbers
 
 
