@@ -23,11 +23,17 @@ def silent(line: str) -> None:
     """A `Say` that says nothing."""
 
 
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Lets Google's packages be imported without their warnings of each Python that they will leave behind one day."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
+        yield
+
+
 def client(config: Config, service: str) -> Any:
     """Returns the client of a service, such as "EndpointService", in the region of `config`."""
-    with warnings.catch_warnings():
-        # google.api_core warns of every Python that it will leave behind one day
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
+    with quietly():
         from google.cloud import aiplatform_v1  # takes two seconds
 
     options = {"api_endpoint": f"{config.region}-aiplatform.googleapis.com"}

@@ -24,7 +24,21 @@ _DIRECT = "127.0.0.1,localhost"
 
 def services(cloud: "Cloud") -> dict[str, Service]:
     """Every server by the name of its attribute: `cloud.gcs`. A new one is one import and one line here."""
-    return {}
+    from tests.emulators.artifact_registry import ArtifactRegistry
+    from tests.emulators.iam import Iam
+    from tests.emulators.policies import Policies
+    from tests.emulators.resource_manager import ResourceManager
+    from tests.emulators.secret_manager import SecretManager
+    from tests.emulators.service_usage import ServiceUsage
+
+    return {
+        "policies": Policies(cloud),
+        "secrets": SecretManager(cloud),
+        "projects": ResourceManager(cloud),
+        "accounts": Iam(cloud),
+        "apis": ServiceUsage(cloud),
+        "registry": ArtifactRegistry(cloud),
+    }
 
 
 class _Host:

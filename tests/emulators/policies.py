@@ -1,0 +1,131 @@
+"""Who may do what: roles that were granted on projects, buckets, accounts, repositories and secrets."""
+
+import urllib.parse
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from grpc import StatusCode
+
+from tests.emulators.services import Caller, Refused, Request, Route, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+# Of each predefined role the permissions that somebody here asks about: https://cloud.google.com/iam/docs/roles-permissions
+ROLES: Mapping[str, tuple[str, ...]] = {
+    "roles/aiplatform.user": (
+        "aiplatform.batchPredictionJobs.create",
+        "aiplatform.endpoints.create",
+        "aiplatform.endpoints.deploy",
+        "aiplatform.models.upload",
+        "aiplatform.pipelineJobs.create",
+    ),
+    "roles/artifactregistry.reader": ("artifactregistry.dockerimages.get", "artifactregistry.repositories.get"),
+    "roles/artifactregistry.writer": (
+        "artifactregistry.dockerimages.get",
+        "artifactregistry.repositories.get",
+        "artifactregistry.repositories.uploadArtifacts",
+    ),
+    "roles/browser": ("resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy"),
+    "roles/cloudbuild.builds.editor": ("cloudbuild.builds.create", "cloudbuild.builds.get"),
+    "roles/dataflow.developer": ("dataflow.jobs.create",),
+    "roles/dataflow.worker": (),
+    "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),
+    "roles/iam.workloadIdentityUser": ("iam.serviceAccounts.getAccessToken",),
+    "roles/logging.logWriter": ("logging.logEntries.create",),
+    "roles/secretmanager.secretAccessor": ("secretmanager.versions.access",),
+    "roles/serviceusage.serviceUsageViewer": ("serviceusage.services.get",),
+    "roles/storage.legacyBucketReader": ("storage.buckets.get", "storage.objects.list"),
+    "roles/storage.objectUser": (
+        "storage.objects.create",
+        "storage.objects.delete",
+        "storage.objects.get",
+        "storage.objects.list",
+    ),
+    "roles/storage.admin": ("storage.buckets.get", "storage.buckets.getIamPolicy"),
+    "roles/storage.objectViewer": ("storage.objects.get", "storage.objects.list"),
+}
+
+
+class Policies(Service):
+    """The policy of every resource, by its name: projects/ID, buckets/NAME, serviceAccounts/EMAIL and so on.
+
+    As new, the account of the clients has every role. Over REST it answers for buckets.
+    """
+
+    name = "storage"
+    hosts = ("storage.googleapis.com",)
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self._project = f"projects/{cloud.project}"
+        self._granted: dict[str, dict[str, set[str]]] = {}  # {resource: {role: principals}}
+
+    def reset(self) -> None:
+        self._granted = {self._project: {role: {self._cloud.account} for role in ROLES}}
+
+    def clear(self) -> None:
+        """Takes every role from everybody."""
+        self._granted.clear()
+
+    def grant(self, resource: str, role: str, principal: str) -> None:
+        """Gives a predefined role to a principal, on a resource."""
+        if role not in ROLES:
+            raise ValueError(f"there is no role {role}: if it exists, tell its permissions in policies.py")
+        self._granted.setdefault(resource, {}).setdefault(role, set()).add(principal)
+
+    def revoke(self, resource: str, role: str, principal: str) -> None:
+        self._granted[resource][role].remove(principal)
+
+    def allowed(self, principal: str, resource: str, permissions: Iterable[str]) -> list[str]:
+        """Those of the permissions that a principal has: by a role on the resource itself or on the project."""
+        held = {
+            permission
+            for level in (resource, self._project)
+            for role, principals in self._granted.get(level, {}).items()
+            if principal in principals
+            for permission in ROLES[role]
+        }
+        return [permission for permission in permissions if permission in held]
+
+    def demand(self, principal: str, resource: str, permission: str) -> None:
+        """Raises Refused when a principal lacks a permission."""
+        if not self.allowed(principal, resource, [permission]):
+            raise Refused(
+                StatusCode.PERMISSION_DENIED,
+                f"Permission '{permission}' denied on resource '{resource}' (or it may not exist).",
+            )
+
+    def policy(self, resource: str) -> dict[str, Any]:
+        """A resource's own policy, as the services show it."""
+        bindings = [
+            {"role": role, "members": sorted(f"serviceAccount:{principal}" for principal in principals)}
+            for role, principals in self._granted.get(resource, {}).items()
+            if principals
+        ]
+        return {"version": 1, "etag": "BwYgAAAAAAA=", "bindings": bindings}
+
+    def routes(self):
+        return [
+            Route("GET", "/storage/v1/b/{bucket}/iam", "buckets.getIamPolicy", self.bucket_policy),
+            Route("GET", "/storage/v1/b/{bucket}/iam/testPermissions", "buckets.testIamPermissions", self.bucket_test),
+        ]
+
+    def bucket_policy(self, request: Request, caller: Caller, bucket: str) -> dict[str, Any]:
+        self._there(bucket)
+        self.demand(caller.principal, f"buckets/{bucket}", "storage.buckets.getIamPolicy")
+        return {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{bucket}"} | self.policy(
+            f"buckets/{bucket}"
+        )
+
+    def bucket_test(self, request: Request, caller: Caller, bucket: str) -> dict[str, Any]:
+        self._there(bucket)
+        asked = urllib.parse.parse_qs(request.query, strict_parsing=True)
+        if set(asked) != {"permissions"}:
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Unknown or missing parameters: {sorted(asked)}")
+        allowed = self.allowed(caller.principal, f"buckets/{bucket}", asked["permissions"])
+        return {"kind": "storage#testIamPermissionsResponse"} | ({"permissions": allowed} if allowed else {})
+
+    def _there(self, bucket: str) -> None:
+        if bucket != self._cloud.bucket:
+            raise Refused(StatusCode.NOT_FOUND, "The specified bucket does not exist.")

@@ -1,0 +1,56 @@
+"""Secret Manager: versions of secrets, for those who may read them."""
+
+import re
+from typing import TYPE_CHECKING
+
+import google_crc32c
+from google.cloud import secretmanager_v1 as types
+from grpc import StatusCode
+
+from tests.emulators.services import Caller, Refused, Rpc, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+_NAME = re.compile(r"(projects/([^/]+)/secrets/([\w-]+))/versions/(latest|[1-9]\d*)")
+
+
+class SecretManager(Service):
+    """What secrets hold, by their resource names."""
+
+    name = "secretmanager"
+    hosts = ("secretmanager.googleapis.com",)
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self._versions: dict[str, list[bytes]] = {}
+        self.corrupt = False  # sends what does not fit its checksum
+
+    def reset(self) -> None:
+        self._versions.clear()
+        self.corrupt = False
+
+    def add(self, secret: str, data: bytes) -> str:
+        """Adds a version to projects/PROJECT/secrets/NAME, made when there is none; returns the version's name."""
+        versions = self._versions.setdefault(secret, [])
+        versions.append(data)
+        return f"{secret}/versions/{len(versions)}"
+
+    def rpcs(self):
+        access = Rpc(types.AccessSecretVersionRequest, types.AccessSecretVersionResponse, self.access)
+        return {"/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion": access}
+
+    def access(self, request: types.AccessSecretVersionRequest, caller: Caller) -> types.AccessSecretVersionResponse:
+        match = _NAME.fullmatch(request.name)
+        if not match:
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Invalid resource field value in the request: {request.name}")
+        secret, project, _, wanted = match.groups()
+        self._cloud.policies.demand(caller.principal, secret, "secretmanager.versions.access")
+        versions = self._versions.get(secret, [])
+        number = len(versions) if wanted == "latest" else int(wanted)
+        if project not in (self._cloud.project, self._cloud.project_number) or not 1 <= number <= len(versions):
+            raise Refused(StatusCode.NOT_FOUND, f"Secret Version [{request.name}] not found.")
+        data = versions[number - 1]
+        payload = types.SecretPayload(data=data + b"?" * self.corrupt, data_crc32c=google_crc32c.value(data))
+        name = f"projects/{self._cloud.project_number}/secrets/{match[3]}/versions/{number}"
+        return types.AccessSecretVersionResponse(name=name, payload=payload)

@@ -1,0 +1,45 @@
+"""Service Usage: which APIs the project has enabled."""
+
+import urllib.parse
+from typing import TYPE_CHECKING, Any
+
+from grpc import StatusCode
+
+from tests.emulators.services import Caller, Refused, Request, Route, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+
+class ServiceUsage(Service):
+    """Every API is enabled, unless it is in `disabled`."""
+
+    name = "serviceusage"
+    hosts = ("serviceusage.googleapis.com",)
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self.disabled: set[str] = set()
+
+    def reset(self) -> None:
+        self.disabled.clear()
+
+    def routes(self):
+        return [Route("GET", "/v1/projects/{project}/services:batchGet", "BatchGetServices", self.batch_get)]
+
+    def batch_get(self, request: Request, caller: Caller, project: str) -> dict[str, Any]:
+        own = f"projects/{self._cloud.project}"
+        if project != self._cloud.project:
+            raise Refused(StatusCode.PERMISSION_DENIED, f"Permission denied to get service [projects/{project}]")
+        self._cloud.policies.demand(caller.principal, own, "serviceusage.services.get")
+        asked = urllib.parse.parse_qs(request.query, strict_parsing=True)
+        names = asked.pop("names", [])
+        if asked or not 1 <= len(names) <= 30 or not all(name.startswith(f"{own}/services/") for name in names):
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Invalid names: {names} {asked}")
+        return {"services": [self._service(name) for name in names]}
+
+    def _service(self, name: str) -> dict[str, str]:
+        number = f"projects/{self._cloud.project_number}"
+        api = name.rpartition("/")[2]
+        state = "DISABLED" if api in self.disabled else "ENABLED"
+        return {"name": f"{number}/services/{api}", "parent": number, "state": state}
