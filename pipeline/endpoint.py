@@ -9,24 +9,13 @@ import re
 from typing import Any
 
 from pipeline import traffic
+from pipeline.cloud_calls import Say, converge, let_finish, reading, silent, told, wait
 from pipeline.config import Config
 from pipeline.data.releases import Release, Releases, open_releases
 from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
 from pipeline.model_registry import Registry, Version
 from pipeline.traffic import Goal, State
-from pipeline.vertex_api import (
-    Say,
-    client,
-    converge,
-    encryption,
-    let_finish,
-    location,
-    machine_spec,
-    reading,
-    silent,
-    told,
-    wait,
-)
+from pipeline.vertex_api import client, encryption, location, machine_spec
 
 
 def deploy(config: Config, release: Release, say: Say = silent) -> dict:

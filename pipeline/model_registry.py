@@ -7,23 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.cloud_calls import Say, converge, let_finish, reading, silent, told, wait
 from pipeline.config import Config
 from pipeline.data.releases import ARCHIVE, Release, open_releases
 from pipeline.data.storage import open_storage
 from pipeline.errors import numbers
-from pipeline.vertex_api import (
-    Say,
-    client,
-    converge,
-    encryption,
-    label,
-    let_finish,
-    location,
-    reading,
-    silent,
-    told,
-    wait,
-)
+from pipeline.vertex_api import client, encryption, label, location
 
 SERVING = "serving"  # folder of the workspace where released models lie as Vertex AI reads them
 DEFAULT = "default"  # alias of the version that is promoted; Vertex AI also gives it to a model's first version

@@ -1,8 +1,8 @@
 """Secrets, read where they are used and kept nowhere: from the environment of a workflow, or from Secret Manager."""
 
+from pipeline.cloud_calls import quietly, reading
 from pipeline.config import Config
 from pipeline.errors import SecretUnreadable
-from pipeline.vertex_api import quietly, reading
 
 
 def github_token(config: Config) -> str:

@@ -1,34 +1,10 @@
-"""How everything here talks to Vertex AI: a region's clients, waiting for long operations, refusals in one line."""
+"""How everything here names and reaches what it has on Vertex AI."""
 
-import contextlib
-import itertools
 import re
-import time
-import warnings
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
+from pipeline.cloud_calls import quietly
 from pipeline.config import Config, Machine
-from pipeline.errors import CloudRefused
-
-if TYPE_CHECKING:
-    from google.api_core.retry import Retry
-    from google.longrunning.operations_pb2 import Operation
-
-Say = Callable[[str], None]  # takes a line about what is going on
-Found = TypeVar("Found")
-
-
-def silent(line: str) -> None:
-    """A `Say` that says nothing."""
-
-
-@contextlib.contextmanager
-def quietly() -> Iterator[None]:
-    """Lets Google's packages be imported without their warnings of each Python that they will leave behind one day."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
-        yield
 
 
 def client(config: Config, service: str) -> Any:
@@ -64,98 +40,3 @@ def machine_spec(machine: Machine) -> dict[str, Any]:
 def label(text: str) -> str:
     """Returns `text` as a value that labels take: at most 63 of lower-case letters, digits, _ and -."""
     return re.sub(r"[^a-z0-9_-]+", "_", text.lower())[:63]
-
-
-def reading() -> "Retry":
-    """Returns how calls are repeated that change nothing: for two minutes, at first soon."""
-    from google.api_core import exceptions, retry
-
-    passing = (exceptions.ServiceUnavailable, exceptions.TooManyRequests, exceptions.InternalServerError)
-    return retry.Retry(retry.if_exception_type(*passing, exceptions.GatewayTimeout), initial=0.1, maximum=10)
-
-
-def pauses(most: float = 10.0) -> Iterator[float]:
-    """Yields seconds to wait before looking again: short ones first, for ever."""
-    return (min(most, 0.05 * 1.5**number) for number in itertools.count())
-
-
-def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
-    """Waits until the operation `name` has ended; says now and then that `doing` still goes on. Raises CloudRefused."""
-    started = said = time.monotonic()
-    for pause in pauses():
-        operation = service.get_operation({"name": name}, retry=reading())
-        if operation.done:
-            break
-        if time.monotonic() - said > SAY_EVERY:
-            said = time.monotonic()
-            say(f"{doing}: {(said - started) / 60:.0f} min so far")
-        time.sleep(pause)
-    if operation.HasField("error"):
-        raise CloudRefused(doing, operation.error.message)
-    return operation
-
-
-SAY_EVERY = 60  # seconds
-
-
-def let_finish(service: Any, name: str, doing: str, say: Say = silent) -> None:
-    """Waits for what is going on with a resource already: asked for by another process, or by one that was killed."""
-    from google.api_core.exceptions import NotFound
-
-    page = ""
-    while True:
-        try:
-            listed = service.list_operations({"name": name, "page_token": page}, retry=reading())
-        except NotFound:
-            return
-        for operation in listed.operations:
-            if not operation.done:
-                with contextlib.suppress(CloudRefused):  # whoever asked for it is told
-                    wait(service, operation.name, doing, say)
-        page = listed.next_page_token
-        if not page:
-            return
-
-
-def converge(doing: str, step: Callable[[], Found | None]) -> Found:
-    """Calls `step` until it returns something. Each call looks anew and does what is still to be done, if anything.
-
-    So an answer that was lost, and another process that was faster, make no difference. Raises CloudRefused.
-    """
-    from google.api_core import exceptions as google
-
-    passing = (
-        google.Aborted,  # somebody else changed it since it was looked at
-        google.AlreadyExists,
-        google.FailedPrecondition,  # another operation has just begun
-        google.InternalServerError,
-        google.ServiceUnavailable,
-        google.TooManyRequests,
-        google.GatewayTimeout,
-    )
-    refusals = pauses()
-    with told(doing):
-        while True:
-            try:
-                if (found := step()) is not None:
-                    return found
-            except passing:
-                pause = next(refusals)
-                if pause > GIVE_UP:
-                    raise
-                time.sleep(pause)
-
-
-GIVE_UP = 3.0  # seconds: a pause that is not worth it any more; ten refusals came before
-
-
-@contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
-    """Makes one readable line of what Google Cloud refuses, and of credentials that are not there."""
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-
-    try:
-        yield
-    except (GoogleAPIError, GoogleAuthError) as error:
-        raise CloudRefused(doing, getattr(error, "message", "") or str(error)) from error
