@@ -33,6 +33,7 @@ format: install ## lays the code out as `make lint` wants it
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m black --quiet .
 
-requirements: install ## exports uv.lock to requirements.txt, for the image and for pip (23.3 or newer)
+requirements: install ## exports uv.lock to requirements.txt and cloudbuild/*.txt, for the image and for pip (23.3 or newer)
 	@$(PYTHON) -m uv lock
 	@$(PYTHON) -m uv export --quiet --frozen --no-default-groups --group pipeline --no-annotate -o requirements.txt
+	@for of in cpu gpu; do $(PYTHON) -m uv export --quiet --frozen --only-group image-$$of --no-annotate -o cloudbuild/$$of.txt || exit; done

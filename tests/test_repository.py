@@ -178,13 +178,19 @@ def test_the_lock_is_made_from_pyproject():
     uv("lock", "--check")
 
 
-def test_requirements_are_exported_from_the_lock():
-    exported = uv(
-        "export", "--quiet", "--frozen", "--no-default-groups", "--group", "pipeline", "--no-annotate", "--no-header"
-    )
-    written = (ROOT / "requirements.txt").read_text().splitlines()
+@pytest.mark.parametrize(
+    "file, groups",
+    [
+        ("requirements.txt", ("--no-default-groups", "--group", "pipeline")),
+        ("cloudbuild/cpu.txt", ("--only-group", "image-cpu")),
+        ("cloudbuild/gpu.txt", ("--only-group", "image-gpu")),
+    ],
+)
+def test_requirements_are_exported_from_the_lock(file, groups):
+    exported = uv("export", "--quiet", "--frozen", *groups, "--no-annotate", "--no-header")
+    written = (ROOT / file).read_text().splitlines()
     same = [line for line in written if not line.startswith("#")] == exported.splitlines()
-    assert same, "requirements.txt is not what uv.lock says: run `make requirements`"
+    assert same, f"{file} is not what uv.lock says: run `make requirements`"
 
 
 def test_every_target_of_make_explains_itself():
