@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 
 import measure
 
@@ -21,6 +22,7 @@ from pipeline import batch_evaluation, inference  # noqa: E402
 from pipeline.data import digits  # noqa: E402
 from pipeline.data.releases import open_releases  # noqa: E402
 from pipeline.data.storage import Storage, open_storage  # noqa: E402
+from pipeline.evaluation import judged  # noqa: E402
 
 IMAGES = 20_000
 ROUNDS = 4
@@ -58,12 +60,9 @@ def collect(folder: pathlib.Path, images: int) -> None:
 
 def evaluated(storage: Storage, model) -> int:
     """Judges all collected images; returns how many."""
-
-    def predict(images):
-        return inference.predict(model, images)
-
+    judge = partial(judged, predict=partial(inference.predict, model))
     images = batch_evaluation.new_images(storage, batch_evaluation.LeftOut())
-    return batch_evaluation.judge_images(images, predict, io.BytesIO())[0].images
+    return batch_evaluation.judge_images(images, judge, io.BytesIO())[0].images
 
 
 def in_memory(model) -> int:

@@ -1,14 +1,16 @@
 """How right is the released model on what was collected?"""
 
 import math
+from functools import partial
 
 import click
 
 from ci.outcome import Outcome, command
-from ci.progress import Count
+from ci.progress import Count, say
 from ci.streams import one_line
 from ci.wording import SHOWN, labels
 from pipeline import batch_evaluation
+from pipeline.batch_evaluation import Judging
 from pipeline.config import Config
 from pipeline.wording import counted, percent, threshold
 
@@ -20,7 +22,15 @@ from pipeline.wording import counted, percent, threshold
     type=click.FloatRange(0, 1),
     help="Accuracy below which collected data call for retraining.  [default: ACCURACY_THRESHOLD]",
 )
-def evaluate(config: Config, accuracy_threshold: float | None) -> Outcome:
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["here", "vertex"]),
+    default="here",
+    show_default=True,
+    help="Where the model runs: in this process, or as a batch prediction job on Vertex AI.",
+)
+def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Outcome:
     """Judges the newest release on all collected images and writes a report.
 
     Images that are in a span already are not judged, nor are those that cannot be used: they stay where they are.
@@ -29,8 +39,18 @@ def evaluate(config: Config, accuracy_threshold: float | None) -> Outcome:
     if math.isnan(needed):
         raise click.BadParameter("nan is not in the range 0<=x<=1.", param_hint="'--accuracy-threshold'")
     with Count("Evaluating") as progress:
-        found = batch_evaluation.evaluate(config, needed, progress)
+        found = batch_evaluation.evaluate(config, needed, progress, judging(config, where))
     return Outcome("\n".join([*verdict(found), *left_out(found)]), **found)
+
+
+def judging(config: Config, where: str) -> Judging:
+    """Returns what judges images, here or on Vertex AI; raises MissingSettings."""
+    if where == "here":
+        return batch_evaluation.judging_here
+    config.require("workspace", "project", "region")
+    from pipeline import batch_prediction
+
+    return partial(batch_prediction.judging, say=say)
 
 
 def verdict(found: dict) -> list[str]:

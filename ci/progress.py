@@ -5,10 +5,17 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ci.streams import one_line
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
 EVERY = 10  # seconds between two lines
+
+
+def say(line: str) -> None:
+    """Prints a line about what is going on."""
+    print(one_line(line), file=sys.stderr, flush=True)
 
 
 class Count:

@@ -8,6 +8,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import BinaryIO
@@ -24,6 +25,8 @@ from pipeline.reporting.evaluation_page import EvaluationReport, evaluation_page
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.jsonl"
+Judge = Callable[[Iterable[Labelled]], Iterator[Judged]]
+Judging = Callable[[Config, Release], AbstractContextManager[Judge]]
 MOST_NAMED = 50  # unusable images that a report names; the others are only counted
 
 
@@ -37,15 +40,20 @@ class LeftOut:
     in_spans: int = 0  # published already: trained on, or the measure of what was trained
 
 
-def evaluate(config: Config, threshold: float, progress: Callable[[int], None] = lambda done: None) -> dict:
+def evaluate(
+    config: Config,
+    threshold: float,
+    progress: Callable[[int], None] = lambda done: None,
+    judging: Judging | None = None,  # judging_here unless another is named
+) -> dict:
     """Judges the newest release on the collected images and keeps metrics, predictions and a page as a report.
 
-    Returns `release`, `images`, `accuracy`, `interval`, `per_label`, `should_retrain`, `report` (None when there was
-    nothing to judge) and what was left out; says `progress(images judged)` now and then. Raises NoRelease or
-    BrokenRelease.
+    `judging` says where the model runs. Returns `release`, `images`, `accuracy`, `interval`, `per_label`,
+    `should_retrain`, `report` (None when there was nothing to judge) and what was left out; says `progress(images
+    judged)` now and then. Raises NoRelease or BrokenRelease.
     """
-    storage, releases = open_storage(config.workspace), open_releases(config.releases)
-    release = releases.newest()
+    storage = open_storage(config.workspace)
+    release = open_releases(config.releases).newest()
     if release is None:
         raise NoRelease(config.releases)
     left_out = LeftOut()
@@ -55,8 +63,8 @@ def evaluate(config: Config, threshold: float, progress: Callable[[int], None] =
     if first is None:  # known before TensorFlow is imported
         return _outcome(release, Evaluation({}), threshold, left_out, waiting) | {"report": None}
     written = io.BytesIO()
-    with predictor(releases, release) as predict:
-        evaluation, mistakes = judge_images(itertools.chain([first], images), predict, written, progress)
+    with (judging or judging_here)(config, release) as judge:
+        evaluation, mistakes = judge_images(itertools.chain([first], images), judge, written, progress)
     found = _outcome(release, evaluation, threshold, left_out, waiting)
     report = EvaluationReport(
         release=release,
@@ -99,14 +107,14 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
 
 def judge_images(
     images: Iterable[Labelled],
-    predict: Callable[[Iterable[bytes]], Iterator],
+    judge: Judge,
     predictions: BinaryIO,
     progress: Callable[[int], None] = lambda done: None,
 ) -> tuple[Evaluation, list[Judged]]:
     """Judges a stream of images; writes a line of JSON about each. Returns what `examine` does."""
 
     def told() -> Iterator[Judged]:
-        for done, result in enumerate(judged(images, predict), 1):
+        for done, result in enumerate(judge(images), 1):
             line = {"name": result.name, "label": result.label, "predicted": result.predicted}
             predictions.write(json.dumps(line | {"confidence": round(result.confidence, 4)}).encode() + b"\n")
             if not done % collected.PROGRESS_EVERY:
@@ -122,6 +130,13 @@ def span_images(span: Span, split: str) -> Iterator[Labelled]:
         for record in tfrecord.records(shard):
             example = tfrecord.parse(record)
             yield Labelled(example.source, example.label, example.image)
+
+
+@contextlib.contextmanager
+def judging_here(config: Config, release: Release) -> Iterator[Judge]:
+    """Gives what judges images with a release's model, loaded into this process."""
+    with predictor(open_releases(config.releases), release) as predict:
+        yield partial(judged, predict=predict)
 
 
 @contextlib.contextmanager

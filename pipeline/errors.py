@@ -103,6 +103,30 @@ class ModulesNotFound(UsageError):
         super().__init__(f"MODULES is {package!r}, but there is no folder {folder}/: run from the repository's root.")
 
 
+class BrokenModules(SpanloopError):
+    """Python cannot read a file of the task's package."""
+
+    def __init__(self, name: str, line: int, what: str):
+        super().__init__(f"{name} line {line}: {what}. Mend that, then try again.")
+
+
+class ModulesNeedAnImage(SpanloopError):
+    """The task's package needs what the image does not have."""
+
+    def __init__(self, problems: Iterable[str]):
+        super().__init__(
+            f"This push needs the full branch, for the image lacks what modules need: {'; '.join(problems)}."
+            " Add what is missing to pyproject.toml, then run `make requirements` and `python -m ci build-image`."
+        )
+
+
+class NotInstalled(SpanloopError):
+    """A package of requirements.txt is not installed here."""
+
+    def __init__(self, name: str):
+        super().__init__(f"{name} of requirements.txt is not installed here: run `make install`, with everything.")
+
+
 class DataAnomalies(SpanloopError):
     """The data of a run do not fit its schema."""
 
@@ -147,6 +171,13 @@ class WrongModelServed(SpanloopError):
             f"{endpoint} serves a {tag} (version {served}) that is not the release {tag} (version {released}): releases"
             " were begun anew. Undeploy it, or set VERTEX_ENDPOINT to another name."
         )
+
+
+class BatchPredictionFailed(SpanloopError):
+    """Vertex AI did not predict all that it was asked for."""
+
+    def __init__(self, job: str, why: str, page: str):
+        super().__init__(f"The batch prediction {job} failed: {why}. Mend that, then evaluate again: {page}")
 
 
 class SecretUnreadable(SpanloopError):

@@ -83,7 +83,8 @@ class Registry:
     def _request(self, release: Release) -> dict[str, Any]:
         first = self._get(DEFAULT) is None
         model = {
-            "display_name": f"Spanloop: {self._config.releases}"[:128],
+            "display_name": self.model_id,  # Vertex AI names folders of batch predictions after it
+            "description": f"Releases of {self._config.releases}",
             "version_aliases": [release.tag],
             "version_description": f"Release {release.tag} of {release.created}, trained on span"
             f" {numbers(release.spans)}",

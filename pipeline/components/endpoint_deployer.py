@@ -1,0 +1,31 @@
+"""Lets a model that was released and uploaded serve a share of the endpoint's traffic."""
+
+import json
+
+from absl import logging
+
+from pipeline import endpoint
+from pipeline import tfx_api as tfx
+from pipeline.config import Config
+from pipeline.data.releases import open_releases
+
+String = tfx.artifacts.String
+
+
+@tfx.component
+def EndpointDeployer(
+    uploaded: tfx.InputArtifact[String],
+    settings: tfx.Parameter[str],
+    deployed: tfx.OutputArtifact[String],
+):
+    """Deploys the release that ModelUploader names with CANARY_TRAFFIC percent; nothing when it names none.
+
+    `settings` are a Config as JSON; `deployed` holds what `endpoint.deploy` returns, or null. A release that had its
+    turn on the endpoint, promoted or rolled back, is left as it is.
+    """
+    tag = json.loads(uploaded.read())["release"]
+    done = None
+    if tag:
+        config = Config.from_json(settings)
+        done = endpoint.deploy(config, open_releases(config.releases).get(tag), logging.info)
+    deployed.write(json.dumps(done))

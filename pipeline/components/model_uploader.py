@@ -1,0 +1,37 @@
+"""Puts a model that was released into Vertex AI's Model Registry."""
+
+import json
+import os
+
+import tensorflow as tf
+from absl import logging
+
+from pipeline import model_registry
+from pipeline import tfx_api as tfx
+from pipeline.components.release_pusher import OUTCOME
+from pipeline.config import Config
+from pipeline.data.releases import open_releases
+
+InputArtifact = tfx.InputArtifact
+artifacts = tfx.artifacts
+
+
+@tfx.component
+def ModelUploader(
+    pushed_model: InputArtifact[artifacts.PushedModel],
+    settings: tfx.Parameter[str],
+    uploaded: tfx.OutputArtifact[artifacts.String],
+):
+    """Uploads the release that ReleasePusher made as a new version of the model; nothing when it made none.
+
+    `settings` are a Config as JSON; `uploaded` holds `release` (tag or null) and `version` (resource name or null). A
+    release is uploaded once, whoever repeats this.
+    """
+    with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME)) as file:
+        tag = json.load(file)["release"]
+    version = None
+    if tag:
+        config = Config.from_json(settings)
+        release = open_releases(config.releases).get(tag)
+        version = model_registry.Registry(config, logging.info).upload(release).name
+    uploaded.write(json.dumps({"release": tag, "version": version}))
