@@ -1,4 +1,4 @@
-"""The user's modules as the pipelines see them: names of functions, and a digest of what they say."""
+"""The user's modules as the pipelines see them: names of functions, files, and a digest of what these say."""
 
 import dataclasses
 import hashlib
@@ -6,7 +6,7 @@ import os
 
 from pipeline.errors import ModulesNotFound
 
-IGNORED = ("__pycache__",)
+SCHEMA = "schema.pbtxt"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,19 +24,47 @@ class Modules:
 
 def find(package: str, search: list[str]) -> Modules:
     """Looks a package up in the folders `search` (such as sys.path) and reads its files, without importing it."""
+    root = _root(package, search)
+    schema = os.path.join(root, *package.split("."), SCHEMA)
+    return Modules(package, digest(contents(package, search)), schema if os.path.exists(schema) else "")
+
+
+def contents(package: str, search: list[str]) -> dict[str, bytes]:
+    """Returns what the files of a package and the `__init__.py` of the packages around it hold.
+
+    In the order of their names, which are those in a wheel: `modules/classification/model.py`. Hidden files and what
+    Python compiled are left out.
+    """
+    root, *outer = _root(package, search), *package.split(".")
+    names = [f"{'/'.join(outer[:length])}/__init__.py" for length in range(1, len(outer))]
+    names = [name for name in names if os.path.exists(os.path.join(root, name))]
+    for folder, folders, files in os.walk(os.path.join(root, *outer)):
+        folders[:] = filter(_counts, folders)
+        names += [os.path.relpath(os.path.join(folder, name), root) for name in filter(_counts, files)]
+    found = {}
+    for name in sorted(name.replace(os.sep, "/") for name in names):
+        with open(os.path.join(root, name), "rb") as file:
+            found[name] = file.read()
+    return found
+
+
+def digest(files: dict[str, bytes]) -> str:
+    """Returns the sha256 of names and contents."""
+    total = hashlib.sha256()
+    for name, content in sorted(files.items()):
+        total.update(f"{name}\0{len(content)}\0".encode())  # lengths keep two files from passing for one
+        total.update(content)
+    return total.hexdigest()
+
+
+def _root(package: str, search: list[str]) -> str:
+    """Returns the folder of `search` that a package lies in."""
     relative = package.replace(".", os.sep)
-    folder = next((path for path in (os.path.join(root, relative) for root in search) if os.path.isdir(path)), None)
-    if folder is None:
-        raise ModulesNotFound(package)
-    digest = hashlib.sha256()
-    for root, folders, names in os.walk(folder):
-        folders[:] = sorted(set(folders).difference(IGNORED))
-        for name in sorted(names):
-            path = os.path.join(root, name)
-            with open(path, "rb") as file:
-                content = file.read()
-            # lengths keep two files from passing for one
-            digest.update(f"{os.path.relpath(path, folder)}\0{len(content)}\0".encode())
-            digest.update(content)
-    schema = os.path.join(folder, "schema.pbtxt")
-    return Modules(package, digest.hexdigest(), schema if os.path.exists(schema) else "")
+    for root in search:
+        if os.path.isdir(os.path.join(root, relative)):
+            return root
+    raise ModulesNotFound(package)
+
+
+def _counts(name: str) -> bool:
+    return name[0] != "." and name != "__pycache__" and not name.endswith((".pyc", "~"))

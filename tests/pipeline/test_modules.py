@@ -48,3 +48,16 @@ def test_the_digest_is_that_of_names_and_contents_alone(package, tmp_path):
 def test_a_package_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModulesNotFound, match="tasks/dogs"):
         modules.find("tasks.dogs", [str(tmp_path)])
+
+
+def test_the_packages_around_a_task_belong_to_it_and_other_tasks_do_not(package):
+    before = digest(package)
+    (package.parent / "dogs").mkdir()
+    (package.parent / "dogs" / "model.py").write_text("run_fn = 3")
+    (package / ".model.py.swp").write_bytes(b"an editor's")
+    assert digest(package) == before
+
+    (package.parent / "__init__.py").write_text("")
+    assert digest(package) != before
+    found = modules.contents("tasks.cats", [str(package.parents[1])])
+    assert list(found) == ["tasks/__init__.py", "tasks/cats/model.py", "tasks/cats/preprocessing.py"]
