@@ -7,6 +7,8 @@ from pipeline import beam, verdict
 from pipeline import tfx_api as tfx
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.current_model import CurrentModel
+from pipeline.components.endpoint_deployer import EndpointDeployer
+from pipeline.components.model_uploader import ModelUploader
 from pipeline.components.release_pusher import ReleasePusher
 from pipeline.components.span_example_gen import SpanExampleGen
 from pipeline.config import Config
@@ -14,7 +16,10 @@ from pipeline.plan import Plan
 
 
 def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipeline:
-    """Trains on the spans; releases the model if it reaches the threshold and does not fall behind the current one."""
+    """Trains on the spans; releases the model if it reaches the threshold and does not fall behind the current one.
+
+    Where an endpoint is configured, a released model gets a share of its traffic.
+    """
     modules = plan.modules
     spans = json.dumps(plan.spans)
 
@@ -85,10 +90,15 @@ def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipel
         current=plan.current,
         identity=plan.identity,
     )
+    nodes += [evaluator, pusher]
+    if config.endpoint and config.in_cloud:
+        settings = config.to_json()
+        uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=settings)
+        nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=settings)]
     return tfx.Pipeline(
         pipeline_name="training",
         pipeline_root=pipeline_root,
-        components=[*nodes, evaluator, pusher],
+        components=nodes,
         enable_cache=True,
         beam_pipeline_args=beam.ON_THIS_MACHINE,
     )
