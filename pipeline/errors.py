@@ -88,6 +88,10 @@ class StorageError(SpanloopError):
     """A folder or file cannot be read or written."""
 
 
+class NotThere(StorageError):
+    """There is no such object in a bucket."""
+
+
 class TooFewImages(SpanloopError):
     """The chosen spans cannot teach or judge a model."""
 
@@ -185,6 +189,48 @@ class SecretUnreadable(SpanloopError):
 
     def __init__(self, name: str, why: str):
         super().__init__(f"The secret {name} cannot be read: {why}. `python -m ci doctor` tells how to mend it.")
+
+
+class JobFailed(SpanloopError):
+    """Work on Vertex AI ended without success."""
+
+    def __init__(self, node: str, state: str, why: str, link: str):
+        told = f": {' '.join(why.split()).rstrip('.')}" if why else ""
+        super().__init__(f"{node} {state} on Vertex AI{told}. What led to it: {link}")
+
+
+class NoMachine(SpanloopError):
+    """None of the machines that may be used for training is to be had."""
+
+    def __init__(self, node: str, refusals: Iterable[str]):
+        super().__init__(
+            f"No machine for {node}: {'; '.join(refusals)}. Ask for more quota, name others in TRAINING_MACHINES, or try"
+            " later."
+        )
+
+
+class UnfitSpec(SpanloopError):
+    """What a pipeline was compiled to would not run on Vertex AI, or says what it must not."""
+
+    def __init__(self, pipeline: str, wrong: Iterable[str]):
+        super().__init__(f"The compiled pipeline {pipeline} is not fit for Vertex AI: {'; '.join(wrong)}.")
+
+
+class UnfitImage(SpanloopError):
+    """The image cannot run what is compiled here."""
+
+    def __init__(self, image: str, what: str):
+        super().__init__(f"PIPELINE_IMAGE ({image}) {what}: build one with `python -m ci build-image`.")
+
+
+class UnsetParameters(SpanloopError):
+    """A compiled pipeline asks for values that nobody gives."""
+
+    def __init__(self, pipeline: str, names: Iterable[str]):
+        super().__init__(
+            f"The pipeline {pipeline} has parameters without a value: {', '.join(names)}. Give them in"
+            f" pipeline/{pipeline}.py, `values`."
+        )
 
 
 def numbers(values: Iterable[int]) -> str:

@@ -10,7 +10,7 @@ from pipeline.data import images as encoded
 from pipeline.data import rejected
 from pipeline.data.images import BadImage
 from pipeline.data.rejected import Rejected
-from pipeline.data.storage import Entry, Source, Storage, alike, open_folder
+from pipeline.data.storage import DEEPER, Entry, Source, Storage, alike, in_order, open_folder
 from pipeline.errors import UsageError
 
 FOLDER = "collected"
@@ -28,23 +28,16 @@ class Added:
 
 def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
     """Yields (file, label) of each image that waits, in no order and lazily: unread, so some may be unusable."""
-    for folder in _folders(storage):
-        for entry in storage.list(folder):
-            try:
-                yield entry, label_of(entry.name[len(folder) + 1 :])
-            except BadImage:
-                continue
+    for entry in storage.waiting(FOLDER):
+        try:
+            yield entry, label_of(entry.name[len(FOLDER) + 1 :])
+        except BadImage:
+            continue
 
 
 def sources(storage: Storage) -> Iterator[Source]:
     """Reads all that waits, also what may turn out to be unusable: see `examine`."""
-    for folder in _folders(storage):
-        yield from storage.sources(folder, encoded.MOST_BYTES)
-
-
-def _folders(storage: Storage) -> tuple[str, str]:
-    # What a span in preparation has claimed waits until that span is published, also when the process was killed.
-    return storage.claimed(FOLDER), FOLDER
+    return storage.waiting_sources(FOLDER, encoded.MOST_BYTES)
 
 
 def count_up_to(storage: Storage, limit: int) -> int:
@@ -59,21 +52,31 @@ def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda 
     their own. Raises UsageError when there is no such folder or nothing in it.
     """
     added = Added()
-    for done, source in enumerate(sources_of(folder), 1):
+
+    def put(examined: tuple[Source, str, str]) -> bool:
+        source, _, problem = examined
+        return rejected.copy(storage, source, problem) if problem else _write(storage, source)
+
+    for done, ((source, label, problem), new) in enumerate(in_order(storage, put, _examined(folder)), 1):
         if not done % PROGRESS_EVERY:
             progress(done)
-        try:
-            label = examine(source)
-        except BadImage as bad:
-            rejected.copy(storage, source, str(bad))
-            added.rejected.append(Rejected(source.name, str(bad)))
-            continue
-        if _write(storage, source):
+        if problem:
+            added.rejected.append(Rejected(source.name, problem))
+        elif new:
             added.images += 1
             added.labels[label] = added.labels.get(label, 0) + 1
         else:
             added.duplicates += 1
     return added
+
+
+def _examined(folder: str) -> Iterator[tuple[Source, str, str]]:
+    """Yields each source with its label, or with why it cannot be used."""
+    for source in sources_of(folder):
+        try:
+            yield source, examine(source), ""
+        except BadImage as bad:
+            yield source, "", str(bad)
 
 
 PROGRESS_EVERY = 200  # images
@@ -112,7 +115,7 @@ def label_of(name: str) -> str:
     """Returns the label of `<label>/<image>` or `<label>_<image>`; raises BadImage when there is none."""
     folder, slash, last = name.partition("/")
     if "/" in last:
-        raise BadImage("a folder inside a label's folder")
+        raise BadImage(DEEPER)
     label, underscore, _ = (folder, True, "") if slash else name.partition("_")
     if not underscore:
         raise BadImage("unknown label: the name is neither <label>/<image> nor <label>_<image>")

@@ -4,15 +4,18 @@ import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, TypeVar
 
 from pipeline.data import files, folder_sources, folder_stage
 from pipeline.data.files import told
 from pipeline.data.folder_sources import FolderSource
 from pipeline.data.folder_stage import FolderStage
-from pipeline.data.storage import Storage
-from pipeline.errors import StorageError
+from pipeline.data.storage import Storage, checked
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -44,14 +47,24 @@ class Folder(Storage):
                 file.seek(max(0, os.fstat(file.fileno()).st_size - last))
             return file.read()
 
-    def write(self, name: str, data: bytes, create_only: bool = False, lasting: bool = True) -> bool:
+    def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:
+        return (self.read(name, last) for name in names)
+
+    def copy_to(self, name: str, file: BinaryIO) -> None:
+        with told(self._root), open(self._path(name), "rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
         path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
         with told(self._root):
             os.makedirs(os.path.dirname(unfinished), exist_ok=True)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
                 with files.create(unfinished) if lasting else open(unfinished, "xb") as file:
-                    file.write(data)
+                    if isinstance(data, bytes):
+                        file.write(data)
+                    else:
+                        shutil.copyfileobj(data, file, 1 << 20)
                 if create_only:
                     return files.move_to_free_name(unfinished, path)
                 os.replace(unfinished, path)
@@ -67,10 +80,9 @@ class Folder(Storage):
         with told(self._root), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
 
-    def move(self, name: str, to: str) -> None:
-        with told(self._root):
-            os.makedirs(os.path.dirname(self._path(to)), exist_ok=True)
-            os.replace(self._path(name), self._path(to))
+    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        outcome = function(*arguments)
+        return lambda: outcome
 
     @contextlib.contextmanager
     def exclusive(self, doing: str) -> Iterator[None]:
@@ -94,11 +106,22 @@ class Folder(Storage):
         path = self._path(prefix)
         return folder_sources.read_all(path, most_bytes) if os.path.isdir(path) else iter(())
 
+    def waiting(self, prefix: str) -> Iterator["FolderEntry"]:
+        # What a stage has claimed is not published yet, also when the process was killed.
+        with told(self._root):
+            yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
+        yield from self.list(prefix)
+
+    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
+        yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", most_bytes)
+        yield from self.sources(prefix, most_bytes)
+
     def take(self, source: FolderSource, name: str) -> bool:
         return source.move(self._path(name))
 
     @contextlib.contextmanager
-    def stage(self, prefix: str) -> Iterator[FolderStage]:
+    def stage(self, prefix: str, last: str) -> Iterator[FolderStage]:
+        del last  # one rename lets all files appear at once
         with told(self._root):
             self._forget_unfinished()
             stage = FolderStage(self._root, self._path(prefix))
@@ -111,9 +134,6 @@ class Folder(Storage):
                 raise
             stage.undo()
 
-    def claimed(self, prefix: str) -> str:
-        return f"{prefix}/{folder_stage.NAME}/archive/sources"
-
     def _forget_unfinished(self) -> None:
         """Removes what killed processes left of `write`."""
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{_UNFINISHED}") as entries:
@@ -122,9 +142,7 @@ class Folder(Storage):
                     os.unlink(entry.path)
 
     def _path(self, name: str) -> str:
-        if name.startswith("/") or "\0" in name or ".." in name.split("/"):
-            raise StorageError(f"{name!r} is no name of a file in {self._root}: it would leave it.")
-        return f"{self._root}/{name}"
+        return f"{self._root}/{checked(name, self._root)}"
 
 
 class FolderEntry:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from pipeline.data.files import move_back, told
+from pipeline.data.storage import DEEPER, too_large
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # Neither through a link nor, should a pipe have taken the file's place, waiting for its other end.
@@ -83,7 +84,7 @@ def read_all(path: str, most_bytes: int) -> Iterator[FolderSource]:
                     files, deeper, others = _snapshot(inner)
                     yield from _read(inner, f"{name}/", files, most_bytes)
                     yield from _problems(inner, f"{name}/", others, "not a file; links are not followed")
-                    yield from _problems(inner, f"{name}/", deeper, "a folder inside a label's folder")
+                    yield from _problems(inner, f"{name}/", deeper, DEEPER)
                 finally:
                     os.close(inner)
         finally:
@@ -117,7 +118,7 @@ def _read(place: int, prefix: str, names: Iterable[str], most_bytes: int) -> Ite
             status = os.fstat(file)
             size = status.st_size
             if size > most_bytes:
-                yield FolderSource(f"{prefix}{last}", place, last, f"larger than {most_bytes >> 20} MB")
+                yield FolderSource(f"{prefix}{last}", place, last, too_large(most_bytes))
                 continue
             data = os.read(file, size)
             if len(data) == size:

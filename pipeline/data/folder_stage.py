@@ -10,6 +10,7 @@ from pipeline.data.folder_sources import FolderSource
 
 NAME = ".preparing"
 _CLAIMED = "archive"  # in the stage, and, for a moment, in a span
+CLAIMED_SOURCES = f"{NAME}/{_CLAIMED}/sources"
 
 
 class FolderStage:
@@ -21,12 +22,18 @@ class FolderStage:
 
     def __init__(self, root: str, place: str):
         self._root, self._place, self._path = root, place, f"{place}/{NAME}"
+        self._name = ""
         self._open: list[BinaryIO] = []
         self._made: set[str] = set()  # folders
         with contextlib.suppress(FileNotFoundError):
             for span in os.listdir(f"{root}/spans"):
                 self._archive(span)
         self.undo()
+
+    def take(self, name: str) -> bool:
+        # Only `publish` can take it, with its rename; this saves the work for one that somebody has already.
+        self._name = name
+        return not os.path.lexists(f"{self._root}/spans/{name}")
 
     def create(self, name: str) -> BinaryIO:
         path = f"{self._path}/{name}"
@@ -40,7 +47,8 @@ class FolderStage:
         self._make(path.rpartition("/")[0])
         return source.rename(path)
 
-    def publish(self, name: str) -> bool:
+    def publish(self) -> bool:
+        name = self._name
         for file in self._open:
             file.close()
         for folder, _, _ in os.walk(self._path):

@@ -29,17 +29,21 @@ def move(storage: Storage, source: Source, reason: str) -> bool:
         if isinstance(error.__cause__, PermissionError):
             return True  # it stays where it is and is named each time; the others go on
         raise
-    if not moved:
+    if not moved and not storage.exists(name):  # else somebody was faster, and it is their reason now
         storage.delete(_reason(name))
     return moved
 
 
-def copy(storage: Storage, source: Source, reason: str) -> None:
-    """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason."""
+def copy(storage: Storage, source: Source, reason: str) -> bool:
+    """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason.
+
+    False when it is there already.
+    """
     for name in alike(f"{FOLDER}/{source.name}"):
-        copied = source.problem or storage.write(name, source.data, create_only=True, lasting=False)
+        copied = bool(source.problem) or storage.write(name, source.data, create_only=True, lasting=False)
         if copied or holds(storage, name, source.data):
-            return _say(storage, name, reason)
+            _say(storage, name, reason)
+            return copied
 
 
 def holds(storage: Storage, name: str, data: bytes) -> bool:

@@ -1,6 +1,7 @@
 """What was found out: one folder a training or evaluation, kept for ever."""
 
 import datetime
+import itertools
 import json
 import re
 from collections.abc import Mapping
@@ -19,26 +20,29 @@ def save(storage: Storage, kind: str, outcome: Mapping[str, Any], files: Mapping
     if kind not in KINDS:
         raise ValueError(f"a report of kind {kind!r}, but there are {KINDS}")
     created = datetime.datetime.now(datetime.timezone.utc)
-    with storage.exclusive("reporting"):
-        stem = f"{kind}-{created:%Y%m%dT%H%M%SZ}"
-        taken = [_order(name)[1] for name in storage.folders(FOLDER) if name.startswith(f"{stem}-")]
-        folder = f"{FOLDER}/{stem}-{1 + max(taken, default=0)}"
-        for name, data in files.items():
-            storage.write(f"{folder}/{name}", data)
-        # The outcome comes last: a report without it does not exist.
-        text = json.dumps({**outcome, "kind": kind, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}"}, indent=1)
-        storage.write(f"{folder}/{OUTCOME}", f"{text}\n".encode())
-    return storage.address(folder)
+    text = json.dumps({**outcome, "kind": kind, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}"}, indent=1)
+    # The outcome comes last: a report without it does not exist.
+    written = {**files, OUTCOME: f"{text}\n".encode()}
+    stem = f"{kind}-{created:%Y%m%dT%H%M%SZ}"
+    taken = [_order(name)[1] for name in storage.folders(FOLDER) if _NAME.fullmatch(name) and name.startswith(stem)]
+    for number in itertools.count(1 + max(taken, default=0)):
+        folder = f"{FOLDER}/{stem}-{number}"
+        # Of several at once only one gets the number: the one that writes the first file.
+        if all(storage.write(f"{folder}/{name}", data, create_only=True) for name, data in written.items()):
+            return storage.address(folder)
 
 
 def every(storage: Storage, kind: str) -> list[dict]:
     """Returns the outcomes of a kind, oldest first, each with `kind`, `created` (UTC) and `address` of its folder."""
-    return [report for name in _names(storage, kind) if (report := _read(storage, name))]
+    names = _names(storage, kind)
+    told = storage.read_each(f"{FOLDER}/{name}/{OUTCOME}" for name in names)
+    return [_parsed(storage, *pair) for pair in zip(names, told, strict=True)]
 
 
 def newest(storage: Storage, kind: str) -> dict | None:
     """Returns the newest outcome of a kind as `every` does, or None."""
-    return next((report for name in reversed(_names(storage, kind)) if (report := _read(storage, name))), None)
+    names = _names(storage, kind)
+    return _parsed(storage, names[-1], storage.read(f"{FOLDER}/{names[-1]}/{OUTCOME}")) if names else None
 
 
 def trained_spans(storage: Storage) -> set[int]:
@@ -55,16 +59,15 @@ def _order(name: str) -> tuple[str, int]:
 
 
 def _names(storage: Storage, kind: str) -> list[str]:
-    named = (match for match in map(_NAME.fullmatch, storage.folders(FOLDER)) if match and match[1] == kind)
-    return sorted((match[0] for match in named), key=_order)
+    """Returns the folders that have an outcome, oldest first."""
+    whole = (entry.name.split("/") for entry in storage.list(FOLDER))
+    named = (_NAME.fullmatch(parts[1]) for parts in whole if parts[2:] == [OUTCOME])
+    return sorted((match[0] for match in named if match and match[1] == kind), key=_order)
 
 
-def _read(storage: Storage, name: str) -> dict | None:
-    outcome = f"{FOLDER}/{name}/{OUTCOME}"
-    if not storage.exists(outcome):
-        return None
+def _parsed(storage: Storage, name: str, outcome: bytes) -> dict:
     try:
-        return json.loads(storage.read(outcome)) | {"address": storage.address(f"{FOLDER}/{name}")}
+        return json.loads(outcome) | {"address": storage.address(f"{FOLDER}/{name}")}
     except ValueError as error:
-        address = storage.address(outcome)
+        address = storage.address(f"{FOLDER}/{name}/{OUTCOME}")
         raise StorageError(f"{address} cannot be read ({error}): restore it, or move its folder away.") from None

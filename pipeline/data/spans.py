@@ -70,7 +70,9 @@ class Prepared:
 
 def published(storage: Storage) -> list[Span]:
     """Returns all spans, sorted by number. A folder without span.json is not a span."""
-    return [_read(storage, number) for number in _numbers(storage, FOLDER) if storage.exists(_manifest(number))]
+    numbers = _published_numbers(storage)
+    ends = storage.read_each(map(_manifest, numbers), last=_SUMMARY_BYTES)
+    return [_read(storage, *pair) for pair in zip(numbers, ends, strict=True)]
 
 
 def select(selection: str, published: Sequence[Span]) -> tuple[int, ...]:
@@ -120,12 +122,19 @@ def _numbers(storage: Storage, folder: str) -> list[int]:
     return sorted(int(match[1]) for match in found if match)
 
 
+def _published_numbers(storage: Storage) -> list[int]:
+    manifests = (
+        re.fullmatch(rf"{FOLDER}/span-(\d{{4,}})/{MANIFEST}", entry.name, re.ASCII) for entry in storage.list(FOLDER)
+    )
+    return sorted(int(match[1]) for match in manifests if match)
+
+
 def _manifest(number: int) -> str:
     return f"{FOLDER}/{name_of(number)}/{MANIFEST}"
 
 
-def _read(storage: Storage, number: int) -> Span:
-    _, end, summary = storage.read(_manifest(number), last=_SUMMARY_BYTES).rpartition(END_OF_SOURCES)
+def _read(storage: Storage, number: int, manifests_end: bytes) -> Span:
+    _, end, summary = manifests_end.rpartition(END_OF_SOURCES)
     try:
         found = json.loads(b"{" + summary if end else storage.read(_manifest(number)))
         return Span(number, found["created"], found["images"], found["labels"], found["shards"], storage)
@@ -136,9 +145,9 @@ def _read(storage: Storage, number: int) -> Span:
 _SUMMARY_BYTES = 64 * 2**10  # holds some two thousand labels; of more, the whole manifest is read
 
 
-def _digests(storage: Storage, number: int) -> Iterator[bytes]:
+def _digests(manifest: bytes) -> Iterator[bytes]:
     """Yields the sha256 of each image of a span, without making objects of its whole manifest."""
-    for match in re.finditer(rb'"sha256":\s*"([0-9a-f]{64})"', storage.read(_manifest(number))):
+    for match in re.finditer(rb'"sha256":\s*"([0-9a-f]{64})"', manifest):
         yield bytes.fromhex(match[1].decode())
 
 
@@ -146,13 +155,13 @@ class Known:
     """Which span has an image: exact, and eight bytes of memory for each image that was published."""
 
     def __init__(self, storage: Storage):
-        self._spans = [span.number for span in published(storage)]
+        self._spans = _published_numbers(storage)
         # the first five bytes of each sha256, then in three the place of its span in the list
         keys = array("Q")
-        for place, number in enumerate(self._spans):
-            keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in _digests(storage, number))
+        for place, manifest in enumerate(storage.read_each(map(_manifest, self._spans))):
+            keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in _digests(manifest))
         self._keys = array("Q", sorted(keys))
-        self._digests = functools.cache(lambda number: frozenset(_digests(storage, number)))
+        self._digests = functools.cache(lambda number: frozenset(_digests(storage.read(_manifest(number)))))
         self._new: set[bytes] = set()
         self.add = self._new.add  # remembers an image of the span that is being prepared
 
@@ -196,20 +205,30 @@ def _publish(
 ) -> Prepared:
     found = Prepared()
     while True:
-        with storage.stage(collected.FOLDER) as stage:
-            draft = Draft(stage, 1 + max(_numbers(storage, FOLDER) + _numbers(storage, "archive"), default=0))
-            _fill(draft, read(), fate(storage, stage), Known(storage), found, progress)
+        with storage.stage(collected.FOLDER, MANIFEST) as stage:
+            draft = Draft(stage, _take_number(storage, stage))
+            # Only now, because what is published before a number is taken has to be known.
+            known = Known(storage)
+            _fill(storage, draft, read(), fate(storage, stage), known, found, progress)
             found.rejected = list(dict.fromkeys(found.rejected))  # an attempt may not be the first
             if not draft.images:
                 return found
             draft.finish()
-            if stage.publish(name_of(draft.number)):
+            if stage.publish():
                 found.span, found.images, found.labels = draft.number, draft.images, dict(draft.labels)
                 return found
-        # Somebody who takes no turns has published that number: all is put back, so again with the next one.
+        # Somebody who takes no turns has published that number: all is as it was, so again with the next one.
+
+
+def _take_number(storage: Storage, stage: Stage) -> int:
+    number = 1 + max(_numbers(storage, FOLDER) + _numbers(storage, "archive"), default=0)
+    while not stage.take(name_of(number)):
+        number += 1
+    return number
 
 
 def _fill(
+    storage: Storage,
     draft: Draft,
     sources: Iterable[Source],
     fate: _Fate,
@@ -217,22 +236,26 @@ def _fill(
     found: Prepared,
     progress: Callable[[int], None],
 ) -> None:
+    set_aside: list[tuple[Callable[[], bool], Rejected | None]] = []
     for done, source in enumerate(sources, 1):
         if not done % collected.PROGRESS_EVERY:
             progress(done)
         try:
             label = collected.examine(source)
         except BadImage as bad:
-            if fate.reject(source, str(bad)):
-                found.rejected.append(Rejected(source.name, str(bad)))
+            set_aside.append((storage.start(fate.reject, source, str(bad)), Rejected(source.name, str(bad))))
             continue
         digest = hashlib.sha256(source.data).digest()
         holder = known.holder(digest)
         if holder is not None:
-            found.duplicates += fate.repeat(source, holder)
+            set_aside.append((storage.start(fate.repeat, source, holder), None))
         elif fate.use(source):
             known.add(digest)
             draft.add(source, label, digest.hex())
+    for outcome, bad in set_aside:
+        if outcome():
+            found.rejected += [bad] if bad else []
+            found.duplicates += not bad
 
 
 class _Collected:

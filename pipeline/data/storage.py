@@ -5,13 +5,16 @@ listed nor counted. Whatever goes wrong with a place is a StorageError.
 """
 
 import abc
+import collections
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, TypeVar
 
-from pipeline.errors import UsageError
+from pipeline.errors import StorageError, UsageError
+
+S, T = TypeVar("S"), TypeVar("T")
 
 
 class Entry(Protocol):
@@ -37,21 +40,29 @@ class Source(Protocol):
 class Stage(Protocol):
     """New files that become visible at once, together with the end of the sources that they were made of, or never."""
 
+    def take(self, name: str) -> bool:
+        """Takes a name for what will be published, before anything else; False when somebody has it.
+
+        What was published before is complete from then on: its sources are archived.
+        """
+
     def create(self, name: str) -> BinaryIO:
-        """Opens a new file of the stage for writing. What was written is on the disk when it was closed."""
+        """Opens a new file of the stage for writing; close each."""
 
     def claim(self, source: Source, folder: str) -> bool:
-        """Takes a source out of its place, to be archived below `folder`; False when it is not what was read."""
+        """Makes a source part of what will be published and archived below `folder`; False when it has changed."""
 
-    def publish(self, name: str) -> bool:
+    def publish(self) -> bool:
         """Makes the stage's files appear as `spans/<name>`, and archives what was claimed below `archive/<name>`.
 
-        False, and nothing published, when the name is taken.
+        When it returns they last. False, and nothing published, when somebody has published that name.
         """
 
 
 class Storage(abc.ABC):
     """A place for data."""
+
+    at_a_time = 1  # calls that `start` has under way
 
     @abc.abstractmethod
     def address(self, name: str = "") -> str:
@@ -70,7 +81,15 @@ class Storage(abc.ABC):
         """Returns what a file holds, or only its `last` bytes."""
 
     @abc.abstractmethod
-    def write(self, name: str, data: bytes, create_only: bool = False, lasting: bool = True) -> bool:
+    def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:
+        """Yields what `read` returns for each name, in order."""
+
+    @abc.abstractmethod
+    def copy_to(self, name: str, file: BinaryIO) -> None:
+        """Writes what a file holds to an open one."""
+
+    @abc.abstractmethod
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
         """Writes a whole file at once. False, and nothing written, when `create_only` and the name is taken.
 
         Not `lasting` is several times faster, but the file may be gone or empty after a power failure.
@@ -85,8 +104,11 @@ class Storage(abc.ABC):
         """Removes a file; one that is not there is fine."""
 
     @abc.abstractmethod
-    def move(self, name: str, to: str) -> None:
-        """Moves a file, in place of what may be there."""
+    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        """Calls a function that works on this place, and returns what returns or raises its outcome.
+
+        Where each call waits for a network, several are under way at a time.
+        """
 
     @abc.abstractmethod
     def exclusive(self, doing: str) -> AbstractContextManager[None]:
@@ -97,33 +119,69 @@ class Storage(abc.ABC):
         """Reads the files below `prefix` and its folders; with a problem what is larger, a link, or no file."""
 
     @abc.abstractmethod
+    def waiting(self, prefix: str) -> Iterator[Entry]:
+        """Lists the files below `prefix` as `list` does, with what a stage has claimed, without what is published."""
+
+    @abc.abstractmethod
+    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[Source]:
+        """Reads what `waiting` lists as `sources` does."""
+
+    @abc.abstractmethod
     def take(self, source: Source, name: str) -> bool:
         """Moves a source to `name`, which has to be free; False, and nothing moved, when it is not what was read."""
 
     @abc.abstractmethod
-    def stage(self, prefix: str) -> AbstractContextManager[Stage]:
+    def stage(self, prefix: str, last: str) -> AbstractContextManager[Stage]:
         """Begins to publish something made of files below `prefix`; call it under `exclusive`.
 
-        Left without `publish`, it puts back what was claimed. The next stage does so for a process that was killed.
+        The file `last` appears last. Left without `publish`, nothing has happened. The next stage clears up after a
+        process that was killed.
         """
-
-    @abc.abstractmethod
-    def claimed(self, prefix: str) -> str:
-        """Returns the folder of sources that were claimed and are not published yet, to be listed beside `prefix`."""
 
 
 def open_storage(workspace: str) -> Storage:
-    """Returns the place that a WORKSPACE names."""
+    """Returns the place that a WORKSPACE names: a folder, or gs://bucket/prefix."""
+    if workspace.startswith("gs://"):
+        from pipeline.data.bucket import Bucket
+
+        return Bucket(workspace)
     from pipeline.data.folder import Folder
 
     return Folder(workspace)
 
 
 def open_folder(path: str) -> Storage:
-    """Returns an existing folder of the user's; raises UsageError when it is none."""
-    if not os.path.isdir(path):
+    """Returns an existing folder of the user's, or gs://bucket/prefix; raises UsageError when it is none."""
+    if not path.startswith("gs://") and not os.path.isdir(path):
         raise UsageError(f"{path} is not a folder: name one that holds <label>/<image> or <label>_<image>.")
     return open_storage(path)
+
+
+DEEPER = "a folder inside a label's folder"  # why a source cannot be used
+
+
+def too_large(most_bytes: int) -> str:
+    """Says why a source cannot be used that holds more bytes."""
+    return f"larger than {most_bytes >> 20} MB"
+
+
+def checked(name: str, place: str) -> str:
+    """Returns a name that stays within its place; raises StorageError."""
+    if name.startswith("/") or "\0" in name or ".." in name.split("/"):
+        raise StorageError(f"{name!r} is no name of a file in {place}: it would leave it.")
+    return name
+
+
+def in_order(storage: Storage, function: Callable[[S], T], items: Iterable[S]) -> Iterator[tuple[S, T]]:
+    """Yields (item, function(item)) in order; `storage` says how many calls are under way at a time."""
+    begun = collections.deque()
+    for item in items:
+        begun.append((item, storage.start(function, item)))
+        while len(begun) >= storage.at_a_time:
+            item, outcome = begun.popleft()
+            yield item, outcome()
+    for item, outcome in begun:
+        yield item, outcome()
 
 
 def alike(name: str) -> Iterator[str]:

@@ -166,7 +166,7 @@ def test_one_that_waits_goes_on_where_another_was_killed(workspace, image):
 
 def test_what_is_put_back_takes_nobodys_place(storage, workspace):
     workspace.collect(photographs(range(4)))
-    killed = storage.stage("collected")
+    killed = storage.stage("collected", "span.json")
     stage = killed.__enter__()
     for source in storage.sources("collected", 1 << 20):
         stage.claim(source, "sources")
@@ -181,7 +181,7 @@ def test_what_is_put_back_takes_nobodys_place(storage, workspace):
 
 def test_a_folder_that_is_gone_is_made_again_for_what_is_put_back(storage, workspace):
     workspace.collect({"cat/0.jpg": jpeg(0)})
-    with storage.stage("collected") as stage:
+    with storage.stage("collected", "span.json") as stage:
         for source in storage.sources("collected", 1 << 20):
             stage.claim(source, "sources")
         (workspace.root / "collected/cat").rmdir()

@@ -1,0 +1,200 @@
+"""Where a span comes into being in a bucket: objects that mean nothing until one of them is moved.
+
+Below `spans/`, for the number 3:
+
+    .preparing/span-0003      takes the number (written only where there is none); holds the manifest in the end
+    span-0003/train/...       shards, which are nothing without a manifest
+    .archiving/span-0003      says which sources are to be archived; there until all are
+    span-0003/span.json       the manifest, moved here: from that moment on the span is published
+
+Sources are moved only after that, each on condition that it still is the generation that was read. So a preparation
+that is killed has either published nothing and moved nothing, or published all; then the next one archives the rest.
+
+One may go on that was taken for dead, so no step relies on a lease. To publish is to move the manifest on condition
+that it is what this process wrote. Whoever prepares a span takes a number first. Then it overwrites all that others
+have begun, which thereby cannot be published any more. Only then it looks which images the published spans hold. So of
+two at once, the one that looked last has either stopped the other or knows its images.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+
+from pipeline.data import bucket_batch
+from pipeline.data.bucket_sources import BucketSource
+
+if TYPE_CHECKING:
+    from pipeline.data.bucket import Bucket
+
+PREPARING, ARCHIVING = "spans/.preparing/", "spans/.archiving/"
+_BOTH = "spans/."
+_UPLOADS = 2  # shards on their way while the next one is filled
+
+
+class Claim(NamedTuple):
+    """A source that a span was made of, and where it belongs once that is published; whole names."""
+
+    object: str
+    generation: str
+    to: str
+
+
+class BucketStage:
+    """See above. `last` is the name of the manifest among the files of the stage."""
+
+    def __init__(self, bucket: "Bucket", last: str):
+        self._bucket, self._client, self._last = bucket, bucket.client, last
+        self._name = ""  # once a number is taken
+        self._draft = None  # what this process wrote to .preparing/
+        self._claims: list[Claim] = []
+        self._open: dict[str, _Spooled] = {}
+        self._uploads: dict[str, concurrent.futures.Future] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(_UPLOADS)
+
+    def take(self, name: str) -> bool:
+        taken = self._client.write(self._bucket.object(PREPARING + name), b"")
+        if taken is None:
+            return False
+        self._name, self._draft = name, taken
+        begun = [
+            (kind, number, item["generation"])
+            for item in self._bucket.items(_BOTH)
+            for kind, number in [item["name"].split("/")[-2:]]
+        ]
+        for kind, number, generation in begun:
+            if kind == ".preparing" and number != name:
+                self._stop(number, generation)
+        # In this order, because one that could not be stopped any more has just published.
+        for kind, number, generation in begun:
+            if kind == ".archiving":
+                self._finish(number, generation)
+        return True
+
+    def create(self, name: str) -> BinaryIO:
+        self._open[name] = _Spooled(lambda file: self._upload(name, file))
+        return self._open[name]
+
+    def claim(self, source: BucketSource, folder: str) -> bool:
+        to = self._bucket.object(f"archive/{self._name}/{folder}/{source.name}")
+        self._claims.append(Claim(source.object, source.generation, to))
+        return True
+
+    def publish(self) -> bool:
+        if not all([upload.result() for upload in self._uploads.values()]):
+            return False  # a file of that name was there: the number has become somebody else's
+        draft, manifest = self._bucket.object(PREPARING + self._name), self._bucket.object(self._of_span(self._last))
+        written = self._client.write(draft, self._open[self._last].whole(), self._draft.generation)
+        if written is None:
+            return False
+        self._draft = written
+        mark = self._bucket.object(ARCHIVING + self._name)
+        to_archive = self._claims and self._client.write(mark, _told(self._claims), None)
+        moved = self._client.move(draft, written.generation, manifest)
+        if moved.status != 200 and not self._client.is_written_as(written.mark, manifest):
+            if to_archive:
+                self._client.delete(mark, to_archive.generation)
+            return False
+        self._name = ""  # there is nothing left to undo
+        if to_archive:
+            self._archive(self._claims)
+            self._client.delete(mark, to_archive.generation)
+        return True
+
+    def undo(self) -> None:
+        """Removes what was written; sources were not touched. After `publish` there is nothing left to undo."""
+        # First what is on its way: it would come to lie there after all the rest was removed.
+        self._pool.shutdown(cancel_futures=True)
+        for file in self._open.values():
+            file.discard()
+        if self._name and not self._stop(self._name, self._draft.generation):
+            # Somebody has stopped it and may be gone with it. Or else the answer was lost that it is published.
+            if not self._client.about(self._bucket.object(self._of_span(self._last))):
+                self._remove(self._uploaded())
+        self._name = ""
+
+    def _upload(self, name: str, file: "_Spooled") -> None:
+        if name != self._last:
+            to = self._bucket.object(self._of_span(name))
+            self._uploads[to] = self._pool.submit(self._written, to, file)
+
+    def _written(self, to: str, file: "_Spooled"):
+        with contextlib.closing(file.whole()) as whole:
+            return self._client.write(to, whole)
+
+    def _uploaded(self) -> Iterator[tuple[str, str]]:
+        for name, upload in self._uploads.items():
+            if not upload.cancelled() and not upload.exception() and upload.result():
+                yield name, upload.result().generation
+
+    def _of_span(self, name: str, span: str = "") -> str:
+        return f"spans/{span or self._name}/{name}"
+
+    def _stop(self, span: str, generation: str) -> bool:
+        """Makes sure that what was begun is never published, and removes it; False when there is no more of it."""
+        draft = self._bucket.object(PREPARING + span)
+        while not (stopped := self._client.write(draft, b"stopped", generation)):
+            # Its manifest was written just now, or it is published, or given up.
+            if (now := self._client.about(draft)) is None:
+                return False
+            generation = now["generation"]
+        # As long as there is a draft, nobody else takes the number: what lies there now belongs to nobody.
+        if not self._client.about(self._bucket.object(self._of_span(self._last, span))):
+            self._remove((item["name"], item["generation"]) for item in self._bucket.items(self._of_span("", span)))
+        self._client.delete(draft, stopped.generation)
+        return True
+
+    def _finish(self, span: str, generation: str) -> None:
+        """Archives what the one who published a span did not get to; forgets what nobody has published."""
+        mark = self._bucket.object(ARCHIVING + span)
+        if self._client.about(self._bucket.object(self._of_span(self._last, span))):
+            self._archive(claims(self._client.read(mark)[0]))
+        self._client.delete(mark, generation)
+
+    def _archive(self, claimed: Iterable[Claim]) -> None:
+        # What is gone was moved by somebody else, what is another generation arrived after it was read: both are fine.
+        _all(bucket_batch.perform(self._client, (bucket_batch.move(self._client, *claim) for claim in claimed)))
+
+    def _remove(self, objects: Iterable[tuple[str, str]]) -> None:
+        _all(bucket_batch.perform(self._client, (bucket_batch.delete(self._client, *one) for one in objects)))
+
+
+def _told(claimed: Iterable[Claim]) -> bytes:
+    return "".join(f"{json.dumps(claim)}\n" for claim in claimed).encode()
+
+
+def claims(told: bytes) -> Iterator[Claim]:
+    """Yields what an object below .archiving/ says."""
+    return (Claim(*json.loads(line)) for line in told.splitlines())
+
+
+def _all(statuses: Iterable[int]) -> None:
+    for _ in statuses:
+        pass
+
+
+class _Spooled:
+    """A file of a stage: on the disk until it is whole, since an object is written at once or not at all."""
+
+    def __init__(self, when_closed: "Callable[[_Spooled], None]"):
+        self._file = tempfile.TemporaryFile(buffering=1 << 20)
+        self._when_closed = when_closed
+        self._closed = False
+        self.write = self._file.write
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._when_closed(self)
+
+    def whole(self) -> BinaryIO:
+        """Returns the file, to be read from its beginning."""
+        self._file.seek(0, os.SEEK_SET)
+        return self._file
+
+    def discard(self) -> None:
+        self._closed = True
+        self._file.close()
