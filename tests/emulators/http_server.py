@@ -1,5 +1,6 @@
 """HTTP/1.1 as the services need it: lean, because these servers share the processors with their clients."""
 
+import email.utils
 import http
 import socket
 import ssl
@@ -128,7 +129,8 @@ def _answer(request: Request, services: Sequence[Service]) -> Response:
 
 def _written(request: Request, response: Response, stays: bool) -> bytes:
     status, body, headers = response
-    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}"]
+    # The time is part of every answer: leases reckon with it.
+    lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", f"Date: {email.utils.formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if status not in (204, 304) and "Content-Length" not in headers:
         lines.append(f"Content-Length: {len(body)}")
