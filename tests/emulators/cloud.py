@@ -14,6 +14,7 @@ from tests.emulators import grpc_server
 from tests.emulators.authority import Authority
 from tests.emulators.faults import Faults
 from tests.emulators.front_desk import Asked, FrontDesk
+from tests.emulators.gcs.service import Gcs
 from tests.emulators.oauth import OAuth
 from tests.emulators.proxy import Proxy
 from tests.emulators.services import Service
@@ -32,6 +33,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.service_usage import ServiceUsage
 
     return {
+        "gcs": Gcs(cloud),
         "policies": Policies(cloud),
         "secrets": SecretManager(cloud),
         "projects": ResourceManager(cloud),
@@ -69,7 +71,7 @@ class Cloud:
     bucket = "spanloop-local"
     account = f"pipelines@{project}.iam.gserviceaccount.com"
 
-    gcs: Any
+    gcs: Gcs
     vertex: Any
     builds: Any
     dataflow: Any

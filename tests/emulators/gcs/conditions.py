@@ -1,0 +1,55 @@
+"""Preconditions: what must hold of an object, so that a call does what it was meant to do or nothing."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from tests.emulators.gcs.errors import bad_request, condition_not_met, not_modified
+from tests.emulators.gcs.objects import Object
+
+_NAMES = ("GenerationMatch", "GenerationNotMatch", "MetagenerationMatch", "MetagenerationNotMatch")
+PARAMETERS = frozenset(f"if{name}" for name in _NAMES)
+SOURCE_PARAMETERS = frozenset(f"ifSource{name}" for name in _NAMES)
+
+
+class Conditions(NamedTuple):
+    """The four conditions; None where one is not given."""
+
+    generation: int | None = None
+    not_generation: int | None = None
+    metageneration: int | None = None
+    not_metageneration: int | None = None
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str], prefix: str = "if") -> "Conditions":
+        """Reads them from a query's parameters; `prefix` is "ifSource" for those of a source."""
+        if not any(name.startswith(prefix) for name in parameters):
+            return NONE
+        return cls(*(number(parameters, prefix + name) for name in _NAMES))
+
+    def check(self, found: Object | None, reading: bool = False) -> None:
+        """Raises a refusal unless all of them hold of an object, or of there being none."""
+        if self is NONE:
+            return
+        generation = found.generation if found else 0  # 0: there is no such object
+        if self.generation is not None and self.generation != generation:
+            raise condition_not_met()
+        if self.metageneration is not None and (not found or self.metageneration != found.metageneration):
+            raise condition_not_met()
+        unwanted = (self.not_generation is not None and self.not_generation == generation) or (
+            self.not_metageneration is not None and (not found or self.not_metageneration == found.metageneration)
+        )
+        if unwanted:
+            raise not_modified() if reading else condition_not_met()
+
+
+NONE = Conditions()
+
+
+def number(parameters: Mapping[str, str], name: str) -> int | None:
+    """A parameter that is a whole number; None when it is not given."""
+    text = parameters.get(name)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit()):
+        raise bad_request(f"Invalid value for {name}: {text!r}")
+    return int(text)

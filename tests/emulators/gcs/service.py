@@ -1,0 +1,84 @@
+"""Cloud Storage: its JSON API, its XML API and batches, over one store in memory."""
+
+from typing import TYPE_CHECKING
+
+from tests.emulators.gcs import batch
+from tests.emulators.gcs.access import Access
+from tests.emulators.gcs.json_api import JsonApi
+from tests.emulators.gcs.objects import Content, Object
+from tests.emulators.gcs.store import Store
+from tests.emulators.gcs.uploads import Uploads
+from tests.emulators.gcs.xml_api import XmlApi
+from tests.emulators.services import Call, Caller, Request, Response, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+
+class Gcs(Service):
+    """`cloud.gcs`: `read`, `names`, `put` and `delete` look at and change objects without a call; `deny` refuses."""
+
+    name = "storage"
+    # TensorFlow uses the second one.
+    hosts = ("storage.googleapis.com", "www.googleapis.com")
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self.store = Store()
+        self.access = Access()
+        self._uploads = Uploads(self.store)
+        self._json = JsonApi(self.store, self._uploads, self.access, cloud.project_number)
+        self._xml = XmlApi(self.store, self.access)
+
+    def reset(self) -> None:
+        self.store.clear()
+        self.access.clear()
+        self._uploads.clear()
+        self._xml.clear()
+        self.store.create_bucket(self._cloud.bucket, self._cloud.project)
+
+    def route(self, request: Request) -> Call | None:
+        if request.path.startswith(batch.PATH):
+            return Call("batch", "", lambda caller: self._batch(request, caller)) if request.verb == "POST" else None
+        if call := self._json.route(request):
+            return call
+        if request.host != self.hosts[0] or request.path.startswith(("/storage/v1/", "/upload/", "/download/")):
+            return None
+        return self._xml.route(request)
+
+    def _batch(self, request: Request, caller: Caller) -> Response:
+        def perform(call: Request) -> Response:
+            found = self._json.route(call)
+            if found is None or found.method in ("objects.insert", "objects.upload", "objects.download"):
+                return self.desk.unknown(self.name, call)
+            return self.desk.perform(self.name, found, call.headers, call.body, call.host)
+
+        return batch.answer(request, perform)
+
+    def deny(self, permission: str, principal: str = "*", bucket: str = "*") -> None:
+        """From now on `principal` may not do what needs `permission`, such as storage.objects.delete."""
+        self.access.deny(permission, principal, bucket)
+
+    def read(self, address: str) -> bytes:
+        """The bytes of gs://bucket/name."""
+        return self.find(address).data
+
+    def find(self, address: str) -> Object:
+        """The object gs://bucket/name; raises a refusal when there is none."""
+        return self.store.get(*_parts(address))
+
+    def put(self, address: str, data: bytes) -> Object:
+        return self.store.put(*_parts(address), Content.of(data, "application/octet-stream"))
+
+    def delete(self, address: str) -> None:
+        self.store.delete(*_parts(address))
+
+    def names(self, address: str) -> list[str]:
+        """All names in gs://bucket/prefix, sorted, whole."""
+        bucket, prefix = _parts(address)
+        return [name for name in self.store.bucket(bucket).names if name.startswith(prefix)]
+
+
+def _parts(address: str) -> tuple[str, str]:
+    bucket, _, name = address.removeprefix("gs://").partition("/")
+    return bucket, name

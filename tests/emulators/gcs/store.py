@@ -1,0 +1,238 @@
+"""Buckets and what is in them: every change happens whole, under its preconditions, or not at all."""
+
+import bisect
+import re
+import threading
+import time
+from typing import Any
+
+from tests.emulators.gcs.conditions import NONE, Conditions
+from tests.emulators.gcs.errors import StorageError, bad_request, no_bucket, no_object
+from tests.emulators.gcs.listing import Page, Wanted, page
+from tests.emulators.gcs.objects import WRITABLE, Content, Object, check_object_name
+
+MOST_COMPONENTS = 32
+
+
+class Bucket:
+    """A bucket without versioning: its objects by name, and their names sorted."""
+
+    def __init__(self, name: str, project: str, said: dict[str, Any]):
+        self.name = name
+        self.project = project
+        self.said = said
+        self.metageneration = 1
+        self.created = self.updated = time.time()
+        self.objects: dict[str, Object] = {}
+        self.names: list[str] = []
+
+    def put(self, made: Object) -> None:
+        if made.name not in self.objects:
+            bisect.insort(self.names, made.name)
+        self.objects[made.name] = made
+
+    def remove(self, name: str) -> Object:
+        del self.names[bisect.bisect_left(self.names, name)]
+        return self.objects.pop(name)
+
+
+class Store:
+    """All buckets. `visited` counts the names that listings looked at."""
+
+    def __init__(self):
+        self._lock = threading.RLock()
+        self._last_generation = 0
+        self.buckets: dict[str, Bucket] = {}
+        self.visited = 0
+
+    def clear(self) -> None:
+        with self._lock:
+            self.buckets.clear()
+            self.visited = 0
+
+    def create_bucket(self, name: str, project: str, said: dict[str, Any] | None = None) -> Bucket:
+        check_bucket_name(name)
+        with self._lock:
+            if name in self.buckets:
+                message = "Your previous request to create the named bucket succeeded and you already own it."
+                raise StorageError(409, message)
+            made = self.buckets[name] = Bucket(name, project, said or {})
+            return made
+
+    def delete_bucket(self, name: str) -> None:
+        with self._lock:
+            if self.bucket(name).objects:
+                raise StorageError(409, "The bucket you tried to delete is not empty.", xml_code="BucketNotEmpty")
+            del self.buckets[name]
+
+    def bucket(self, name: str) -> Bucket:
+        try:
+            return self.buckets[name]
+        except KeyError:
+            raise no_bucket() from None
+
+    def find(self, bucket: str, name: str) -> Object | None:
+        return self.bucket(bucket).objects.get(name)
+
+    def get(
+        self,
+        bucket: str,
+        name: str,
+        generation: int | None = None,
+        conditions: Conditions = NONE,
+        reading: bool = True,
+    ) -> Object:
+        """Returns an object; `reading` says whether an unwanted generation is "not modified"."""
+        found = self.find(bucket, name)
+        if found is None or generation not in (None, found.generation):
+            raise no_object(bucket, name)
+        conditions.check(found, reading)
+        return found
+
+    def check_put(self, bucket: str, name: str, conditions: Conditions) -> None:
+        """Raises the refusal that `put` would."""
+        check_object_name(name)
+        conditions.check(self.find(bucket, name))
+
+    def put(self, bucket: str, name: str, content: Content, conditions: Conditions = NONE) -> Object:
+        check_object_name(name)
+        with self._lock:
+            place = self.bucket(bucket)
+            conditions.check(place.objects.get(name))
+            made = self._make(name, content)
+            place.put(made)
+            return made
+
+    def _make(self, name: str, content: Content) -> Object:
+        now = time.time()
+        # Microseconds, as Google's; no two are equal.
+        self._last_generation = generation = max(int(now * 1e6), self._last_generation + 1)
+        return Object(
+            name,
+            content.data,
+            generation,
+            1,
+            content.content_type,
+            content.crc32c,
+            content.md5,
+            now,
+            now,
+            content.said,
+            content.components,
+        )
+
+    def delete(self, bucket: str, name: str, generation: int | None = None, conditions: Conditions = NONE) -> None:
+        with self._lock:
+            self.get(bucket, name, generation, conditions, reading=False)
+            self.bucket(bucket).remove(name)
+
+    def patch(
+        self,
+        bucket: str,
+        name: str,
+        said: dict[str, Any],
+        generation: int | None = None,
+        conditions: Conditions = NONE,
+    ) -> Object:
+        """Changes what is said about an object: None removes, `metadata` is merged key by key."""
+        with self._lock:
+            found = self.get(bucket, name, generation, conditions, reading=False)
+            found.content_type = said.get("contentType", found.content_type) or ""
+            found.said = merged(found.said, {key: value for key, value in said.items() if key in WRITABLE})
+            found.metageneration += 1
+            found.updated = time.time()
+            return found
+
+    def copy(
+        self,
+        source: tuple[str, str],
+        destination: tuple[str, str],
+        said: dict[str, Any] | None = None,
+        generation: int | None = None,
+        source_conditions: Conditions = NONE,
+        conditions: Conditions = NONE,
+    ) -> Object:
+        """Copies an object; `said` replaces all that is said about it."""
+        with self._lock:
+            found = self.get(*source, generation, source_conditions, reading=False)
+            return self.put(*destination, _same(found, said), conditions)
+
+    def move(
+        self, bucket: str, name: str, to: str, source_conditions: Conditions = NONE, conditions: Conditions = NONE
+    ) -> Object:
+        """Renames an object within its bucket, at once."""
+        with self._lock:
+            found = self.get(bucket, name, None, source_conditions, reading=False)
+            if name == to:
+                raise bad_request("Source and destination object names must be different.")
+            made = self.put(bucket, to, _same(found, None), conditions)
+            self.bucket(bucket).remove(name)
+            return made
+
+    def compose(
+        self,
+        bucket: str,
+        parts: list[tuple[str, int | None, Conditions]],
+        name: str,
+        said: dict[str, Any],
+        conditions: Conditions = NONE,
+    ) -> Object:
+        """Joins objects of a bucket: their names, generations and conditions."""
+        if not 1 <= len(parts) <= MOST_COMPONENTS:
+            raise bad_request(
+                f"The number of source components provided ({len(parts)}) exceeds the maximum ({MOST_COMPONENTS}), "
+                "or is none."
+            )
+        with self._lock:
+            found = [self.get(bucket, part, number, wanted, reading=False) for part, number, wanted in parts]
+            content = Content.of(
+                b"".join(part.data for part in found),
+                said.get("contentType") or found[0].content_type,
+                {key: value for key, value in said.items() if key in WRITABLE},
+                components=sum(part.components or 1 for part in found),
+            )
+            return self.put(bucket, name, content, conditions)
+
+    def list(self, bucket: str, wanted: Wanted) -> tuple[Page, list[Object]]:
+        with self._lock:
+            place = self.bucket(bucket)
+            found = page(place.names, wanted)
+            self.visited += found.visited
+            return found, [place.objects[name] for name in found.names]
+
+
+def _same(found: Object, said: dict[str, Any] | None) -> Content:
+    """What an object holds, for another one; `said`, if given, replaces what is said about it."""
+    kind = found.content_type
+    if said is not None:
+        kind, said = said.get("contentType", kind), {key: value for key, value in said.items() if key in WRITABLE}
+    return Content(
+        found.data, kind, dict(found.said) if said is None else said, found.crc32c, found.md5, found.components
+    )
+
+
+def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """RFC 7396: None removes, and what is nested is merged as well."""
+    both = dict(old)
+    for key, value in new.items():
+        if value is None:
+            both.pop(key, None)
+        elif isinstance(value, dict):
+            both[key] = merged(both.get(key) or {}, value)
+        else:
+            both[key] = value
+    return both
+
+
+def check_bucket_name(name: str) -> None:
+    """Raises a refusal for what no bucket may be called: https://cloud.google.com/storage/docs/buckets#naming"""
+    parts = name.split(".")
+    valid = (
+        re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name)
+        and all(1 <= len(part) <= 63 for part in parts)
+        and not re.fullmatch(r"\d+\.\d+\.\d+\.\d+", name)
+        and not name.startswith("goog")
+        and not re.search("google|g00gle", name)
+    )
+    if not valid:
+        raise bad_request(f"Invalid bucket name: '{name}'")
