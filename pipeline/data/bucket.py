@@ -16,7 +16,8 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 from pipeline.data import bucket_client
 from pipeline.data.bucket_client import THREADS
 from pipeline.data.bucket_lease import Lease
-from pipeline.data.bucket_sources import BucketSource, Reader, Wanted, each_in_order
+from pipeline.data.bucket_objects import Objects
+from pipeline.data.bucket_sources import BucketSource, Wanted, each_in_order, read_all
 from pipeline.data.bucket_stage import ARCHIVING, BucketStage, claims
 from pipeline.data.storage import DEEPER, Storage, checked, too_large
 from pipeline.errors import NotThere, StorageError
@@ -45,7 +46,7 @@ class Bucket(Storage):
         bucket, _, prefix = self._address.removeprefix("gs://").partition("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self.client = bucket_client.client(bucket)
-        self._reader = Reader(self.client)
+        self._objects = Objects(self.client)
         self._room = threading.Semaphore(self.at_a_time)
 
     def address(self, name: str = "") -> str:
@@ -92,6 +93,8 @@ class Bucket(Storage):
         self.client.download(self.object(name), file)
 
     def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+        if isinstance(data, bytes):
+            return self._objects.write(self.object(name), data, create_only) is not None
         return self.client.write(self.object(name), data, "0" if create_only else None) is not None
 
     def exists(self, name: str) -> bool:
@@ -175,7 +178,7 @@ class Bucket(Storage):
                 problem = DEEPER if name.count("/") > 1 else too_large(most_bytes) if size > most_bytes else ""
                 yield Wanted(name, whole, generation, size, problem)
 
-        return self._reader.read_all(wanted())
+        return read_all(self._objects, wanted())
 
 
 def _hidden(name: str, begin: int) -> bool:

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from pipeline.data.bucket_client import _PASSING, WAITS, Client, moving, refusal
+from pipeline.data import bucket_client
+from pipeline.data.bucket_client import PASSING, Client, moving, refusal
 
 CALLS = 100  # in a request, by https://cloud.google.com/storage/docs/batch
 REQUESTS = 8  # at a time
 
 _BOUNDARY = "spanloop-9d2a71c6e3"
-_PART = re.compile(rb"Content-ID: <response-(\d+)>.*?\r\n\r\nHTTP/1\.\d (\d{3})[^\r\n]*\r\n(.*?)\r\n--", re.S | re.I)
+_PART = re.compile(rb"Content-ID: <response-(\d+)>.*?\r\n\r\nHTTP/1\.\d (\d{3}).*?\r\n\r\n(.*?)\r\n--", re.S | re.I)
 
 
 class Call(NamedTuple):
@@ -34,7 +35,7 @@ def move(client: Client, name: str, generation: str, to: str) -> Call:
 
 def delete(client: Client, name: str, generation: str) -> Call:
     """A removal of this generation."""
-    return Call("DELETE", client._path(name), {"ifGenerationMatch": generation}, (204, 404, 412))
+    return Call("DELETE", client.path(name), {"ifGenerationMatch": generation}, (204, 404, 412))
 
 
 def perform(client: Client, calls: Iterable[Call]) -> Iterator[int]:
@@ -52,9 +53,9 @@ def _together(client: Client, calls: list[Call]) -> list[int]:
     """Makes calls in one request, and those again that were refused only for now."""
     statuses = [0] * len(calls)
     left = list(range(len(calls)))
-    for wait in (*WAITS, None):
+    for wait in (*bucket_client.WAITS, None):
         for number, (status, body) in _ask(client, calls, left).items():
-            if status not in calls[number].accept and status not in (401, *_PASSING):
+            if status not in calls[number].accept and status not in (401, *PASSING):
                 raise refusal(calls[number].path, status, body)
             statuses[number] = status
         left = [number for number in left if statuses[number] not in calls[number].accept]
@@ -78,4 +79,4 @@ def _ask(client: Client, calls: list[Call], numbers: list[int]) -> dict[int, tup
     body = "".join([*lines, f"--{_BOUNDARY}--\r\n"]).encode()
     headers = {"Content-Type": f"multipart/mixed; boundary={_BOUNDARY}"}
     answer = client.call("POST", "/batch/storage/v1", f"gs://{client.bucket}", None, headers, body)
-    return {int(number): (int(status), rest) for number, status, rest in _PART.findall(answer.body)}
+    return {int(number): (int(status), body) for number, status, body in _PART.findall(answer.body)}

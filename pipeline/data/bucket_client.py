@@ -30,7 +30,7 @@ HOST = "https://storage.googleapis.com"
 THREADS = 32  # requests under way at once
 SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
 
-_PASSING = (408, 429, 500, 502, 503, 504)
+PASSING = (408, 429, 500, 502, 503, 504)
 _CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
 
@@ -145,7 +145,7 @@ class Client:
     def about(self, name: str) -> dict | None:
         """Returns `generation`, `updated`, `now` (the server's time, both datetime) and `metadata`; None without it."""
         fields = {"fields": "generation,updated,metadata"}
-        answer = self.call("GET", self._path(name), self._told(name), fields, accept=(200, 404))
+        answer = self.call("GET", self.path(name), self._told(name), fields, accept=(200, 404))
         if answer.status == 404:
             return None
         found = answer.json()
@@ -157,7 +157,7 @@ class Client:
         """Returns an object's bytes, or its last ones, and their generation; raises NotThere."""
         headers = {} if last is None else {"Range": f"bytes=-{last}"}
         accept = (200, 206, 404, 416)
-        answer = self.call("GET", self._path(name), self._told(name), {"alt": "media"}, headers, accept=accept)
+        answer = self.call("GET", self.path(name), self._told(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
             raise NotThere(f"{self._told(name)}: No such object. See what there is with `gcloud storage ls`.")
         # Of nothing there are no last bytes.
@@ -169,7 +169,7 @@ class Client:
         for wait in (*WAITS, None):
             parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
             headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._streamed(self._path(name), self._told(name), parameters, headers) as answer:
+            with self._streamed(self.path(name), self._told(name), parameters, headers) as answer:
                 generation = answer.headers.get("x-goog-generation", generation)
                 have = have if answer.status_code == 206 else 0
                 file.seek(begin + have)
@@ -184,12 +184,15 @@ class Client:
 
     # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
 
-    def write(self, name: str, data: bytes | BinaryIO, generation: str | None = "0") -> Written | None:
+    def write(
+        self, name: str, data: bytes | BinaryIO, generation: str | None = "0", begun_as: str = ""
+    ) -> Written | None:
         """Writes a whole object in place of `generation`: "0" for none, None for any. None when there is another one.
 
-        An open file is sent from where it stands, piece by piece. A write whose answer was lost is known by its mark.
+        An open file is sent from where it stands, piece by piece. A write whose answer was lost is known by its mark;
+        `begun_as` is that of one that somebody has begun.
         """
-        mark = os.urandom(12).hex()
+        mark = begun_as or os.urandom(12).hex()
         body = _Upload(name, data, mark)
         parameters = {"uploadType": "multipart", "fields": "generation"}
         if generation is not None:
@@ -205,13 +208,17 @@ class Client:
         )
         if answer.status == 200:
             return Written(answer.json()["generation"], mark)
-        there = self.about(name) if answer.again else None
+        return self.as_written(mark, name) if answer.again or begun_as else None
+
+    def as_written(self, mark: str, name: str) -> Written | None:
+        """Returns an object that was written with this mark, here or where it was moved from; None of another."""
+        there = self.about(name)
         return Written(there["generation"], mark) if there and there["metadata"].get(MARK) == mark else None
 
     def delete(self, name: str, generation: str | None = None) -> bool:
         """Removes an object; False when there is another generation of it. One that is not there is fine."""
         condition = {} if generation is None else {"ifGenerationMatch": generation}
-        answer = self.call("DELETE", self._path(name), self._told(name), condition, accept=(204, 404, 412))
+        answer = self.call("DELETE", self.path(name), self._told(name), condition, accept=(204, 404, 412))
         return answer.status != 412
 
     def move(self, name: str, generation: str, to: str) -> Answer:
@@ -242,7 +249,7 @@ class Client:
                 continue
             if found.status_code in accept:
                 return Answer(found.status_code, found.headers, found.content, again)
-            if found.status_code not in _PASSING:
+            if found.status_code not in PASSING:
                 raise refusal(told, found.status_code, found.content)
             self._pause(wait, told, f"status {found.status_code}", found.headers.get("Retry-After", ""))
             again = True
@@ -262,7 +269,7 @@ class Client:
                     return
                 if found.status_code == 404:
                     raise NotThere(f"{told}: No such object. See what there is with `gcloud storage ls`.")
-                if found.status_code not in _PASSING:
+                if found.status_code not in PASSING:
                     raise refusal(told, found.status_code, found.content)
             self._pause(wait, told, f"status {found.status_code}")
 
@@ -296,7 +303,8 @@ class Client:
         seconds = min(int(asked), 30) if asked.isdigit() else wait
         time.sleep(seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
 
-    def _path(self, name: str) -> str:
+    def path(self, name: str) -> str:
+        """Returns an object's path in the JSON API."""
         return f"{self._objects}/{quote(name, safe='')}"
 
     def _told(self, name: str) -> str:

@@ -2,17 +2,12 @@
 
 import collections
 import concurrent.futures
-import datetime
 import itertools
-import threading
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-import obstore
-import obstore.exceptions
-import obstore.store
-
-from pipeline.data.bucket_client import THREADS, Client
+from pipeline.data.bucket_client import THREADS
+from pipeline.data.bucket_objects import Objects
 from pipeline.errors import NotThere
 
 # What is read ahead of what is used: names and bytes, whichever comes first.
@@ -43,74 +38,37 @@ class Wanted(NamedTuple):
     problem: str  # why it need not be read, or ""
 
 
-class Reader:
-    """Reads objects through obstore: a tenth of what another client takes for each."""
-
-    def __init__(self, client: Client):
-        self._client = client
-        self._opening = threading.Lock()
-        self._store: obstore.store.GCSStore | None = None
-
-    def read(self, name: str) -> tuple[bytes, str]:
-        """Returns an object's bytes and generation; raises NotThere."""
+def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSource]:
+    """Reads what is wanted, in order; of objects that are gone none."""
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        waiting: collections.deque[tuple[int, int, concurrent.futures.Future]] = collections.deque()
+        names = size = 0
         try:
-            found = obstore.get(self._opened(), name)
-            return found.bytes().to_bytes(), found.meta["version"]
-        except FileNotFoundError:
-            pass  # or the bucket is: the other client knows
-        except obstore.exceptions.UnauthenticatedError:
-            self._store = None  # the token was not taken: the other client gets a new one
-        except (obstore.exceptions.BaseError, ValueError):
-            # Names that obstore does not take ("a//b"), and whatever did not work at once: the other client takes all
-            # names, waits and tries again, and says what is wrong.
-            pass
-        return self._client.read(name)
+            for row in _rows(wanted):
+                of_row = sum(one.size for one in row if not one.problem)
+                while waiting and (names + len(row) > AHEAD or size + of_row > AHEAD_BYTES):
+                    names_read, size_read, read = waiting.popleft()
+                    names, size = names - names_read, size - size_read
+                    yield from read.result()
+                waiting.append((len(row), of_row, pool.submit(_row, objects, row)))
+                names, size = names + len(row), size + of_row
+            while waiting:
+                yield from waiting.popleft()[2].result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    def read_all(self, wanted: Iterable[Wanted]) -> Iterator[BucketSource]:
-        """Reads what is wanted, in order; of objects that are gone none."""
-        with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
-            waiting: collections.deque[tuple[int, int, concurrent.futures.Future]] = collections.deque()
-            names = size = 0
+
+def _row(objects: Objects, row: list[Wanted]) -> list[BucketSource]:
+    found = []
+    for one in row:
+        data, generation = b"", one.generation
+        if not one.problem:
             try:
-                for row in _rows(wanted):
-                    of_row = sum(one.size for one in row if not one.problem)
-                    while waiting and (names + len(row) > AHEAD or size + of_row > AHEAD_BYTES):
-                        *taken, read = waiting.popleft()
-                        names, size = names - taken[0], size - taken[1]
-                        yield from read.result()
-                    waiting.append((len(row), of_row, pool.submit(self._row, row)))
-                    names, size = names + len(row), size + of_row
-                while waiting:
-                    yield from waiting.popleft()[2].result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
-
-    def _row(self, row: list[Wanted]) -> list[BucketSource]:
-        found = []
-        for one in row:
-            data, generation = b"", one.generation
-            if not one.problem:
-                try:
-                    data, generation = self.read(one.object)
-                except NotThere:
-                    continue
-            found.append(BucketSource(one.name, one.object, generation, data, one.problem))
-        return found
-
-    def _opened(self) -> obstore.store.GCSStore:
-        if self._store is None:
-            with self._opening:
-                if self._store is None:
-                    self._store = obstore.store.GCSStore(
-                        self._client.bucket,
-                        credential_provider=self._credential,
-                        # One more attempt here, for a connection that was closed while it was idle.
-                        retry_config={"max_retries": 1, "backoff": {"init_backoff": datetime.timedelta(0)}},
-                    )
-        return self._store
-
-    def _credential(self) -> dict:
-        return {"token": self._client.login.token(), "expires_at": self._client.login.expiry()}
+                data, generation = objects.read(one.object)
+            except NotThere:
+                continue
+        found.append(BucketSource(one.name, one.object, generation, data, one.problem))
+    return found
 
 
 def _rows(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:

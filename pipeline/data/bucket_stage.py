@@ -94,7 +94,7 @@ class BucketStage:
         mark = self._bucket.object(ARCHIVING + self._name)
         to_archive = self._claims and self._client.write(mark, _told(self._claims), None)
         moved = self._client.move(draft, written.generation, manifest)
-        if moved.status != 200 and not self._client.is_written_as(written.mark, manifest):
+        if moved.status != 200 and not self._client.as_written(written.mark, manifest):
             if to_archive:
                 self._client.delete(mark, to_archive.generation)
             return False
