@@ -86,7 +86,8 @@ class JsonApi:
             return None
         names = {"bucket": parts[0]}
         if "upload_id=" not in request.query:
-            return self._call(_INSERT, request, names) if request.verb == "POST" else None
+            made = f"{parts[0]}/{uploads.announced_name(request)}"
+            return self._call(_INSERT, request, names, made) if request.verb == "POST" else None
         method = {"PUT": _UPLOAD, "POST": _UPLOAD, "DELETE": _CANCEL}.get(request.verb)
         made = self._uploads.target(request.parameters()["upload_id"])
         return self._call(method, request, names, made) if method else None

@@ -39,6 +39,14 @@ def described(said: dict[str, Any], parameters: Mapping[str, str]) -> str:
     return name
 
 
+def announced_name(request: Request) -> str:
+    """The name that an upload is for, as far as it can be seen before anything is checked; for the log and faults."""
+    if name := request.parameters().get("name"):
+        return name
+    match = re.search(rb'"name":\s*("(?:[^"\\]|\\.)*")', request.body[:4096])
+    return json.loads(match.group(1)) if match else ""
+
+
 def content_of(data: bytes, content_type: str, said: dict[str, Any], headers: Mapping[str, str]) -> Content:
     """Bytes, and what is said about them, checked against every checksum that came along."""
     expected = {name: said[field] for name, field in (("md5", "md5Hash"), ("crc32c", "crc32c")) if field in said}
