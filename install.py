@@ -1,7 +1,7 @@
 """Sets up .venv: chooses the TFX line that runs here, finds or fetches uv and Python, installs what uv.lock names.
 
     python3 install.py            everything: pipelines, tests and tools, 3 GB
-    python3 install.py --light    what counting, routing and dispatching need, under 60 MB
+    python3 install.py --light    what counting, routing and dispatching need, under 80 MB
 
 Needs nothing but the standard library of Python 3.8 or newer. A second run finds that all is there and does nothing.
 """
