@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import datetime
+import functools
 import hashlib
 from typing import Any
 
@@ -94,6 +95,7 @@ def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
+@functools.lru_cache(1024)  # an object shows one moment four times
 def timestamp(seconds: float) -> str:
     """RFC 3339, as Google writes it."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)

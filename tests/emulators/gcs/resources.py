@@ -15,20 +15,22 @@ _API = "https://www.googleapis.com/storage/v1/b"
 Mask = Mapping[str, Any]  # by field what of it is wanted; None for all
 
 
-def _path(bucket: str, found: Object) -> str:
-    return f"{bucket}/o/{urllib.parse.quote(found.name, safe='')}"
+@functools.lru_cache(1024)
+def _path(bucket: str, name: str) -> str:
+    return f"{bucket}/o/{urllib.parse.quote(name, safe='')}"
 
 
 def _download(bucket: str, found: Object) -> str:
-    return f"https://storage.googleapis.com/download/storage/v1/b/{_path(bucket, found)}?generation={found.generation}"
+    path = _path(bucket, found.name)
+    return f"https://storage.googleapis.com/download/storage/v1/b/{path}?generation={found.generation}&alt=media"
 
 
 # In the order in which Google writes them; what is None is left out.
 _OBJECT: dict[str, Callable[[str, Object], Any]] = {
     "kind": lambda bucket, found: "storage#object",
     "id": lambda bucket, found: f"{bucket}/{found.name}/{found.generation}",
-    "selfLink": lambda bucket, found: f"{_API}/{_path(bucket, found)}",
-    "mediaLink": lambda bucket, found: f"{_download(bucket, found)}&alt=media",
+    "selfLink": lambda bucket, found: f"{_API}/{_path(bucket, found.name)}",
+    "mediaLink": _download,
     "name": lambda bucket, found: found.name,
     "bucket": lambda bucket, found: bucket,
     "generation": lambda bucket, found: str(found.generation),
