@@ -14,7 +14,7 @@ from functools import partial
 from typing import BinaryIO
 
 from pipeline.config import Config
-from pipeline.data import collected, reports, spans, tfrecord
+from pipeline.data import collected, reports, spans
 from pipeline.data.images import BadImage
 from pipeline.data.releases import Release, Releases, open_releases
 from pipeline.data.spans import Span
@@ -126,10 +126,8 @@ def judge_images(
 
 def span_images(span: Span, split: str) -> Iterator[Labelled]:
     """Reads the images of a published span's split."""
-    for shard in span.shards(split):
-        for record in tfrecord.records(shard):
-            example = tfrecord.parse(record)
-            yield Labelled(example.source, example.label, example.image)
+    for example in span.examples(split):
+        yield Labelled(example.source, example.label, example.image)
 
 
 @contextlib.contextmanager

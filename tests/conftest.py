@@ -3,6 +3,7 @@
 import hashlib
 import io
 import itertools
+import json
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -51,30 +52,53 @@ def files_in(folder: pathlib.Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def examples_of(shard: bytes) -> list[tfrecord.Example]:
+    return [tfrecord.parse(record) for record in tfrecord.records(io.BytesIO(shard), "a shard")]
+
+
 class Workspace:
     """A workspace as it looks from outside."""
 
     def __init__(self, root: pathlib.Path):
         self.root = root
+        self.address = str(root)
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        put(self.root, files)
+
+    def read(self, name: str) -> bytes:
+        return (self.root / name).read_bytes()
+
+    def remove(self, name: str) -> None:
+        (self.root / name).unlink()
+
+    def files(self, folder: str = "") -> dict[str, bytes]:
+        """What lies in a folder of it, hidden or not, by name."""
+        return files_in(self.root / folder)
+
+    def generation(self, name: str) -> str:
+        """What is another one as soon as the file is written anew."""
+        status = (self.root / name).stat()
+        return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
     def collect(self, files: Mapping[str, bytes]) -> None:
-        put(self.root / "collected", files)
+        self.put({f"collected/{name}": data for name, data in files.items()})
 
     def collected(self) -> dict[str, bytes]:
         """What is in collected/, also where it is hidden for the moment."""
-        return files_in(self.root / "collected")
+        return self.files("collected")
 
     def rejected(self) -> dict[str, bytes]:
-        return files_in(self.root / "rejected")
+        return self.files("rejected")
 
     def archived(self) -> dict[str, bytes]:
-        return files_in(self.root / "archive")
+        return self.files("archive")
 
     def examples(self) -> list[tfrecord.Example]:
         """What is in all published spans."""
         shards = sorted(self.root.glob("spans/span-*/*/*.tfrecord"))
         published = [shard for shard in shards if (shard.parent.parent / "span.json").exists()]
-        return [tfrecord.parse(record) for shard in published for record in tfrecord.records(str(shard))]
+        return [example for shard in published for example in examples_of(shard.read_bytes())]
 
     def unaccounted(self, images: Iterable[bytes]) -> str:
         """Says which images are not in exactly one place, a published span or collected/; "" when all are."""
@@ -83,6 +107,52 @@ class Workspace:
         waiting = {path.stat().st_ino: path for path in (self.root / "collected").rglob("*.jpg")}
         places = [example.image for example in self.examples()] + [path.read_bytes() for path in waiting.values()]
         twice, lost = len(places) - len(set(places)), len(images - set(places))
+        return f"{twice} doubled, {lost} lost" if twice or lost else ""
+
+
+class BucketWorkspace(Workspace):
+    """The same in the local servers' bucket, looked at without a call."""
+
+    def __init__(self, cloud: Cloud, address: str):
+        self.gcs, self.address = cloud.gcs, address
+
+    def put(self, files: Mapping[str, bytes]) -> None:
+        for name, data in files.items():
+            self.gcs.put(f"{self.address}/{name}", data)
+
+    def read(self, name: str) -> bytes:
+        return self.gcs.read(f"{self.address}/{name}")
+
+    def remove(self, name: str) -> None:
+        self.gcs.delete(f"{self.address}/{name}")
+
+    def files(self, folder: str = "") -> dict[str, bytes]:
+        place = f"{self.address}/{folder}".rstrip("/") + "/"
+        bucket, prefix = place.removeprefix("gs://").split("/", 1)
+        return {name[len(prefix) :]: self.gcs.read(f"gs://{bucket}/{name}") for name in self.gcs.names(place)}
+
+    def generation(self, name: str) -> str:
+        return str(self.gcs.find(f"{self.address}/{name}").generation)
+
+    def examples(self) -> list[tfrecord.Example]:
+        files = self.files("spans")
+        published = [name.split("/")[0] for name in files if name.count("/") == 1 and name.endswith("/span.json")]
+        shards = [
+            data for name, data in files.items() if name.endswith(".tfrecord") and name.split("/")[0] in published
+        ]
+        return [example for data in shards for example in examples_of(data)]
+
+    def unaccounted(self, images: Iterable[bytes]) -> str:
+        """As above; a source of a published span that is still to be archived belongs to the span."""
+        manifests = [data for name, data in self.files("spans").items() if name.endswith("/span.json")]
+        listed = {(s["name"], s["generation"]) for data in manifests for s in json.loads(data)["sources"]}
+        waiting = [
+            data
+            for name, data in self.collected().items()
+            if name.endswith(".jpg") and (name, self.generation(f"collected/{name}")) not in listed
+        ]
+        places = [example.image for example in self.examples()] + waiting
+        twice, lost = len(places) - len(set(places)), len(set(images) - set(places))
         return f"{twice} doubled, {lost} lost" if twice or lost else ""
 
 

@@ -1,10 +1,9 @@
 """The released model that a new one has to stand up to: named by its tag, never found by a search."""
 
-import os
-
 from tfx.utils import path_utils
 
 from pipeline import tfx_api as tfx
+from pipeline import trees
 from pipeline.data.releases import open_releases
 
 
@@ -16,7 +15,6 @@ def CurrentModel(
 ):
     """Fetches the release `tag`, verifies it and gives it out as a Model for the Evaluator's baseline."""
     catalog = open_releases(releases)
-    folder = path_utils.serving_model_dir(model.uri)
-    os.makedirs(os.path.dirname(folder), exist_ok=True)
-    catalog.fetch(catalog.get(tag), folder)
+    with trees.to_write(path_utils.serving_model_dir(model.uri)) as folder:
+        catalog.fetch(catalog.get(tag), folder)
     model.set_string_custom_property("release", tag)

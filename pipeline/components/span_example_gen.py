@@ -1,6 +1,7 @@
 """Brings the examples of any set of spans into a pipeline."""
 
 import collections
+import contextlib
 import json
 import os
 
@@ -11,7 +12,8 @@ from tfx.types import artifact_utils
 from pipeline import tfx_api as tfx
 from pipeline.data import spans as published_spans
 from pipeline.data.draft import SPLITS
-from pipeline.data.storage import open_storage
+from pipeline.data.storage import Storage, open_storage
+from pipeline.trees import is_remote
 
 
 @tfx.component
@@ -27,13 +29,14 @@ def SpanExampleGen(
     examples.
     """
     del fingerprint
-    published = published_spans.published(open_storage(workspace))
+    storage = open_storage(workspace)
+    published = published_spans.published(storage)
     chosen = json.loads(spans)
     for span in (span for span in published if span.number in chosen):
         for split in SPLITS:
-            for shard in span.shards(split):
-                name = f"{span.number}-{os.path.basename(shard)}"
-                _link_or_copy(shard, os.path.join(examples.uri, f"Split-{split}", name))
+            folder = os.path.join(examples.uri, f"Split-{split}")
+            for shard in span.shard_names(split):
+                _bring(storage, shard, os.path.join(folder, f"{span.number}-{os.path.basename(shard)}"))
     examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples_utils.set_payload_format(examples, tfx.FORMAT_TF_EXAMPLE)
 
@@ -48,9 +51,16 @@ def spans_of(examples_uri: str, splits: list[str]) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _link_or_copy(source: str, destination: str) -> None:
+def _bring(storage: Storage, shard: str, destination: str) -> None:
     tf.io.gfile.makedirs(os.path.dirname(destination))
-    try:
-        os.link(source, destination)  # a published shard never changes, so a second name for it is as good as a copy
-    except OSError:  # another file system, or no file system at all
+    source = storage.address(shard)
+    if is_remote(destination):
         tf.io.gfile.copy(source, destination)
+        return
+    if not is_remote(source):
+        with contextlib.suppress(OSError):  # another file system
+            os.link(source, destination)  # a published shard never changes, so a second name is as good as a copy
+            return
+    # Not by TensorFlow, which knows fewer ways to log in: none of those of a workflow.
+    with open(destination, "wb") as file:
+        storage.copy_to(shard, file)

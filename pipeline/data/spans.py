@@ -4,17 +4,19 @@ import functools
 import hashlib
 import json
 import re
+import tempfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from pipeline.data import collected, rejected
+from pipeline.data import collected, rejected, tfrecord
 from pipeline.data.draft import END_OF_SOURCES, MANIFEST, Draft
 from pipeline.data.images import MOST_BYTES, BadImage
 from pipeline.data.rejected import Rejected
 from pipeline.data.storage import Source, Stage, Storage, alike
+from pipeline.data.tfrecord import Example
 from pipeline.errors import BrokenSpan, SpanNotFound, UsageError
 
 FOLDER = "spans"
@@ -43,7 +45,19 @@ class Span:
 
     def shards(self, split: str) -> list[str]:
         """Returns the addresses of the TFRecord files of a split; few images may leave one without any."""
-        return [self._storage.address(f"{FOLDER}/{name_of(self.number)}/{s['name']}") for s in self._shards[split]]
+        return [self._storage.address(name) for name in self.shard_names(split)]
+
+    def shard_names(self, split: str) -> list[str]:
+        """Returns the names in the workspace of the files whose addresses `shards` returns."""
+        return [f"{FOLDER}/{name_of(self.number)}/{shard['name']}" for shard in self._shards[split]]
+
+    def examples(self, split: str) -> Iterator[Example]:
+        """Reads the images of a split; raises BrokenRecords."""
+        for name in self.shard_names(split):
+            with tempfile.TemporaryFile(prefix="spanloop-") as file:
+                self._storage.copy_to(name, file)
+                file.seek(0)
+                yield from map(tfrecord.parse, tfrecord.records(file, self._storage.address(name)))
 
     @functools.cached_property
     def sources(self) -> tuple[Listed, ...]:

@@ -41,16 +41,15 @@ def append(file: BinaryIO, image: bytes, label: str, span: int, source: str) -> 
     return len(before) + len(image) + len(after) + 4
 
 
-def records(path: str) -> Iterator[bytes]:
-    """Yields the records of a file; raises BrokenRecords where one is cut off or its checksum is wrong."""
-    with open(path, "rb") as file:
-        while head := file.read(12):
-            if head[8:] != _masked(google_crc32c.value(head[:8])):
-                raise BrokenRecords(path, f"no record begins at byte {file.tell() - len(head)}")
-            record, checksum = file.read(int.from_bytes(head[:8], "little")), file.read(4)
-            if checksum != _masked(google_crc32c.value(record)):
-                raise BrokenRecords(path, f"the record that ends at byte {file.tell()} is not what was written")
-            yield record
+def records(file: BinaryIO, path: str) -> Iterator[bytes]:
+    """Yields the records of an open file that was at `path`; raises BrokenRecords where one is cut off or wrong."""
+    while head := file.read(12):
+        if head[8:] != _masked(google_crc32c.value(head[:8])):
+            raise BrokenRecords(path, f"no record begins at byte {file.tell() - len(head)}")
+        record, checksum = file.read(int.from_bytes(head[:8], "little")), file.read(4)
+        if checksum != _masked(google_crc32c.value(record)):
+            raise BrokenRecords(path, f"the record that ends at byte {file.tell()} is not what was written")
+        yield record
 
 
 def _masked(checksum: int) -> bytes:

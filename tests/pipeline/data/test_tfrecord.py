@@ -22,6 +22,11 @@ def shard(tmp_path):
     return tmp_path / "shard"
 
 
+def read(shard) -> list[Example]:
+    with open(shard, "rb") as file:
+        return list(map(tfrecord.parse, tfrecord.records(file, str(shard))))
+
+
 @pytest.fixture
 def first():
     file = io.BytesIO()
@@ -54,11 +59,11 @@ def test_what_tensorflow_writes_is_read(tmp_path):
             features = tf.train.Features(feature={name: feature(value) for name, value in values.items()})
             writer.write(tf.train.Example(features=features).SerializeToString())
 
-    assert list(map(tfrecord.parse, tfrecord.records(str(tmp_path / "shard")))) == EXAMPLES
+    assert read(tmp_path / "shard") == EXAMPLES
 
 
 def test_what_is_written_is_read(shard):
-    assert list(map(tfrecord.parse, tfrecord.records(str(shard)))) == EXAMPLES
+    assert read(shard) == EXAMPLES
 
 
 @pytest.mark.parametrize("at", [3, 9, 40, -70, -2])
@@ -68,14 +73,14 @@ def test_a_changed_byte_is_noticed(first, shard, at):
     shard.write_bytes(data)
 
     with pytest.raises(BrokenRecords, match="shard is damaged"):
-        list(tfrecord.records(str(shard)))
+        read(shard)
 
 
 def test_a_record_that_is_cut_off_is_noticed(first, shard):
     for length in range(1, len(first)):
         shard.write_bytes(first[:length])
         with pytest.raises(BrokenRecords):
-            list(tfrecord.records(str(shard)))
+            read(shard)
 
 
 def test_what_is_no_example_of_ours_is_refused():
