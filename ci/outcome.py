@@ -19,12 +19,14 @@ from pipeline.errors import SpanloopError
 class Outcome:
     """What a command found or did: `text` for people, `fields` for machines (values that JSON knows).
 
-    `summary` is Markdown for the page of a workflow run; without it the text is shown there.
+    `summary` is Markdown for the page of a workflow run; without it the text is shown there. `exit_code` is 1 where
+    nothing failed, but what was found calls for somebody to act.
     """
 
-    def __init__(self, text: str, /, *, summary: str = "", **fields: object):
+    def __init__(self, text: str, /, *, summary: str = "", exit_code: int = 0, **fields: object):
         self.text = text
         self.summary = summary
+        self.exit_code = exit_code
         self.fields = fields
 
 
@@ -48,8 +50,7 @@ def run(name: str, arguments: list[str]) -> int:
     """Runs the command `name` and returns its exit code: 0 done, 1 failed, 2 configuration or usage."""
     try:
         module = name.replace("-", "_")
-        perform(getattr(importlib.import_module(f"ci.{module}"), module), arguments)
-        return 0
+        return perform(getattr(importlib.import_module(f"ci.{module}"), module), arguments)
     except click.exceptions.Exit as ended:  # --help
         return ended.exit_code
     except BrokenPipeError:
@@ -64,8 +65,8 @@ def run(name: str, arguments: list[str]) -> int:
         return code
 
 
-def perform(made: click.Command, arguments: list[str]) -> None:
-    """Runs a command and tells its outcome."""
+def perform(made: click.Command, arguments: list[str]) -> int:
+    """Runs a command, tells its outcome and returns the exit code."""
     with made.make_context(f"python -m ci {made.name}", list(arguments)) as context:
         options = dict(context.params)
         as_json = options.pop("as_json")
@@ -78,6 +79,7 @@ def perform(made: click.Command, arguments: list[str]) -> None:
     print(outcome.text, file=sys.stderr if as_json else sys.stdout, flush=True)
     if as_json:
         print(found, flush=True)
+    return outcome.exit_code
 
 
 @contextlib.contextmanager

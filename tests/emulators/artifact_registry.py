@@ -32,6 +32,7 @@ class ArtifactRegistry(Service):
     def routes(self):
         name = "/v1/projects/{project}/locations/{location}/repositories/{repository}"
         return [
+            Route("GET", f"{name}:getIamPolicy", "GetIamPolicy", self.policy),
             Route("GET", name, "GetRepository", self.get),
             Route("GET", f"{name}/dockerImages/{{image}}", "GetDockerImage", self.image),
         ]
@@ -39,6 +40,10 @@ class ArtifactRegistry(Service):
     def get(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
         name, (format, _) = self._find(caller, "artifactregistry.repositories.get", **parts)
         return {"name": name, "format": format, "mode": "STANDARD_REPOSITORY"}
+
+    def policy(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
+        name, _ = self._find(caller, "artifactregistry.repositories.getIamPolicy", **parts)
+        return self._cloud.policies.policy(name)
 
     def image(self, request: Request, caller: Caller, image: str, **parts: str) -> dict[str, Any]:
         name, (_, images) = self._find(caller, "artifactregistry.dockerimages.get", **parts)

@@ -27,6 +27,7 @@ class Iam(Service):
         name = "/v1/projects/{project}/serviceAccounts/{account}"
         return [
             Route("POST", f"{name}:testIamPermissions", "TestIamPermissions", self.test),
+            Route("POST", f"{name}:getIamPolicy", "GetIamPolicy", self.policy),
             Route("GET", name, "GetServiceAccount", self.get),
         ]
 
@@ -48,6 +49,11 @@ class Iam(Service):
             raise Refused(StatusCode.INVALID_ARGUMENT, f"Unknown or missing fields: {sorted(asked)}")
         allowed = self._cloud.policies.allowed(caller.principal, f"serviceAccounts/{account}", asked["permissions"])
         return {"permissions": allowed} if allowed else {}
+
+    def policy(self, request: Request, caller: Caller, project: str, account: str) -> dict[str, Any]:
+        self._there(project, account)
+        self._cloud.policies.demand(caller.principal, f"serviceAccounts/{account}", "iam.serviceAccounts.getIamPolicy")
+        return self._cloud.policies.policy(f"serviceAccounts/{account}")
 
     def _there(self, project: str, account: str) -> None:
         if project not in ("-", self._cloud.project) or account not in self.accounts:

@@ -1,6 +1,5 @@
 """Who may do what: roles that were granted on projects, buckets, accounts, repositories and secrets."""
 
-import urllib.parse
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +29,12 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     "roles/cloudbuild.builds.editor": ("cloudbuild.builds.create", "cloudbuild.builds.get"),
     "roles/dataflow.developer": ("dataflow.jobs.create",),
     "roles/dataflow.worker": (),
+    "roles/iam.securityReviewer": (
+        "artifactregistry.repositories.getIamPolicy",
+        "iam.serviceAccounts.getIamPolicy",
+        "resourcemanager.projects.getIamPolicy",
+        "storage.buckets.getIamPolicy",
+    ),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),
     "roles/iam.workloadIdentityUser": ("iam.serviceAccounts.getAccessToken",),
     "roles/logging.logWriter": ("logging.logEntries.create",),
@@ -42,7 +47,6 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "storage.objects.get",
         "storage.objects.list",
     ),
-    "roles/storage.admin": ("storage.buckets.get", "storage.buckets.getIamPolicy"),
     "roles/storage.objectViewer": ("storage.objects.get", "storage.objects.list"),
 }
 
@@ -108,7 +112,6 @@ class Policies(Service):
     def routes(self):
         return [
             Route("GET", "/storage/v1/b/{bucket}/iam", "buckets.getIamPolicy", self.bucket_policy),
-            Route("GET", "/storage/v1/b/{bucket}/iam/testPermissions", "buckets.testIamPermissions", self.bucket_test),
         ]
 
     def bucket_policy(self, request: Request, caller: Caller, bucket: str) -> dict[str, Any]:
@@ -117,14 +120,6 @@ class Policies(Service):
         return {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{bucket}"} | self.policy(
             f"buckets/{bucket}"
         )
-
-    def bucket_test(self, request: Request, caller: Caller, bucket: str) -> dict[str, Any]:
-        self._there(bucket)
-        asked = urllib.parse.parse_qs(request.query, strict_parsing=True)
-        if set(asked) != {"permissions"}:
-            raise Refused(StatusCode.INVALID_ARGUMENT, f"Unknown or missing parameters: {sorted(asked)}")
-        allowed = self.allowed(caller.principal, f"buckets/{bucket}", asked["permissions"])
-        return {"kind": "storage#testIamPermissionsResponse"} | ({"permissions": allowed} if allowed else {})
 
     def _there(self, bucket: str) -> None:
         if bucket != self._cloud.bucket:

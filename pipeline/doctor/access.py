@@ -1,0 +1,239 @@
+"""The project, its APIs, the service accounts, and who may do what."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.doctor.check import Asking, Missing, Unknown, grant
+from pipeline.doctor.rest import NoAnswer
+
+RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com/v3/projects"
+SERVICE_USAGE = "https://serviceusage.googleapis.com/v1/projects"
+IAM = "https://iam.googleapis.com/v1/projects/-/serviceAccounts"
+STORAGE = "https://storage.googleapis.com/storage/v1/b"
+ARTIFACT_REGISTRY = "https://artifactregistry.googleapis.com/v1"
+
+APIS = (
+    "aiplatform",
+    "artifactregistry",
+    "cloudbuild",
+    "cloudresourcemanager",
+    "iam",
+    "iamcredentials",
+    "secretmanager",
+    "serviceusage",
+    "storage",
+)
+# What whoever submits, builds and promotes has to be allowed in the project, and the role with the least that has it.
+YOURS = {
+    "aiplatform.batchPredictionJobs.create": "roles/aiplatform.user",
+    "aiplatform.endpoints.deploy": "roles/aiplatform.user",
+    "aiplatform.models.upload": "roles/aiplatform.user",
+    "aiplatform.pipelineJobs.create": "roles/aiplatform.user",
+    "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
+}
+# Roles that have more than the one which is asked for.
+WIDER = {
+    "roles/storage.objectUser": ("roles/storage.objectAdmin", "roles/storage.admin"),
+    "roles/storage.objectViewer": ("roles/storage.objectUser", "roles/storage.objectAdmin", "roles/storage.admin"),
+    "roles/storage.legacyBucketReader": (
+        "roles/storage.legacyBucketWriter",
+        "roles/storage.legacyBucketOwner",
+        "roles/storage.admin",
+    ),
+    "roles/artifactregistry.writer": ("roles/artifactregistry.repoAdmin", "roles/artifactregistry.admin"),
+    "roles/aiplatform.user": ("roles/aiplatform.admin",),
+    "roles/dataflow.developer": ("roles/dataflow.admin",),
+}
+OWNER = ("roles/owner", "roles/editor")  # of a project: enough for all that is granted there
+
+
+def project(asking: Asking) -> str:
+    """Looks whether the project is there and in use."""
+    asking.needs("project")
+    name = asking.config.project
+    try:
+        found = asking.rest.get(f"{RESOURCE_MANAGER}/{name}")
+    except NoAnswer as refused:
+        if refused.disabled:
+            raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
+        may_see = grant("projects", name, asking.member, "roles/browser")
+        raise Missing(f"{name} is not there, or you may not see it: {refused}", may_see) from None
+    if found["state"] != "ACTIVE":
+        raise Missing(f"{name} is {found['state']}", f"gcloud projects undelete {name}")
+    return f"{name}, number {found['name'].rpartition('/')[2]}"
+
+
+def apis(asking: Asking) -> str:
+    """Looks whether everything that is used is enabled."""
+    asking.needs("project")
+    name = asking.config.project
+    wanted = [f"{api}.googleapis.com" for api in (*APIS, *(["dataflow"] if asking.config.dataflow_workers else []))]
+    try:
+        told = asking.rest.get(
+            f"{SERVICE_USAGE}/{name}/services:batchGet", names=[f"projects/{name}/services/{api}" for api in wanted]
+        )
+    except NoAnswer as refused:
+        mend = grant("projects", name, asking.member, "roles/serviceusage.serviceUsageViewer")
+        raise Unknown(str(refused), enable(asking.config, [refused.disabled]) if refused.disabled else mend) from None
+    enabled = {found["name"].rpartition("/")[2] for found in told["services"] if found["state"] == "ENABLED"}
+    if absent := [api for api in wanted if api not in enabled]:
+        raise Missing(f"not enabled: {', '.join(absent)}", enable(asking.config, absent))
+    return f"{len(wanted)} enabled"
+
+
+def enable(config: Config, services: Iterable[str]) -> str:
+    """Returns the command that enables APIs."""
+    return f"gcloud services enable {' '.join(services)} --project={config.project}"
+
+
+def permissions(asking: Asking) -> str:
+    """Looks whether the one who asks may submit, build, upload and deploy in the project."""
+    asking.needs("project")
+    name = asking.config.project
+    held = tested(asking, f"{RESOURCE_MANAGER}/{name}:testIamPermissions", list(YOURS))
+    if absent := [permission for permission in YOURS if permission not in held]:
+        roles = sorted({YOURS[permission] for permission in absent})
+        mend = [grant("projects", name, asking.member, role) for role in roles]
+        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)}", *mend)
+    return f"{asking.who or 'you'} may submit, build, upload and deploy"
+
+
+def tested(asking: Asking, url: str, wanted: list[str]) -> list[str]:
+    """Returns those of the permissions that are held, as a resource itself tells."""
+    try:
+        return asking.rest.post(url, {"permissions": wanted}).get("permissions", [])
+    except NoAnswer as refused:
+        disabled = enable(asking.config, [refused.disabled]) if refused.disabled else ""
+        raise Unknown(str(refused), *filter(None, [disabled])) from None
+
+
+def pipelines_account(asking: Asking) -> str:
+    """Looks whether the pipelines' service account is there and may be used."""
+    asking.needs("project", "service_account")
+    return _account(asking, asking.config.service_account)
+
+
+def build_account(asking: Asking) -> str:
+    """Looks whether the builds' service account is there and may be used, if there is to be one."""
+    if not asking.config.build_service_account:
+        return "not set: Cloud Build's own is used"
+    asking.needs("project")
+    return _account(asking, asking.config.build_service_account)
+
+
+def _account(asking: Asking, email: str) -> str:
+    act_as = grant("iam service-accounts", email, asking.member, "roles/iam.serviceAccountUser")
+    try:
+        found = asking.rest.get(f"{IAM}/{email}")
+    except NoAnswer as refused:
+        if refused.status == 404:
+            name = email.partition("@")[0]
+            create = f"gcloud iam service-accounts create {name} --project={asking.config.project}"
+            raise Missing(f"{email} is not there", create) from None
+        raise Unknown(str(refused), act_as) from None
+    if found.get("disabled"):
+        raise Missing(f"{email} is disabled", f"gcloud iam service-accounts enable {email}")
+    if not tested(asking, f"{IAM}/{email}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
+        raise Missing(f"{asking.who or 'you'} may not act as {email}", act_as)
+    return email
+
+
+def pipelines_roles(asking: Asking) -> str:
+    """Looks whether the pipelines' service account may do all that pipelines do."""
+    asking.needs("workspace", "project", "service_account")
+    config, email = asking.config, asking.config.service_account
+    project = ["roles/aiplatform.user", "roles/logging.logWriter"]
+    if config.dataflow_workers:
+        project += ["roles/dataflow.developer", "roles/dataflow.worker"]
+    wanted = [
+        *((on_project(config), role) for role in project),
+        (on_bucket(asking.bucket), "roles/storage.objectUser"),
+        (on_bucket(asking.bucket), "roles/storage.legacyBucketReader"),
+        (on_account(email), "roles/iam.serviceAccountUser"),  # it starts pipelines that run as itself
+    ]
+    return _roles(asking, email, wanted)
+
+
+def build_roles(asking: Asking) -> str:
+    """Looks whether the builds' service account may read the source, push the image and write its log."""
+    email = asking.config.build_service_account
+    if not email:
+        return "not set: Cloud Build's own is used"
+    asking.needs("workspace", "project", "image_repository")
+    wanted = [
+        (on_project(asking.config), "roles/logging.logWriter"),
+        (on_bucket(asking.bucket), "roles/storage.objectViewer"),
+        (on_repository(asking.config), "roles/artifactregistry.writer"),
+    ]
+    return _roles(asking, email, wanted)
+
+
+Resource = tuple[str, str, str, str]  # kind and name for gcloud, how and where its policy is read
+
+
+def on_project(config: Config) -> Resource:
+    """The project, as something that roles are granted on."""
+    return "projects", config.project, "POST", f"{RESOURCE_MANAGER}/{config.project}:getIamPolicy"
+
+
+def on_bucket(bucket: str) -> Resource:
+    """A bucket, as something that roles are granted on."""
+    return "storage buckets", f"gs://{bucket}", "GET", f"{STORAGE}/{bucket}/iam"
+
+
+def on_account(email: str) -> Resource:
+    """A service account, as something that roles are granted on."""
+    return "iam service-accounts", email, "POST", f"{IAM}/{email}:getIamPolicy"
+
+
+def on_repository(config: Config) -> Resource:
+    """The image repository, as something that roles are granted on."""
+    place, project, repository = repository_of(config)
+    name = f"projects/{project}/locations/{place}/repositories/{repository}"
+    options = f"{repository} --location={place} --project={project}"
+    return "artifacts repositories", options, "GET", f"{ARTIFACT_REGISTRY}/{name}:getIamPolicy"
+
+
+def repository_of(config: Config) -> tuple[str, str, str]:
+    """Returns region, project and name of the image repository; raises Missing when it is not on Artifact Registry."""
+    host, *parts = config.image_repository.split("/")
+    place = host.removesuffix("-docker.pkg.dev")
+    if place == host or len(parts) < 3:
+        raise Missing(
+            f"{config.image_repository} is not on Artifact Registry",
+            "export IMAGE_REPOSITORY=europe-west4-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
+        )
+    return place, parts[0], parts[1]
+
+
+def _roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str:
+    """Says which of the roles an account lacks, on the resource itself and on the project."""
+    granted = {resource: _granted(asking, resource, email) for resource in dict(wanted)}
+    project = _granted(asking, on_project(asking.config), email)
+    lacking, unread = [], []
+    for resource, role in wanted:
+        levels = [granted[resource], project]
+        held = set().union(*(level for level in levels if level is not None))
+        if held.isdisjoint({role, *WIDER.get(role, ()), *OWNER}):
+            (unread if None in levels else lacking).append((resource, role))
+    member = f"serviceAccount:{email}"
+    mend = [grant(resource[0], resource[1], member, role) for resource, role in [*lacking, *unread]]
+    if lacking:
+        roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in lacking)
+        raise Missing(f"{email} has not {roles}", *mend)
+    if unread:
+        roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in unread)
+        raise Unknown(f"you may not read who has {roles}; granting it again does no harm", *mend)
+    return f"{len(wanted)} granted"
+
+
+def _granted(asking: Asking, resource: Resource, email: str) -> set[str] | None:
+    """Returns the roles of an account on a resource; None when its policy may not be read."""
+    _, _, verb, url = resource
+    try:
+        policy: dict[str, Any] = asking.rest.get(url) if verb == "GET" else asking.rest.post(url, {})
+    except NoAnswer:
+        return None
+    bindings = policy.get("bindings", [])
+    return {binding["role"] for binding in bindings if f"serviceAccount:{email}" in binding["members"]}

@@ -1,0 +1,96 @@
+"""Makes all checks, also after one has failed, and those that ask somebody at the same time."""
+
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable
+
+from pipeline.cloud_calls import quietly
+from pipeline.config import Config
+from pipeline.doctor import access, places, serving
+from pipeline.doctor.check import Asking, Look, Missing, Unknown, exports, unset
+from pipeline.errors import SpanloopError
+
+REQUIRED = ("workspace", "project", "region", "image_repository", "service_account")
+LOOKS: dict[str, Look] = {
+    "project": access.project,
+    "APIs": access.apis,
+    "your permissions": access.permissions,
+    "bucket": places.bucket,
+    "objects": places.objects,
+    "image repository": places.repository,
+    "image": places.image,
+    "pipelines' account": access.pipelines_account,
+    "pipelines' roles": access.pipelines_roles,
+    "build account": access.build_account,
+    "build roles": access.build_roles,
+    "Vertex AI": serving.vertex,
+    "endpoint": serving.endpoint,
+    "secret": serving.secret,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Check:
+    """What came of looking for something; `ok` is None when it could not be found out."""
+
+    name: str
+    ok: bool | None
+    found: str = ""
+    problem: str = ""
+    mend: str = ""  # commands, a line each
+
+
+def examine(config: Config) -> list[Check]:
+    """Looks for everything that the configuration needs, as whoever the credentials say."""
+    asking: list[Asking] = []
+    settings = made("settings", lambda: _settings(config))
+    credentials = made("credentials", lambda: _credentials(config, asking))
+    if not asking:
+        without = [Check(name, None, problem="there are no credentials") for name in LOOKS]
+        return [settings, credentials, *without]
+    with concurrent.futures.ThreadPoolExecutor(len(LOOKS)) as pool:
+        looked = pool.map(lambda name: made(name, lambda: LOOKS[name](asking[0])), LOOKS)
+        return [settings, credentials, *looked]
+
+
+def made(name: str, look: Callable[[], str]) -> Check:
+    """Looks, and says what came of it."""
+    try:
+        return Check(name, True, found=look())
+    except Unknown as unknown:
+        return Check(name, None, problem=str(unknown), mend=unknown.mend)
+    except Missing as missing:
+        return Check(name, False, problem=str(missing), mend=missing.mend)
+    except SpanloopError as error:
+        return Check(name, None, problem=str(error))
+    except Exception as error:  # one check that fails must not hide what the others find
+        return Check(name, None, problem=f"unexpected {type(error).__name__}: {error}")
+
+
+def _settings(config: Config) -> str:
+    if absent := unset(config, REQUIRED):
+        names = [export.split()[1].partition("=")[0] for export in exports(absent)]
+        raise Missing(f"not set: {', '.join(names)}", *exports(absent))
+    return "all that is needed is set"
+
+
+def _credentials(config: Config, asking: list[Asking]) -> str:
+    """Finds out who asks, and puts what the other checks ask with into `asking`."""
+    with quietly():
+        import google.auth
+        import google.auth.exceptions
+        import google.auth.transport.requests
+
+        from pipeline.doctor.rest import Rest
+
+    login = "gcloud auth application-default login"
+    try:
+        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials.refresh(google.auth.transport.requests.Request())
+    except google.auth.exceptions.DefaultCredentialsError:
+        raise Missing("there are none", login) from None
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise Missing(f"they are not valid: {error}", login) from None
+    who = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
+    asking.append(Asking(config, Rest(credentials), who))
+    return who or "a user's own login"

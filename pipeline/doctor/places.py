@@ -1,0 +1,109 @@
+"""The bucket, what may be done with its objects, and the images."""
+
+import os
+
+from pipeline.data.storage import open_storage
+from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
+from pipeline.doctor.check import Asking, Missing, Unknown, grant
+from pipeline.doctor.rest import NoAnswer
+from pipeline.errors import SpanloopError
+
+OBJECTS = ("create", "delete", "get", "list")
+
+
+def bucket(asking: Asking) -> str:
+    """Looks whether the bucket is there, in the region, with access that is granted for all of it alike."""
+    name, region = asking.bucket, asking.config.region
+    asking.needs("project", "region")
+    create = (
+        f"gcloud storage buckets create gs://{name} --project={asking.config.project} --location={region}"
+        " --uniform-bucket-level-access --public-access-prevention"
+    )
+    try:
+        found = asking.rest.get(f"{STORAGE}/{name}", fields="location,locationType,iamConfiguration")
+    except NoAnswer as refused:
+        if refused.status == 404:
+            raise Missing(f"gs://{name} is not there", create) from None
+        see = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.legacyBucketReader")
+        raise Missing(f"gs://{name} cannot be looked at: {refused}", see) from None
+    place = found["location"].lower()
+    # a multi-region, such as "eu" of "europe-west4", holds its regions
+    if place != region and not (found.get("locationType") == "multi-region" and region.startswith(place)):
+        raise Missing(
+            f"gs://{name} lies in {place}, not in {region}, and cannot be moved: make another one there",
+            create.replace(name, "ANOTHER-NAME", 1),
+        )
+    if not found.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled"):
+        raise Missing(
+            f"gs://{name} has access lists on single objects",
+            f"gcloud storage buckets update gs://{name} --uniform-bucket-level-access",
+        )
+    return f"gs://{name} in {place}"
+
+
+def objects(asking: Asking) -> str:
+    """Writes, reads, lists and deletes an object of the workspace, by the code that does so for the loop."""
+    name = asking.bucket
+    mend = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.objectUser")
+    wanted = [f"storage.objects.{verb}" for verb in OBJECTS]
+    try:
+        held = asking.rest.get(f"{STORAGE}/{name}/iam/testPermissions", permissions=wanted).get("permissions", [])
+    except NoAnswer as refused:
+        raise Unknown(f"gs://{name}: {refused}", mend) from None
+    if absent := [permission for permission in wanted if permission not in held]:
+        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)} in gs://{name}", mend)
+    storage, probe = open_storage(asking.config.workspace), f"doctor/{os.urandom(8).hex()}"
+    try:
+        first = storage.write(probe, b"It may be deleted.", create_only=True)
+        second = storage.write(probe, b"It may be deleted.", create_only=True)
+        listed = [entry.name for entry in storage.list("doctor")]
+        there = storage.read(probe)
+        storage.delete(probe)
+    except SpanloopError as error:
+        raise Missing(str(error), mend) from None
+    if not first or second or probe not in listed or there != b"It may be deleted." or storage.exists(probe):
+        raise Missing(f"gs://{name} does not keep what preconditions promise", "python -m ci doctor --debug")
+    return f"written, listed, read and deleted in {asking.config.workspace}"
+
+
+def repository(asking: Asking) -> str:
+    """Looks whether the repository is there that images are pushed to."""
+    asking.needs("project", "image_repository")
+    place, project, name = repository_of(asking.config)
+    try:
+        found = asking.rest.get(f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}")
+    except NoAnswer as refused:
+        where = f"{name} --location={place} --project={project}"
+        if refused.disabled:
+            raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
+        if refused.status == 404:
+            create = f"gcloud artifacts repositories create {where} --repository-format=docker"
+            raise Missing(f"the repository {name} is not there", create) from None
+        mend = grant("artifacts repositories", where, asking.member, "roles/artifactregistry.reader")
+        raise Unknown(str(refused), mend) from None
+    if found.get("format") != "DOCKER":
+        raise Missing(
+            f"the repository {name} is for {found.get('format')}, not for images",
+            f"gcloud artifacts repositories create {name}-images --location={place} --repository-format=docker",
+        )
+    return f"{name} in {place}"
+
+
+def image(asking: Asking) -> str:
+    """Looks whether the image of the pipelines is there."""
+    asking.needs("project", "image_repository")
+    if not asking.config.image:
+        raise Missing(
+            "PIPELINE_IMAGE is not set", "export PIPELINE_IMAGE=$(python -m ci build-image --json | jq -r .image)"
+        )
+    place, project, name = repository_of(asking.config)
+    path, _, digest = asking.config.image.partition("@")
+    wanted = f"{'%2F'.join(path.split('/')[3:])}@{digest}"
+    parent = f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}"
+    try:
+        asking.rest.get(f"{parent}/dockerImages/{wanted}")
+    except NoAnswer as refused:
+        if refused.status == 404:
+            raise Missing(f"{asking.config.image} is not there", "python -m ci build-image") from None
+        raise Unknown(str(refused)) from None
+    return asking.config.image
