@@ -5,46 +5,28 @@ in the cache and is kept up with the lock, so that a second run is quick. Instal
 settings for it, which are mounted and never copied; the tests have no network but loopback.
 """
 
-import contextlib
 import fcntl
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 import install  # noqa: E402
+from tests import containers  # noqa: E402
+from tests.containers import CannotRun, git, step  # noqa: E402
 
 RELEASE = "trixie"
 PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 HOME = "/home/spanloop"
 USER = 1000  # not root, like most who run the tests
-CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 OF_INSTALLING = ("PIP_", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_HTTP", "HTTP_", "HTTPS_", "NO_PROXY")
 OF_TESTS = ("CI", "TESTS", "OPENBLAS_")  # OPENBLAS_: some processors compute wrong results without
-
-
-class CannotRun(Exception):
-    """What is missing on this machine, and how to get it."""
-
-
-def check_machine() -> None:
-    """Raises CannotRun where a container cannot be made."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # which only root has on its PATH
-    missing = [name for name in ("debootstrap", "git", "podman", "runc") if not shutil.which(name, path=path)]
-    if missing:
-        raise CannotRun(
-            f"run `apt-get update && apt-get install -y --no-install-recommends {' '.join(missing)}` as root."
-        )
-    if os.geteuid() != 0:
-        raise CannotRun("debootstrap and the container need root: run `sudo make test-modern`.")
 
 
 class Machine:
@@ -60,28 +42,14 @@ class Machine:
         asked = self.root / "packages.json"
         if asked.exists() and json.loads(asked.read_text()) == list(PACKAGES):
             return
-        with step(f"Debian {RELEASE} with {', '.join(PACKAGES)}"):
-            self.remove()
-            log = self.cache / "debootstrap.log"
-            options = ["--variant=minbase", f"--include={','.join(PACKAGES)}"]
-            with log.open("wb") as out:
-                command = ["debootstrap", *options, RELEASE, self.root, *mirror()]
-                if subprocess.run(command, stdout=out, stderr=out).returncode != 0:
-                    raise CannotRun(f"debootstrap failed, see {log}: check the network, then run this again.")
+        with step("modern", f"Debian {RELEASE} with {', '.join(PACKAGES)}"):
+            containers.debootstrap(RELEASE, self.root, PACKAGES)
             useradd = f"useradd --create-home --uid {USER} --home-dir {HOME} spanloop"
             subprocess.run(["chroot", self.root, *useradd.split()], check=True)
             for name in ("etc/pip.conf", "etc/uv/uv.toml"):  # what a mount lies over while packages are installed
                 (self.root / name).parent.mkdir(exist_ok=True)
                 (self.root / name).touch()
             asked.write_text(json.dumps(PACKAGES))
-
-    def remove(self) -> None:
-        """Removes the folder, but never what a debootstrap that was killed left mounted in it."""
-        mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-        for folder in reversed([path for path in mounted if path.startswith(f"{self.root}/")]):
-            subprocess.run(["umount", folder], check=True)
-        if self.root.exists():
-            shutil.rmtree(self.root)
 
     def copy_checkout(self) -> None:
         """Makes the machine's checkout the same as this one, as a repository of its own, and keeps its environment."""
@@ -114,72 +82,22 @@ class Machine:
             options += [f"--env=HOME={HOME}", "--env=LANG=C.UTF-8", "--env=PATH=/usr/local/bin:/usr/bin:/bin"]
             options += [f"--env={name}" for name in os.environ if name.upper().startswith(passed)]
             podman = ["podman", "run", *options, "--rootfs", str(self.root), "sh", "-c", command]
-            environment = os.environ | podman_settings(self.cache)
+            environment = os.environ | containers.podman_settings(self.cache)
             return subprocess.run(podman, env=environment, stdin=subprocess.DEVNULL).returncode
 
 
-def podman_settings(cache: Path) -> dict[str, str]:
-    """Storage and settings of our own, apart from the machine's."""
-    folder = cache / "podman"
-    folder.mkdir(exist_ok=True)
-    storage = folder / "storage.conf"
-    storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/store"\nrunroot = "{folder}/run"\n')
-    # podman's own limits are more than a machine that is a container itself may set; crun refuses mixed cgroups
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    containers = folder / "containers.conf"
-    limits = f'["nofile={files}:{files}", "nproc=32768:32768"]'
-    containers.write_text(f'[containers]\ndefault_ulimits = {limits}\n[engine]\nruntime = "runc"\n')
-    return {"CONTAINERS_STORAGE_CONF": str(storage), "CONTAINERS_CONF": str(containers), "TMPDIR": str(folder)}
-
-
-def mirror() -> list[str]:
-    """Where this machine gets Debian's packages from; nothing (debootstrap's own choice) where it is no Debian."""
-    if not shutil.which("apt-get"):
-        return []
-    command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Origin: Debian"]
-    return subprocess.run(command, capture_output=True, text=True).stdout.split()[:1]
-
-
-def settings_of_installing() -> dict[str, str]:
-    """Files that tell pip and uv how to reach packages, by where they belong in the machine."""
-    home = Path.home()
-    places = {
-        "/etc/pip.conf": [home / ".config/pip/pip.conf", home / ".pip/pip.conf", Path("/etc/pip.conf")],
-        "/etc/uv/uv.toml": [home / ".config/uv/uv.toml", Path("/etc/uv/uv.toml")],
-        CERTIFICATES: [Path(CERTIFICATES)],
-    }
-    found = {target: next(filter(Path.is_file, sources), None) for target, sources in places.items()}
-    return {str(source): target for target, source in found.items() if source}
-
-
-def git(folder: Path, *arguments: str) -> str:
-    trusted = "safe.directory=*"  # under sudo the checkout is another user's
-    command = ["git", "-c", trusted, "-C", str(folder), *arguments]
-    return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-
-
-@contextlib.contextmanager
-def step(text: str):
-    """Says what is done and how long it took."""
-    began = time.monotonic()
-    print(f"modern: {text}", flush=True)
-    yield
-    print(f"modern: {time.monotonic() - began:.0f} s", flush=True)
-
-
 def test() -> int:
-    check_machine()
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "spanloop")
-    cache.mkdir(parents=True, exist_ok=True)
+    containers.check_machine("test-modern", {name: name for name in ("debootstrap", "git", "podman", "runc")})
+    cache = containers.cache()
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may use the same machine
         machine = Machine(cache)
         machine.make()
         machine.copy_checkout()
-        with step("make install, with this machine's network"):
-            code = machine.run("make install", "host", OF_INSTALLING, settings_of_installing())
+        with step("modern", "make install, with this machine's network"):
+            code = machine.run("make install", "host", OF_INSTALLING, containers.settings_of_installing())
         if code == 0:
-            with step("make test, with no network"):
+            with step("modern", "make test, with no network"):
                 code = machine.run('make test TESTS="$TESTS"', "none", OF_TESTS, {})
         return code
 

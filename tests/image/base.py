@@ -1,0 +1,74 @@
+"""A stand-in for the Python image that the Dockerfile names: Debian by debootstrap, Python from this machine."""
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tests import containers
+
+# What Python's own modules are linked to, wherever it was built.
+LIBRARIES = (
+    "libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libnsl2 libreadline8 libsqlite3-0 libtirpc3 libuuid1 zlib1g"
+)
+PACKAGES = ("ca-certificates", "netbase", "tzdata", *LIBRARIES.split())
+RELEASES = {"3.10": ("bookworm", "libssl3")}  # and for every other Python:
+NEWEST = ("trixie", "libssl3t64")
+UNUSED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3/tests", "config-*", "__pycache__", "*.a")
+
+
+def make(name: str, cache: Path, podman: dict[str, str]) -> None:
+    """Makes the image `name` in podman's storage, unless it is there and made of the same."""
+    version = ".".join(platform.python_version_tuple()[:2])
+    release, ssl = RELEASES.get(version, NEWEST)
+    packages = tuple(sorted((*PACKAGES, ssl)))
+    if release == "trixie":
+        packages = tuple({"libreadline8": "libreadline8t64"}.get(package, package) for package in packages)
+    made_of = json.dumps([release, packages, sys.base_prefix, platform.python_version(), UNUSED])
+    mark = hashlib.sha256(made_of.encode()).hexdigest()
+    environment = os.environ | podman
+    inspect = ["podman", "image", "inspect", "--format", '{{index .Labels "made-of"}}', name]
+    if subprocess.run(inspect, env=environment, capture_output=True, text=True).stdout.strip() == mark:
+        return
+    with containers.step("image", f"Debian {release} with this machine's Python {version}, as {name}"):
+        root = cache / "base"
+        containers.debootstrap(release, root, packages)
+        for unused in ("var/cache/apt", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale"):
+            shutil.rmtree(root / unused)
+            (root / unused).mkdir()
+        shutil.copytree(
+            sys.base_prefix,
+            root / "usr/local",
+            symlinks=True,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns(*UNUSED, "site-packages"),
+        )
+        for path in Path(sys.base_prefix, "lib", f"python{version}", "site-packages").glob("pip*"):
+            shutil.copytree(path, root / "usr/local" / path.relative_to(sys.base_prefix))
+        _name_interpreters(root / "usr/local/bin", version)
+        for name_of in ("etc/pip.conf", "etc/uv/uv.toml"):  # what a mount lies over while packages are installed
+            (root / name_of).parent.mkdir(exist_ok=True)
+            (root / name_of).touch()
+        subprocess.run(["chroot", root, "/sbin/ldconfig"], check=True)
+        whole = "import bz2, ctypes, lzma, readline, sqlite3, ssl, sys, uuid, zlib; assert sys.prefix == '/usr/local'"
+        subprocess.run(["chroot", root, "/usr/local/bin/python3", "-c", whole], check=True)
+        changes = ["CMD python3", "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"]
+        changes += ["ENV LANG=C.UTF-8", f"LABEL made-of={mark}"]
+        options = [option for change in changes for option in ("--change", change)]
+        tar = subprocess.Popen(["tar", "-C", root, "-c", "."], stdout=subprocess.PIPE)
+        importing = ["podman", "import", "--quiet", *options, "-", name]
+        subprocess.run(importing, env=environment, stdin=tar.stdout, stdout=subprocess.DEVNULL, check=True)
+        containers.remove(root)
+
+
+def _name_interpreters(folder: Path, version: str) -> None:
+    """Leaves the interpreter under its usual names, and nothing that names the place it came from."""
+    for path in list(folder.iterdir()):
+        if path.name != f"python{version}":
+            path.unlink()
+    for name in ("python3", "python"):
+        (folder / name).symlink_to(f"python{version}")
