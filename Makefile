@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench test-modern install format requirements
+.PHONY: help demo test test-cloud lint bench emulators test-modern install format requirements
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -15,6 +15,9 @@ demo: install ## the whole loop on real images, told step by step: 4 minutes, le
 test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python
 	@$(PYTHON) -m pytest $(TESTS)
 
+test-cloud: install ## those of them that talk to Google Cloud, on this machine: no network needed
+	@$(PYTHON) -m pytest -m cloud $(TESTS)
+
 lint: install ## layout and mistakes that can be seen without running anything
 	@$(PYTHON) -m black --check --quiet --diff .
 	@$(PYTHON) -m ruff check --quiet .
@@ -22,6 +25,9 @@ lint: install ## layout and mistakes that can be seen without running anything
 
 bench: install ## every benchmark in benchmarks/, against what it must reach: about half an hour
 	@$(PYTHON) benchmarks/run.py $(JOBS)
+
+emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
+	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
 test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
 	@$(PYTHON3) tests/modern/run.py

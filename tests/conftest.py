@@ -17,6 +17,19 @@ from pipeline.data.storage import open_storage
 from tests.emulators.cloud import Cloud
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers", "cloud: talks to Google Cloud on this machine (set by itself: `make test-cloud`)"
+    )
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that talk to the local servers, by the fixture or by their place."""
+    for item in items:
+        if "cloud" in getattr(item, "fixturenames", ()) or "emulators" in item.path.parts:
+            item.add_marker(pytest.mark.cloud)
+
+
 def jpeg(number: int, size: tuple[int, int] = (16, 16)) -> bytes:
     """A small JPEG, another one for each number."""
     return encoded(noise(number, "RGB", size), "JPEG")

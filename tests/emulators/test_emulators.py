@@ -1,0 +1,60 @@
+"""`make emulators`: the servers for use by hand, and commands that use them."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import photographs
+
+END = "# Running: paste these lines into another terminal. Ctrl-C ends it.\n"
+PUT = """
+import sys
+from google.cloud import storage
+bucket = storage.Client().bucket(sys.argv[1])
+for name in sys.argv[2:]:
+    bucket.blob(name).upload_from_string(sys.stdin.buffer.read(0) + name.encode(), if_generation_match=0)
+print(*(blob.name for blob in bucket.list_blobs()))
+"""
+
+
+@pytest.fixture
+def emulators():
+    """The servers as `make emulators` starts them: their process, and what they say on stdout."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.emulators", "--calls"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process, list(iter(process.stdout.readline, END))
+        if process.poll() is None:
+            process.kill()
+
+
+def exported(lines):
+    """What a shell has after these lines."""
+    words = [shlex.split(line) for line in lines]
+    assert all(word[0] == "export" for word in words)
+    return dict(word[1].split("=", 1) for word in words)
+
+
+def test_commands_work_with_what_the_emulators_print(emulators):
+    process, lines = emulators
+    environment = {"PATH": os.environ["PATH"], **exported(lines)}
+    bucket, _, prefix = environment["WORKSPACE"].removeprefix("gs://").partition("/")
+
+    def run(*command):
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    names = [f"{prefix}/collected/{name}" for name in photographs(range(3))]
+    assert run("-c", PUT, bucket, *names).split() == sorted(names)
+    counted = json.loads(run("-m", "ci", "count-collected", "--threshold", "2", "--json"))
+    assert (counted["counted"], counted["enough"]) == (2, True)
+
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "200 storage objects.insert" in told and "Traceback" not in told
