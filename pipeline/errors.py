@@ -131,6 +131,29 @@ class NotInstalled(SpanloopError):
         super().__init__(f"{name} of requirements.txt is not installed here: run `make install`, with everything.")
 
 
+class NotAClone(UsageError):
+    """What git tracks is not known."""
+
+    def __init__(self, root: str):
+        super().__init__(f"{root} is no clone of a git repository, but the image is made of what git tracks: clone it.")
+
+
+class BrokenBuildFile(SpanloopError):
+    """A file that says how the image is built cannot be used."""
+
+    def __init__(self, name: str, what: str):
+        super().__init__(f"{name} cannot be used: {' '.join(what.split())}. Mend that, then try again.")
+
+
+class ImageBuildFailed(SpanloopError):
+    """Cloud Build did not make the image."""
+
+    def __init__(self, build: str, state: str, steps: Iterable[str], why: str, log: str):
+        step = "".join(f" in step {name!r}" for name in steps)
+        told = f": {' '.join(why.split()).rstrip('.')}" if why else ""
+        super().__init__(f"Build {build} of the image ended as {state}{step}{told}. Its log: {log}")
+
+
 class DataAnomalies(SpanloopError):
     """The data of a run do not fit its schema."""
 
@@ -204,8 +227,8 @@ class NoMachine(SpanloopError):
 
     def __init__(self, node: str, refusals: Iterable[str]):
         super().__init__(
-            f"No machine for {node}: {'; '.join(refusals)}. Ask for more quota, name others in TRAINING_MACHINES, or try"
-            " later."
+            f"No machine for {node}: {'; '.join(refusals)}. Ask for more quota, name others in TRAINING_MACHINES,"
+            " or try later."
         )
 
 

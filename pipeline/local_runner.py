@@ -13,17 +13,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import rich.console
-import rich.live
-import rich.spinner
-
 from pipeline import logs, plan
 from pipeline.config import Config
-from pipeline.data import collected, reports
+from pipeline.data import reports
 from pipeline.data import spans as published_spans
 from pipeline.data.releases import open_releases
-from pipeline.data.storage import Storage, open_storage
+from pipeline.data.storage import open_storage
 from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
+from pipeline.node_lines import NodeLines
 
 if TYPE_CHECKING:
     from pipeline.tfx_api import Pipeline
@@ -46,7 +43,7 @@ def train_once(config: Config, selection: str) -> dict:
     """
     storage = open_storage(config.workspace)
     with storage.exclusive("training"):
-        return _train(config, selection) if _newest_is_untrained(storage) else NOTHING_TRAINED
+        return _train(config, selection) if plan.newest_is_untrained(storage) else NOTHING_TRAINED
 
 
 NOTHING_TRAINED = {"spans": [], "blessed": None, "metrics": None, "release": None, "reasons": [], "current": None}
@@ -56,22 +53,17 @@ def retrain(config: Config, selection: str) -> dict:
     """Runs the retraining pipeline; returns what SpanPreparator found, then what `train` returns."""
     storage = open_storage(config.workspace)
     with storage.exclusive("retraining"):
-        if not collected.count_up_to(storage, 1) and not _newest_is_untrained(storage):
+        if plan.span_to_retrain(storage) is None:
             return dataclasses.asdict(published_spans.Prepared()) | NOTHING_TRAINED
 
         def build(root: str) -> "Pipeline":
             from pipeline import retraining
 
-            return retraining.create_pipeline(config, selection, root)
+            return retraining.create_pipeline(retraining.values(config, selection, None, ""), root)
 
         address = run(config, "retraining", build, "outcome")
     with open(address, encoding="utf-8") as file:
         return json.load(file)
-
-
-def _newest_is_untrained(storage: Storage) -> bool:
-    published = published_spans.published(storage)
-    return bool(published) and published[-1].number not in reports.trained_spans(storage)
 
 
 def _train(config: Config, selection: str) -> dict:
@@ -80,7 +72,7 @@ def _train(config: Config, selection: str) -> dict:
     def build(root: str) -> "Pipeline":
         from pipeline import training
 
-        return training.create_pipeline(config, planned, root)
+        return training.create_pipeline(config, planned.shape, training.values(config, planned, root), root)
 
     address = run(config, "training", build, "pushed_model")
     with open(os.path.join(address, "outcome.json"), encoding="utf-8") as file:
@@ -88,7 +80,10 @@ def _train(config: Config, selection: str) -> dict:
     if outcome["release"] and outcome["release"] not in open_releases(config.releases).tags():
         # the node that would have released it was not run again
         raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
-    reports.save(open_storage(config.workspace), "training", outcome | {"identity": planned.identity}, {})
+    storage = open_storage(config.workspace)
+    newest = reports.newest(storage, "training")
+    if newest is None or newest.get("identity") != planned.identity:  # the node that reports was not run again
+        reports.save(storage, "training", outcome | {"identity": planned.identity}, {})
     return outcome
 
 
@@ -152,20 +147,18 @@ class Progress(logging.Handler):
         super().__init__(logging.INFO)
         self.node = "TFX"  # while it is being imported
         self._thread = threading.get_ident()
-        self._console = rich.console.Console(file=logs.terminal(), highlight=False)
-        self._live = rich.live.Live(console=self._console, refresh_per_second=4, transient=True)
+        self._lines = NodeLines()
         self._started, self._cached = time.monotonic(), False
 
     def __enter__(self):
         logging.getLogger("absl").addHandler(self)
-        if self._console.is_terminal:
-            self._live.start()
-            self._live.update(rich.spinner.Spinner("dots", "starting TFX"))
+        self._lines.__enter__()
+        self._lines.busy(["starting TFX"])
         return self
 
     def __exit__(self, kind, error, traceback):
         logging.getLogger("absl").removeHandler(self)
-        self._live.stop()
+        self._lines.__exit__()
         if error:
             self._line("failed")
 
@@ -175,11 +168,11 @@ class Progress(logging.Handler):
         if record.msg == "Component %s is running.":
             (self.node,) = record.args
             self._started, self._cached = time.monotonic(), False
-            self._live.update(rich.spinner.Spinner("dots", self.node))
+            self._lines.busy([self.node])
         elif record.msg == "A cached execution %d is used.":
             self._cached = True
         elif record.msg == "Component %s is finished.":
             self._line("unchanged" if self._cached else "done")
 
     def _line(self, state: str) -> None:
-        self._console.print(f"  {self.node:<20} {state:<10} {time.monotonic() - self._started:6.1f} s")
+        self._lines.ended(self.node, state, time.monotonic() - self._started)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import json
 import os
 
 from pipeline.errors import ModulesNotFound
@@ -16,10 +17,24 @@ class Modules:
     package: str
     digest: str  # sha256 of its files' names and contents
     schema: str  # path of its curated schema, "" when the schema is to be inferred
+    wheel: str = ""  # address of the wheel that holds it, "" when it can be imported as it is
 
     def function(self, name: str) -> str:
-        """Returns the dotted path of `module.function` in this package."""
-        return f"{self.package}.{name}"
+        """Returns how TFX finds `module.function` of this package; from a wheel it installs that first."""
+        return f"{self.module(name.rpartition('.')[0])}.{name.rpartition('.')[2]}"
+
+    def module(self, name: str) -> str:
+        """Returns how TFX finds the module `name` of this package."""
+        return f"{self.package}.{name}@{self.wheel}" if self.wheel else f"{self.package}.{name}"
+
+    def to_json(self) -> str:
+        """Returns what `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Modules":
+        """Returns the modules that `to_json` wrote."""
+        return cls(**json.loads(text))
 
 
 def find(package: str, search: list[str]) -> Modules:

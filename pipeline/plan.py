@@ -8,12 +8,23 @@ import sys
 
 from pipeline import modules
 from pipeline.config import Config
+from pipeline.data import collected, reports
 from pipeline.data import spans as published_spans
 from pipeline.data.releases import Releases, open_releases
 from pipeline.data.spans import Span
-from pipeline.data.storage import open_storage
+from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import NoSpans, TooFewImages
 from pipeline.modules import Modules
+
+
+@dataclasses.dataclass(frozen=True)
+class Shape:
+    """Which nodes a training has. All else that a run needs is text that is given when it starts."""
+
+    baseline: bool = False  # whether a current model is there to stand up to
+    curated: bool = False  # whether the modules bring a schema
+    tune: bool = False
+    on_vertex: bool = False  # False: node after node in this process
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,9 +46,17 @@ class Plan:
         decisive = [self.spans, self.fingerprint, self.modules.digest, self.seed, self.tune, self.current]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
+    @property
+    def shape(self) -> Shape:
+        """The pipeline that this takes on this machine."""
+        return Shape(baseline=bool(self.current), curated=bool(self.modules.schema), tune=self.tune)
 
-def training(config: Config, selection: str) -> Plan:
-    """Plans a training on `selection` ("1,2 | all | latest:N"). Raises UsageError, NoSpans or TooFewImages."""
+
+def training(config: Config, selection: str, given: Modules | None = None, commit: str | None = None) -> Plan:
+    """Plans a training on `selection` ("1,2 | all | latest:N"). Raises UsageError, NoSpans or TooFewImages.
+
+    Modules and commit are looked up where this runs, unless they are given.
+    """
     published = published_spans.published(open_storage(config.workspace))
     numbers = published_spans.select(selection, published)
     if not numbers:
@@ -48,13 +67,27 @@ def training(config: Config, selection: str) -> Plan:
         spans=numbers,
         labels=tuple(sorted({label for span in chosen for label in span.labels})),
         fingerprint=hashlib.sha256("".join(span.digest for span in chosen).encode()).hexdigest(),
-        modules=modules.find(config.modules, sys.path),
+        modules=given or modules.find(config.modules, sys.path),
         seed=config.seed,
         tune=config.tune,
         current="",
-        commit=_commit(),
+        commit=this_commit() if commit is None else commit,
     )
     return dataclasses.replace(plan, current=_current(plan, open_releases(config.releases)))
+
+
+def newest_is_untrained(storage: Storage) -> bool:
+    """True when no training that included the newest span has ended yet."""
+    published = published_spans.published(storage)
+    return bool(published) and published[-1].number not in reports.trained_spans(storage)
+
+
+def span_to_retrain(storage: Storage) -> int | None:
+    """Returns the span that a retraining is about: the next one, or one that is untrained; None with nothing to do."""
+    newest = max((span.number for span in published_spans.published(storage)), default=0)
+    if collected.count_up_to(storage, 1):
+        return newest + 1
+    return newest if newest_is_untrained(storage) else None
 
 
 def _check(chosen: list[Span]) -> None:
@@ -80,7 +113,7 @@ def _current(plan: Plan, releases: Releases) -> str:
     return before if dataclasses.replace(plan, current=before).identity == newest.identity else newest.tag
 
 
-def _commit() -> str:
+def this_commit() -> str:
     """Returns this repository's commit, with "-dirty" when files differ from it."""
     describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

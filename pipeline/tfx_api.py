@@ -15,18 +15,25 @@ from tfx.components import (
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
+from tfx.dsl.components.base.base_component import BaseComponent
+from tfx.dsl.components.base.base_executor import BaseExecutor
+from tfx.dsl.components.base.executor_spec import ExecutorClassSpec
+from tfx.orchestration.data_types import RuntimeParameter
 from tfx.orchestration.local.local_dag_runner import LocalDagRunner
 from tfx.orchestration.metadata import Metadata, sqlite_metadata_connection_config
 from tfx.orchestration.pipeline import Pipeline
 from tfx.proto.example_gen_pb2 import FORMAT_TF_EXAMPLE
 from tfx.proto.trainer_pb2 import EvalArgs, TrainArgs
+from tfx.proto.tuner_pb2 import TuneArgs
 from tfx.types import standard_artifacts as artifacts
 
 __all__ = [
+    "BaseExecutor",
     "FORMAT_TF_EXAMPLE",
     "EvalArgs",
     "Evaluator",
     "ExampleValidator",
+    "ExecutorClassSpec",
     "ImportSchemaGen",
     "InputArtifact",
     "LocalDagRunner",
@@ -34,13 +41,24 @@ __all__ = [
     "OutputArtifact",
     "Parameter",
     "Pipeline",
+    "RuntimeParameter",
     "SchemaGen",
     "StatisticsGen",
+    "Text",
     "TrainArgs",
     "Trainer",
     "Transform",
+    "TuneArgs",
     "Tuner",
     "artifacts",
     "component",
+    "set_properties",
     "sqlite_metadata_connection_config",
 ]
+
+Text = str | RuntimeParameter  # what a node is given: the text itself, or the name of what a run on Vertex AI is given
+
+
+def set_properties(node: BaseComponent, **properties: Text | None) -> None:
+    """Gives a node properties as they are: constructors that write JSON would make a constant of a RuntimeParameter."""
+    node.spec.exec_properties.update(properties)

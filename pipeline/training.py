@@ -1,9 +1,13 @@
 """The training pipeline: from spans to a released model."""
 
+import functools
 import json
 import os
+from collections.abc import Mapping
 
-from pipeline import beam, verdict
+from google.protobuf import json_format
+
+from pipeline import beam, custom_job, verdict
 from pipeline import tfx_api as tfx
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.current_model import CurrentModel
@@ -11,22 +15,22 @@ from pipeline.components.endpoint_deployer import EndpointDeployer
 from pipeline.components.model_uploader import ModelUploader
 from pipeline.components.release_pusher import ReleasePusher
 from pipeline.components.span_example_gen import SpanExampleGen
+from pipeline.components.vertex_trainer import VertexTrainer
+from pipeline.components.vertex_tuner import VertexTuner
 from pipeline.config import Config
-from pipeline.plan import Plan
+from pipeline.plan import Plan, Shape
 
 
-def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipeline:
+def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
     """Trains on the spans; releases the model if it reaches the threshold and does not fall behind the current one.
 
-    Where an endpoint is configured, a released model gets a share of its traffic.
+    Where an endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which
+    nodes there are; `run` holds what `values` returns, or stands for it.
     """
-    modules = plan.modules
-    spans = json.dumps(plan.spans)
-
-    examples = SpanExampleGen(workspace=config.workspace, spans=spans, fingerprint=plan.fingerprint)
+    examples = SpanExampleGen(workspace=run["workspace"], spans=run["spans"], fingerprint=run["fingerprint"])
     statistics = tfx.StatisticsGen(examples=examples.outputs["examples"])
-    if modules.schema:
-        schema = tfx.ImportSchemaGen(schema_file=modules.schema)
+    if shape.curated:
+        schema = tfx.ImportSchemaGen(schema_file=run["schema"])
     else:
         schema = tfx.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     validator = tfx.ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -38,67 +42,102 @@ def create_pipeline(config: Config, plan: Plan, pipeline_root: str) -> tfx.Pipel
     transform = tfx.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
-        preprocessing_fn=modules.function("preprocessing.preprocessing_fn"),
-        custom_config={"modules": modules.digest},  # a function is cached by its name: this makes it by its text
+        preprocessing_fn=run["preprocessing_fn"],
         disable_statistics=True,  # StatisticsGen has told all of the examples; these would describe single pixels
         materialize=False,  # decoded images are a hundred times larger than their files
     )
+    # a function is cached by its name: this makes it by its text
+    tfx.set_properties(transform, custom_config=run["preprocessing_config"])
+    if beam.on_dataflow(config, shape):
+        # named in this way TFX hands the wheel on to Dataflow's workers, at the price of installing it twice more
+        tfx.set_properties(transform, module_path=run["preprocessing_module"], preprocessing_fn=None)
     transform.add_upstream_node(gate)
     nodes = [examples, statistics, schema, validator, gate, transform]
 
-    custom_config = {
-        "modules": modules.digest,
-        "seed": plan.seed,
-        "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.identity),
-    }
     data = {
         "examples": examples.outputs["examples"],
         "transform_graph": transform.outputs["transform_graph"],
         "train_args": tfx.TrainArgs(splits=["train"]),
         "eval_args": tfx.EvalArgs(splits=["eval"]),
-        "custom_config": custom_config,
     }
     hyperparameters = {}
-    if plan.tune:
-        tuner = tfx.Tuner(tuner_fn=modules.function("model.tuner_fn"), **data)
+    if shape.tune:
+        tuner_node = tfx.Tuner
+        if shape.on_vertex:
+            tuner_node = functools.partial(VertexTuner, parallel_trials=config.parallel_trials)
+        tuner = tuner_node(tuner_fn=run["tuner_fn"], **data).with_id("Tuner")
+        tfx.set_properties(tuner, custom_config=run["training_config"])
         hyperparameters = {"hyperparameters": tuner.outputs["best_hyperparameters"]}
         nodes.append(tuner)
-    trainer = tfx.Trainer(run_fn=modules.function("model.run_fn"), **data, **hyperparameters)
+    trainer_node = VertexTrainer if shape.on_vertex else tfx.Trainer
+    trainer = trainer_node(run_fn=run["run_fn"], **data, **hyperparameters).with_id("Trainer")
+    tfx.set_properties(trainer, custom_config=run["training_config"])
     nodes.append(trainer)
 
     baseline = {}
-    if plan.current:
-        current = CurrentModel(releases=config.releases, tag=plan.current)
+    if shape.baseline:
+        current = CurrentModel(releases=run["releases"], tag=run["current"])
         baseline = {"baseline_model": current.outputs["model"]}
         nodes.append(current)
     evaluator = tfx.Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=verdict.eval_config(config, bool(plan.current)),
+        eval_config=run["eval_config"],
         **baseline,
     )
     pusher = ReleasePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
-        releases=config.releases,
-        spans=spans,
-        labels=json.dumps(plan.labels),
-        modules_digest=modules.digest,
-        commit=plan.commit,
-        current=plan.current,
-        identity=plan.identity,
+        workspace=run["workspace"],
+        releases=run["releases"],
+        spans=run["spans"],
+        labels=run["labels"],
+        modules_digest=run["modules_digest"],
+        commit=run["commit"],
+        current=run["current"],
+        identity=run["identity"],
     )
     nodes += [evaluator, pusher]
-    if config.endpoint and config.in_cloud:
-        settings = config.to_json()
-        uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=settings)
-        nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=settings)]
+    if config.endpoint and (config.in_cloud or shape.on_vertex):
+        uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=run["settings"])
+        nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=run["settings"])]
     return tfx.Pipeline(
         pipeline_name="training",
         pipeline_root=pipeline_root,
         components=nodes,
-        enable_cache=True,
-        beam_pipeline_args=beam.ON_THIS_MACHINE,
+        enable_cache=config.caching or not shape.on_vertex,
+        beam_pipeline_args=beam.arguments(config, shape),
     )
+
+
+def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
+    """Returns what differs from run to run, by the names that `create_pipeline` uses."""
+    modules = plan.modules
+    training_config = {
+        "modules": modules.digest,
+        "seed": plan.seed,
+        "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.identity),
+        custom_job.KEY: custom_job.settings(config) if modules.wheel else {},
+    }
+    return {
+        "workspace": config.workspace,
+        "releases": config.releases,
+        "spans": json.dumps(plan.spans),
+        "fingerprint": plan.fingerprint,
+        "labels": json.dumps(plan.labels),
+        "schema": modules.schema,
+        "preprocessing_fn": modules.function("preprocessing.preprocessing_fn"),
+        "preprocessing_module": modules.module("preprocessing"),
+        "preprocessing_config": json.dumps({"modules": modules.digest}),
+        "run_fn": modules.function("model.run_fn"),
+        "tuner_fn": modules.function("model.tuner_fn"),
+        "training_config": json.dumps(training_config),
+        "eval_config": json_format.MessageToJson(verdict.eval_config(config, bool(plan.current)), indent=0),
+        "modules_digest": modules.digest,
+        "commit": plan.commit,
+        "current": plan.current,
+        "identity": plan.identity,
+        "settings": config.to_json(),
+    }

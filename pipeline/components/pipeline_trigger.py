@@ -3,9 +3,10 @@
 import concurrent.futures
 import json
 
-from pipeline import local_runner
+from pipeline import local_runner, vertex_runner
 from pipeline import tfx_api as tfx
 from pipeline.config import Config
+from pipeline.modules import Modules
 
 String = tfx.artifacts.String
 
@@ -15,13 +16,21 @@ def PipelineTrigger(
     prepared: tfx.InputArtifact[String],
     selection: tfx.Parameter[str],
     settings: tfx.Parameter[str],
+    modules: tfx.Parameter[str],
+    commit: tfx.Parameter[str],
     outcome: tfx.OutputArtifact[String],
 ):
     """Trains on `selection` unless the newest span was trained on already; `outcome` holds both nodes' outcome as JSON.
 
-    A training belongs to its newest span, so a trigger that is repeated or that resumes after a failure starts one run.
+    With `modules` (Modules as JSON), which lie in a wheel, the training is submitted to Vertex AI and not waited for;
+    without, it runs here. A training belongs to its newest span, so a trigger that is repeated or that resumes after a
+    failure starts one run.
     """
-    # in a thread of its own: TFX keeps what it knows of a running pipeline by thread
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
-        trained = thread.submit(local_runner.train_once, Config.from_json(settings), selection).result()
-    outcome.write(json.dumps(json.loads(prepared.read()) | trained))
+    config = Config.from_json(settings)
+    if modules:
+        started = vertex_runner.train_once(config, selection, Modules.from_json(modules), commit)
+    else:
+        # in a thread of its own: TFX keeps what it knows of a running pipeline by thread
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            started = thread.submit(local_runner.train_once, config, selection).result()
+    outcome.write(json.dumps(json.loads(prepared.read()) | started))

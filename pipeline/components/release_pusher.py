@@ -8,7 +8,9 @@ from tfx.utils import path_utils
 
 from pipeline import tfx_api as tfx
 from pipeline import verdict
+from pipeline.data import reports
 from pipeline.data.releases import open_releases
+from pipeline.data.storage import open_storage
 
 artifacts = tfx.artifacts
 InputArtifact = tfx.InputArtifact
@@ -20,6 +22,7 @@ def ReleasePusher(
     model: InputArtifact[artifacts.Model],
     blessing: InputArtifact[artifacts.ModelBlessing],
     evaluation: InputArtifact[artifacts.ModelEvaluation],
+    workspace: Parameter[str],
     releases: Parameter[str],
     spans: Parameter[str],
     labels: Parameter[str],
@@ -29,7 +32,7 @@ def ReleasePusher(
     identity: Parameter[str],
     pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
 ):
-    """Publishes a blessed `model` with the story of its making; writes what came out to `outcome.json`.
+    """Publishes a blessed `model` with the story of its making; writes what came out to `outcome.json` and a report.
 
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
     Publishing the same `identity` again gives the release that is already there.
@@ -64,6 +67,7 @@ def ReleasePusher(
         outcome["release"] = release.tag
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
         json.dump(outcome, file, indent=1)
+    reports.save(open_storage(workspace), "training", outcome | {"identity": identity}, {})
 
 
 OUTCOME = "outcome.json"

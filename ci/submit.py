@@ -1,0 +1,62 @@
+"""A run on Vertex AI."""
+
+import dataclasses
+
+import click
+
+from ci.outcome import Outcome, command
+from pipeline import compiled, logs, vertex_job, vertex_runner
+from pipeline.config import Config
+from pipeline.job_difference import differences
+
+
+@command
+@click.option("--pipeline", type=click.Choice(compiled.NAMES), required=True, help="Which one.")
+@click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
+@click.option("--wait", is_flag=True, help="Show its nodes as they end, and fail if it fails.")
+@click.option("--dry-run", is_flag=True, help="Say what would be submitted, and how it differs from the last run.")
+def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool) -> Outcome:
+    """Submits a pipeline to Vertex AI, once: what was asked for before is not started again, unless it failed."""
+    request = vertex_runner.prepare(config, pipeline, spans)
+    if request is None:
+        text = "Nothing to do: no new image is collected, and the newest span was trained on already."
+        return Outcome(text, job=None, state=None, submitted=False)
+    if dry_run:
+        return preview(config, request)
+    done = vertex_runner.send(config, request)
+    lines = [told(request.about, done)]
+    if wait:
+        print(lines[0], file=logs.terminal(), flush=True)
+        done = dataclasses.replace(done, state=vertex_job.follow(config, done.job))
+        lines = [f"{request.about}: {done.state}."]
+    return Outcome("\n".join(lines), **dataclasses.asdict(done))
+
+
+def told(about: str, done: vertex_runner.Submitted) -> str:
+    """Says whether a run was started, and where to look at it."""
+    how = "submitted" if done.submitted else f"is there already, {done.state}"
+    return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
+
+
+def preview(config: Config, request: vertex_runner.Request) -> Outcome:
+    """Says what would be submitted."""
+    wanted = vertex_runner.described(config, request)
+    before = vertex_runner.last(config, request.pipeline.name)
+    changed = differences(before, wanted) if before else []
+    lines = [f"Would submit {request.about} as {request.name}, compiled: {request.pipeline.digest}."]
+    if before is None:
+        lines.append(f"It would be the first run of {request.pipeline.name}; its parameters:")
+        lines += [f"  {name}: {value}" for name, value in request.values.items()]
+    elif changed:
+        lines += [f"Since the last run, {before['name'].rpartition('/')[2]}:", *(f"  {line}" for line in changed)]
+    else:
+        lines.append(f"It is what the last run was, {before['name'].rpartition('/')[2]}.")
+    return Outcome(
+        "\n".join(lines),
+        job=request.name,
+        state=None,
+        submitted=False,
+        digest=request.pipeline.digest,
+        last=before and before["name"],
+        changed=changed,
+    )

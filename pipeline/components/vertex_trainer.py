@@ -1,0 +1,21 @@
+"""The Trainer on a machine of its own."""
+
+from tfx.components.trainer import executor
+
+from pipeline import tfx_api as tfx
+from pipeline.components.remote_executor import RemoteExecutor
+
+
+class Executor(RemoteExecutor):
+    """Runs TFX's executor of a Trainer as a job of Vertex Training."""
+
+    node = "Trainer"
+
+    def work(self, exec_properties):
+        return executor.GenericExecutor, 1
+
+
+class VertexTrainer(tfx.Trainer):
+    """TFX's Trainer; its custom_config says under `custom_job.KEY` which machines there are to choose from."""
+
+    EXECUTOR_SPEC = tfx.ExecutorClassSpec(Executor)

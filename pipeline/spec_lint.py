@@ -1,0 +1,173 @@
+"""What is wrong with a compiled pipeline although it compiled: mistakes that Vertex AI shows late, or never.
+
+Each check yields a sentence for each mistake. A spec is the `pipelineSpec` as JSON has it.
+"""
+
+import importlib
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+Spec = Mapping[str, Any]
+
+
+def lint(spec: Spec, secrets: Sequence[str] = ()) -> list[str]:
+    """Returns all that is wrong; `secrets` are texts that must not be in it."""
+    found = [mistake for check in CHECKS for mistake in check(spec)]
+    return found + list(leaked(strings(spec), secrets))
+
+
+def schema(spec: Spec) -> Iterator[str]:
+    """Under another schema than 2.1 executors do not see what drivers found."""
+    if spec.get("schemaVersion") != "2.1.0":
+        yield f"its schema is {spec.get('schemaVersion')!r}, not 2.1.0"
+
+
+def wiring(spec: Spec) -> Iterator[str]:
+    """Every input comes from a task that exists, from an output that it has, or from a root parameter."""
+    tasks = spec["root"]["dag"]["tasks"]
+    given = spec["root"].get("inputDefinitions", {}).get("parameters", {})
+    for name, task in tasks.items():
+        for producer in task.get("dependentTasks", []):
+            if producer not in tasks:
+                yield f"{name} waits for {producer}, which is no task"
+        inputs = task.get("inputs", {})
+        for key, source in inputs.get("artifacts", {}).items():
+            output = source.get("taskOutputArtifact", {})
+            yield from _no_output(
+                spec, name, key, output.get("producerTask"), output.get("outputArtifactKey"), "artifacts"
+            )
+        for key, source in inputs.get("parameters", {}).items():
+            if "taskOutputParameter" in source:
+                output = source["taskOutputParameter"]
+                producer, produced = output.get("producerTask"), output.get("outputParameterKey")
+                yield from _no_output(spec, name, key, producer, produced, "parameters")
+            elif source.get("componentInputParameter", "") not in ("", *given):
+                yield f"{name} takes {key} from {source['componentInputParameter']}, which is no root parameter"
+
+
+def _no_output(spec: Spec, task: str, key: str, producer: str, output: str, kind: str) -> Iterator[str]:
+    tasks = spec["root"]["dag"]["tasks"]
+    if producer not in tasks:
+        yield f"{task} takes {key} from {producer}, which is no task"
+        return
+    component = spec["components"][tasks[producer]["componentRef"]["name"]]
+    if output not in component.get("outputDefinitions", {}).get(kind, {}):
+        yield f"{task} takes {key} from {output} of {producer}, which has no such output"
+
+
+def frozen(spec: Spec) -> Iterator[str]:
+    """A RuntimeParameter inside another value compiles to a constant that describes it: no run can change it."""
+    for where, text in constants(spec):
+        if _PLACEHOLDER.search(text):
+            yield f"{where} has a RuntimeParameter or placeholder frozen into a constant"
+
+
+_PLACEHOLDER = re.compile(r"RuntimeParameter|__tfx_object_type__|__class__|\{\{\$|\{\{channel:|future\(\)")
+
+
+def executors(spec: Spec) -> Iterator[str]:
+    """An executor is a class that the image has: of TFX or of `pipeline`, and there."""
+    for name, container in containers(spec):
+        path = _option(container, "--executor_class_path")
+        if path is None:
+            yield f"{name} has no executor class"
+            continue
+        module, _, kind = path.rpartition(".")
+        if "infra_validator" in path:
+            yield f"{name} is an InfraValidator, which Vertex AI cannot run"
+        elif module.partition(".")[0] not in IN_IMAGE:
+            yield f"{name} runs {path}, which is not in the image: it has only {' and '.join(IN_IMAGE)}"
+        elif not _importable(module, kind):
+            yield f"{name} runs {path}, which does not exist"
+
+
+IN_IMAGE = ("pipeline", "tfx")
+
+
+def _importable(module: str, kind: str) -> bool:
+    try:
+        return hasattr(importlib.import_module(module), kind)
+    except ImportError:
+        return False
+
+
+def images(spec: Spec) -> Iterator[str]:
+    """An image goes by its digest: a tag may be another image tomorrow."""
+    for name, container in containers(spec):
+        if not re.search(r"@sha256:[0-9a-f]{64}$", container.get("image", "")):
+            yield f"{name} runs the image {container.get('image', '')!r}, which is not named by its digest"
+
+
+def paths(spec: Spec) -> Iterator[str]:
+    """A path of the machine that compiled means nothing to the one that runs."""
+    for where, text in constants(spec):
+        if match := _PATH.search(text):
+            yield f"{where} names the local path {match.group(1)}"
+
+
+# at the start of a text, of a JSON string, or after `=`
+_PATH = re.compile(r"""(?:^|["'=\s])((?:file:/|~|\.{0,2}/)(?:[\w.-]+/?)+)""")
+
+
+def leaked(texts: Iterable[str], secrets: Sequence[str] = ()) -> Iterator[str]:
+    """Secrets by their values, and what looks like a token of GitHub, Google or anybody's private key."""
+    whole = "\n".join(texts)
+    known = [secret for secret in secrets if secret]
+    if any(secret in whole for secret in known):
+        yield "it holds the value of a secret setting"
+    for kind, pattern in TOKENS.items():
+        if pattern.search(whole):
+            yield f"it holds what looks like {kind}"
+
+
+TOKENS = {
+    "a GitHub token": re.compile(r"\b(gh[pousr]_[A-Za-z0-9]{36,}|github_pat_\w{22,})"),
+    "a Google access token": re.compile(r"\bya29\.[\w-]{20,}"),
+    "a Google API key": re.compile(r"\bAIza[\w-]{35}"),
+    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\"private_key\""),
+}
+
+CHECKS = (schema, wiring, frozen, executors, images, paths)
+
+
+def containers(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yields each task with a container, and what is started in it."""
+    labels = spec.get("deploymentSpec", {}).get("executors", {})
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        executor = labels.get(spec["components"][task["componentRef"]["name"]].get("executorLabel", ""), {})
+        if "container" in executor:
+            yield name, executor["container"]
+
+
+def constants(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yields every text that is the same in each run, and where it is: values of parameters and arguments."""
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        for key, source in task.get("inputs", {}).get("parameters", {}).items():
+            value = source.get("runtimeValue", {}).get("constant")
+            if isinstance(value, str):
+                yield f"{key} of {name}", value
+    for name, container in containers(spec):
+        for text in (*container.get("command", []), *container.get("args", [])):
+            if text != "{{$}}":  # where Vertex AI puts a task's inputs
+                yield f"an argument of {name}", text
+        for variable in container.get("env", []):
+            yield f"{variable['name']} of {name}", variable.get("value", "")
+
+
+def strings(value: Any) -> Iterator[str]:
+    """Yields every text in what JSON has, names included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield name
+            yield from strings(inner)
+    elif isinstance(value, Sequence):
+        for inner in value:
+            yield from strings(inner)
+
+
+def _option(container: Mapping[str, Any], name: str) -> str | None:
+    arguments = container.get("args", [])
+    return arguments[arguments.index(name) + 1] if name in arguments[:-1] else None
