@@ -178,7 +178,7 @@ def image_modules() -> Names:
 
     from packaging.requirements import Requirement
 
-    left_out = set(_lines("cloudbuild/left-out.txt")) - {"tensorflow"}  # tensorflow-cpu brings the same modules
+    left_out = set(_lines("cloudbuild/left-out.txt"))
     files: list[str] = []
     for line in _lines("requirements.txt"):
         wanted = Requirement(line.rstrip("\\ "))

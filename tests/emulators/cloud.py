@@ -26,6 +26,7 @@ _DIRECT = "127.0.0.1,localhost"
 def services(cloud: "Cloud") -> dict[str, Service]:
     """Every server by the name of its attribute: `cloud.gcs`. A new one is one import and one line here."""
     from tests.emulators.artifact_registry import ArtifactRegistry
+    from tests.emulators.cloud_build import CloudBuild
     from tests.emulators.iam import Iam
     from tests.emulators.policies import Policies
     from tests.emulators.resource_manager import ResourceManager
@@ -40,6 +41,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "accounts": Iam(cloud),
         "apis": ServiceUsage(cloud),
         "registry": ArtifactRegistry(cloud),
+        "builds": CloudBuild(cloud),
     }
 
 
@@ -70,6 +72,8 @@ class Cloud:
     region = "europe-west4"
     bucket = "spanloop-local"
     account = f"pipelines@{project}.iam.gserviceaccount.com"
+    builder = f"builds@{project}.iam.gserviceaccount.com"
+    image_repository = f"{region}-docker.pkg.dev/{project}/spanloop/pipelines"  # `cloud.registry.add("spanloop")` first
 
     gcs: Gcs
     vertex: Any
@@ -115,6 +119,8 @@ class Cloud:
             "GCP_PROJECT": self.project,
             "GCP_REGION": self.region,
             "PIPELINE_SERVICE_ACCOUNT": self.account,
+            "BUILD_SERVICE_ACCOUNT": self.builder,
+            "IMAGE_REPOSITORY": self.image_repository,
         }
 
     def _find(self, name: str) -> _Host | None:
