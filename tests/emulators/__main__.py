@@ -22,7 +22,6 @@ def exports(cloud: Cloud) -> dict[str, str]:
     return {
         **cloud.environment,
         "WORKSPACE": f"gs://{cloud.bucket}/workspace",
-        "IMAGE_REPOSITORY": f"{cloud.region}-docker.pkg.dev/{cloud.project}/spanloop/pipelines",
     }
 
 
@@ -41,6 +40,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
     with Cloud() as cloud:
+        cloud.registry.add("spanloop")
         print(json.dumps(exports(cloud)) if arguments.json else shell(exports(cloud)), flush=True)
         told = 0
         while not stop.wait(0.5):
