@@ -120,7 +120,7 @@ def serving_copy(config: Config, release: Release) -> str:
         open_releases(config.releases).fetch(release, unpacked)
         for name in _files(unpacked):
             with open(os.path.join(unpacked, name), "rb") as file:
-                storage.write(f"{folder}/{name}", file.read(), create_only=True)
+                storage.write(f"{folder}/{name}", file, create_only=True)
     return storage.address(folder)
 
 

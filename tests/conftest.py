@@ -13,8 +13,10 @@ from PIL import Image
 from pipeline import local_runner
 from pipeline.config import Config
 from pipeline.data import digits, spans, tfrecord
+from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
 from tests.emulators.cloud import Cloud
+from tests.serving import Serving
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -220,3 +222,16 @@ def cloud_environment(cloud, monkeypatch) -> Cloud:
 def gs_workspace(cloud) -> str:
     """The address of an empty workspace in the local servers' bucket, another one for each test."""
     return f"gs://{cloud.bucket}/workspace-{next(_numbers)}"
+
+
+@pytest.fixture(scope="session")
+def saved_model(trained, tmp_path_factory) -> str:
+    """The folder of a SavedModel that was really trained."""
+    releases = open_releases(str(trained[0] / "releases"))
+    return releases.fetch(releases.newest(), str(tmp_path_factory.mktemp("saved_model")))
+
+
+@pytest.fixture
+def serving(cloud_environment, gs_workspace, saved_model) -> Serving:
+    """A workspace in the local servers' bucket, to release models in and serve them."""
+    return Serving(cloud_environment, gs_workspace, saved_model)

@@ -115,10 +115,8 @@ def pipelines_account(asking: Asking) -> str:
 
 
 def build_account(asking: Asking) -> str:
-    """Looks whether the builds' service account is there and may be used, if there is to be one."""
-    if not asking.config.build_service_account:
-        return "not set: Cloud Build's own is used"
-    asking.needs("project")
+    """Looks whether the builds' service account is there and may be used."""
+    asking.needs("project", "build_service_account")
     return _account(asking, asking.config.build_service_account)
 
 
@@ -152,21 +150,18 @@ def pipelines_roles(asking: Asking) -> str:
         (on_bucket(asking.bucket), "roles/storage.legacyBucketReader"),
         (on_account(email), "roles/iam.serviceAccountUser"),  # it starts pipelines that run as itself
     ]
-    return _roles(asking, email, wanted)
+    return roles(asking, email, wanted)
 
 
 def build_roles(asking: Asking) -> str:
     """Looks whether the builds' service account may read the source, push the image and write its log."""
-    email = asking.config.build_service_account
-    if not email:
-        return "not set: Cloud Build's own is used"
-    asking.needs("workspace", "project", "image_repository")
+    asking.needs("workspace", "project", "image_repository", "build_service_account")
     wanted = [
         (on_project(asking.config), "roles/logging.logWriter"),
         (on_bucket(asking.bucket), "roles/storage.objectViewer"),
         (on_repository(asking.config), "roles/artifactregistry.writer"),
     ]
-    return _roles(asking, email, wanted)
+    return roles(asking, asking.config.build_service_account, wanted)
 
 
 Resource = tuple[str, str, str, str]  # kind and name for gcloud, how and where its policy is read
@@ -195,6 +190,13 @@ def on_repository(config: Config) -> Resource:
     return "artifacts repositories", options, "GET", f"{ARTIFACT_REGISTRY}/{name}:getIamPolicy"
 
 
+def on_secret(name: str) -> Resource:
+    """A secret (projects/PROJECT/secrets/NAME/...), as something that roles are granted on."""
+    _, project, _, secret, *_ = name.split("/")
+    url = f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{secret}:getIamPolicy"
+    return "secrets", f"{secret} --project={project}", "GET", url
+
+
 def repository_of(config: Config) -> tuple[str, str, str]:
     """Returns region, project and name of the image repository; raises Missing when it is not on Artifact Registry."""
     host, *parts = config.image_repository.split("/")
@@ -207,7 +209,7 @@ def repository_of(config: Config) -> tuple[str, str, str]:
     return place, parts[0], parts[1]
 
 
-def _roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str:
+def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str:
     """Says which of the roles an account lacks, on the resource itself and on the project."""
     granted = {resource: _granted(asking, resource, email) for resource in dict(wanted)}
     project = _granted(asking, on_project(asking.config), email)

@@ -12,6 +12,7 @@ EXAMPLES = {
     "region": "europe-west4",
     "image_repository": "europe-west4-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
     "service_account": "pipelines@MY-PROJECT.iam.gserviceaccount.com",
+    "build_service_account": "builds@MY-PROJECT.iam.gserviceaccount.com",
 }
 
 

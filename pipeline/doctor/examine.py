@@ -10,7 +10,7 @@ from pipeline.doctor import access, places, serving
 from pipeline.doctor.check import Asking, Look, Missing, Unknown, exports, unset
 from pipeline.errors import SpanloopError
 
-REQUIRED = ("workspace", "project", "region", "image_repository", "service_account")
+REQUIRED = ("workspace", "project", "region", "image_repository", "service_account", "build_service_account")
 LOOKS: dict[str, Look] = {
     "project": access.project,
     "APIs": access.apis,

@@ -2,6 +2,7 @@
 
 import os
 
+from pipeline import image as pipelines_image
 from pipeline.data.storage import open_storage
 from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
 from pipeline.doctor.check import Asking, Missing, Unknown, grant
@@ -91,10 +92,10 @@ def repository(asking: Asking) -> str:
 
 def image(asking: Asking) -> str:
     """Looks whether the image of the pipelines is there."""
-    asking.needs("project", "image_repository")
+    asking.needs("workspace", "project", "image_repository")
     if not asking.config.image:
         raise Missing(
-            "PIPELINE_IMAGE is not set", "export PIPELINE_IMAGE=$(python -m ci build-image --json | jq -r .image)"
+            "PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)"
         )
     place, project, name = repository_of(asking.config)
     path, _, digest = asking.config.image.partition("@")
@@ -106,4 +107,8 @@ def image(asking: Asking) -> str:
         if refused.status == 404:
             raise Missing(f"{asking.config.image} is not there", "python -m ci build-image") from None
         raise Unknown(str(refused)) from None
+    if not pipelines_image.record(open_storage(asking.config.workspace), asking.config.image):
+        raise Missing(
+            f"{asking.config.workspace} does not know what is in {asking.config.image}", "python -m ci build-image"
+        )
     return asking.config.image

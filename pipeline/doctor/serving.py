@@ -2,7 +2,7 @@
 
 from pipeline import secrets
 from pipeline.cloud_calls import quietly
-from pipeline.doctor.access import enable
+from pipeline.doctor.access import enable, on_secret, roles
 from pipeline.doctor.check import Asking, Missing, Unknown, grant
 from pipeline.errors import CloudRefused, SecretUnreadable, UsageError
 from pipeline.vertex_api import client, location
@@ -50,20 +50,29 @@ def endpoint(asking: Asking) -> str:
 
 
 def secret(asking: Asking) -> str:
-    """Reads the secret that a pipeline would read, and shows nothing of it."""
-    name = asking.config.github_token_secret
+    """Reads the secret that a pipeline would read, and shows nothing of it; or looks whether a pipeline may."""
+    name, reader = asking.config.github_token_secret, asking.config.service_account
     if not name:
         return "not set: pipelines need none"
-    _, project, _, secret, *_ = name.split("/")
+    place = on_secret(name)
     try:
         empty = not secrets.read(name)
     except SecretUnreadable as unreadable:
-        where = f"{secret} --project={project}"
-        raise Missing(
-            str(unreadable),
-            f"gcloud secrets create {where} --data-file=-  # unless it is there",
-            grant("secrets", where, asking.member, "roles/secretmanager.secretAccessor"),
-        ) from None
+        if _denied(unreadable) and reader != asking.who:
+            asking.needs("service_account")
+            roles(asking, reader, [(place, ACCESSOR)])
+            return f"{name} is for {reader} to read"
+        create = f"gcloud secrets create {place[1]} --data-file=-  # unless it is there"
+        raise Missing(str(unreadable), create, grant(place[0], place[1], asking.member, ACCESSOR)) from None
     if empty:
-        raise Missing(f"{name} is empty", f"gcloud secrets versions add {secret} --project={project} --data-file=-")
+        raise Missing(f"{name} is empty", f"gcloud secrets versions add {place[1]} --data-file=-")
     return f"{name} can be read"
+
+
+ACCESSOR = "roles/secretmanager.secretAccessor"
+
+
+def _denied(unreadable: SecretUnreadable) -> bool:
+    from google.api_core.exceptions import PermissionDenied
+
+    return isinstance(unreadable.__cause__, PermissionDenied)

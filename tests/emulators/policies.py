@@ -33,6 +33,7 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "artifactregistry.repositories.getIamPolicy",
         "iam.serviceAccounts.getIamPolicy",
         "resourcemanager.projects.getIamPolicy",
+        "secretmanager.secrets.getIamPolicy",
         "storage.buckets.getIamPolicy",
     ),
     "roles/iam.serviceAccountUser": ("iam.serviceAccounts.actAs", "iam.serviceAccounts.get"),

@@ -1,13 +1,13 @@
 """Secret Manager: versions of secrets, for those who may read them."""
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import google_crc32c
 from google.cloud import secretmanager_v1 as types
 from grpc import StatusCode
 
-from tests.emulators.services import Caller, Refused, Rpc, Service
+from tests.emulators.services import Caller, Refused, Request, Route, Rpc, Service
 
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
@@ -39,6 +39,14 @@ class SecretManager(Service):
     def rpcs(self):
         access = Rpc(types.AccessSecretVersionRequest, types.AccessSecretVersionResponse, self.access)
         return {"/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion": access}
+
+    def routes(self):
+        return [Route("GET", "/v1/projects/{project}/secrets/{secret}:getIamPolicy", "GetIamPolicy", self.policy)]
+
+    def policy(self, request: Request, caller: Caller, project: str, secret: str) -> dict[str, Any]:
+        name = f"projects/{project}/secrets/{secret}"
+        self._cloud.policies.demand(caller.principal, name, "secretmanager.secrets.getIamPolicy")
+        return self._cloud.policies.policy(name)
 
     def access(self, request: types.AccessSecretVersionRequest, caller: Caller) -> types.AccessSecretVersionResponse:
         match = _NAME.fullmatch(request.name)

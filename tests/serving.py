@@ -1,0 +1,76 @@
+"""Releases to be served, and an endpoint as it looks from outside, by a client of its own."""
+
+import dataclasses
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.data.releases import Release, open_releases
+from pipeline.vertex_api import client, location
+from tests.emulators.cloud import Cloud
+
+
+class Serving:
+    """A workspace in the local servers' bucket whose models are served on the endpoint "digits"."""
+
+    def __init__(self, cloud: Cloud, workspace: str, model: str):
+        self.cloud = cloud
+        self.config = Config(workspace=workspace, project=cloud.project, region=cloud.region, endpoint="digits")
+        self._model = model
+
+    def settings(self, **changes: Any) -> Config:
+        return dataclasses.replace(self.config, **changes)
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment of a command."""
+        ours = {"WORKSPACE": self.config.workspace, "VERTEX_ENDPOINT": self.config.endpoint}
+        return self.cloud.environment | ours
+
+    def release(self, number: int = 1) -> Release:
+        """Releases a model; each number is another release of the same one."""
+        return open_releases(self.config.releases).publish(
+            self._model,
+            identity=f"{number}",
+            commit="4b825dc642cb6eb9a060e54bf8d69288fbee4904-dirty",
+            modules_digest="a" * 64,
+            spans=(1, 2, 3, 11),
+            labels=tuple("0123456789"),
+            metrics={"accuracy": 0.9},
+            previous=None,
+        )
+
+    def endpoints(self) -> list[Any]:
+        asked = {"parent": location(self.config)}
+        return list(client(self.config, "EndpointService").list_endpoints(asked))
+
+    @property
+    def endpoint(self) -> Any:
+        """The only endpoint there is."""
+        (endpoint,) = self.endpoints()
+        return endpoint
+
+    @property
+    def traffic(self) -> dict[str, int]:
+        """The percentage of each deployed model by its display name, in the order of the names."""
+        found = self.endpoint
+        shares = {model.display_name: found.traffic_split.get(model.id, 0) for model in found.deployed_models}
+        assert len(shares) == len(found.deployed_models), "a model is deployed twice"
+        assert sum(found.traffic_split.values()) in (0, 100)
+        return dict(sorted(shares.items()))
+
+    @property
+    def labels(self) -> dict[str, str]:
+        return dict(self.endpoint.labels)
+
+    def versions(self) -> list[Any]:
+        """Every version of the only model there is, oldest first."""
+        models = client(self.config, "ModelService")
+        (model,) = models.list_models({"parent": location(self.config)})
+        found = models.list_model_versions({"name": model.name.partition("@")[0]})
+        return sorted(found, key=lambda version: int(version.version_id))
+
+    @property
+    def default(self) -> list[str]:
+        """The aliases of the version that is the default one, without that."""
+        (version,) = (version for version in self.versions() if "default" in version.version_aliases)
+        return sorted(set(version.version_aliases) - {"default"})
