@@ -9,4 +9,4 @@ from pipeline.config import Config
 def copy_modules(config: Config) -> Outcome:
     """Copies modules/ to the workspace, as a wheel that is addressed by its content."""
     copied = wheel.copy(config)
-    return Outcome(f"{copied.package} is {copied.address}.", digest=copied.digest, address=copied.address)
+    return Outcome(f"{copied.package} is {copied.wheel}.", digest=copied.digest, address=copied.wheel)

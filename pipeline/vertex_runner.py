@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-from pipeline import compiled, plan, spec_lint, vertex_job, wheel
+from pipeline import compiled, image, plan, spec_lint, vertex_job, wheel
 from pipeline.cloud_calls import converge, quietly, reading, told
 from pipeline.compiled import RETRAINING, TRAINING, Compiled
 from pipeline.config import Config
@@ -80,10 +80,8 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
     if name == TRAINING:
         plan.training(config, selection)  # what cannot be is refused before anything is copied
     check_image(config, storage)
-    copied = wheel.copy(config)
-    modules = Modules(copied.package, copied.digest, copied.schema, copied.address)
     make = _training if name == TRAINING else _retraining
-    return make(config, selection, modules, plan.this_commit())
+    return make(config, selection, wheel.copy(config), plan.this_commit())
 
 
 def train_once(config: Config, selection: str, modules: Modules, commit: str) -> dict[str, Any]:
@@ -100,12 +98,11 @@ def train_once(config: Config, selection: str, modules: Modules, commit: str) ->
 
 def check_image(config: Config, storage: Storage) -> None:
     """Raises UnfitImage unless the image was built with the TFX and the Python that compile here."""
-    record = f"images/{config.image.partition('@sha256:')[2]}.json"
-    if not storage.exists(record):
+    built = image.record(storage, config.image)
+    if not built:
         raise UnfitImage(config.image, f"is not known to {storage.address()}: nothing says what is in it")
-    built = json.loads(storage.read(record))
     here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
-    there = {"tfx": built["tfx"], "python": ".".join(built["python"].split(".")[:2])}
+    there = {"tfx": built.tfx, "python": built.python}
     if there != here:
         has, wants = (f"TFX {found['tfx']} on Python {found['python']}" for found in (there, here))
         raise UnfitImage(config.image, f"has {has}, but the pipeline is compiled by {wants}")

@@ -6,7 +6,6 @@ reading its code before it is copied anywhere.
 
 import ast
 import base64
-import dataclasses
 import functools
 import hashlib
 import io
@@ -20,30 +19,18 @@ from pipeline import modules
 from pipeline.config import Config
 from pipeline.data.storage import open_storage
 from pipeline.errors import BrokenModules, ModulesNeedAnImage, NotInstalled
+from pipeline.modules import Modules
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = ("pipeline", "ci", "tests", "benchmarks", "install")
 
 
-@dataclasses.dataclass(frozen=True)
-class Copied:
-    """Modules in a workspace."""
+def copy(config: Config, search: list[str] | None = None) -> Modules:
+    """Copies the modules and their schema to the workspace, unless they are there; returns them as they lie there.
 
-    digest: str  # of their files' names and contents, as `modules.digest` returns it
-    address: str  # of the wheel
-    package: str  # the task's dotted name
-    schema: str  # address of the task's curated schema, "" where there is none
+    Raises ModulesNotFound, BrokenModules and ModulesNeedAnImage.
 
-    def function(self, name: str) -> str:
-        """Returns what TFX takes for `module.function`: it installs the wheel to import it."""
-        module, _, function = name.rpartition(".")
-        return f"{self.package}.{module}@{self.address}.{function}"
-
-
-def copy(config: Config, search: list[str] | None = None) -> Copied:
-    """Copies the modules to the workspace, unless they are there. Raises BrokenModules and ModulesNeedAnImage.
-
-    `search` are the folders that they may lie in, sys.path unless given.
+    `search` are the folders that they may be in, sys.path unless given.
     """
     files = modules.contents(config.modules, search or sys.path)
     check(files)
@@ -54,8 +41,9 @@ def copy(config: Config, search: list[str] | None = None) -> Copied:
     if schema is not None:
         storage.write(f"{folder}/{modules.SCHEMA}", schema, create_only=True)
     storage.write(f"{folder}/{name}", wheel, create_only=True)
+    address = storage.address(f"{folder}/{name}")
     schema_address = storage.address(f"{folder}/{modules.SCHEMA}") if schema is not None else ""
-    return Copied(digest, storage.address(f"{folder}/{name}"), config.modules, schema_address)
+    return Modules(config.modules, digest, schema_address, address)
 
 
 def build(files: dict[str, bytes]) -> tuple[str, bytes]:

@@ -51,16 +51,16 @@ def test_a_wheel_is_copied_once_with_its_schema_beside_it(tmp_path):
     search, config = put(tmp_path / "here"), Config(workspace=str(tmp_path / "workspace"), modules="tasks.cats")
 
     copied = wheel.copy(config, search)
-    before = os.stat(copied.address).st_mtime_ns
+    before = os.stat(copied.wheel).st_mtime_ns
     again = wheel.copy(config, search)
 
-    assert copied == again and os.stat(copied.address).st_mtime_ns == before
-    assert copied.digest == modules.find("tasks.cats", search).digest and copied.digest in copied.address
+    assert copied == again and os.stat(copied.wheel).st_mtime_ns == before
+    assert copied.digest == modules.find("tasks.cats", search).digest and copied.digest in copied.wheel
     assert pathlib.Path(copied.schema).read_bytes() == FILES["tasks/cats/schema.pbtxt"]
 
     (tmp_path / "here" / "tasks" / "cats" / "schema.pbtxt").unlink()
     other = wheel.copy(config, search)
-    assert other.schema == "" and other.digest != copied.digest and os.path.exists(copied.address)
+    assert other.schema == "" and other.digest != copied.digest and os.path.exists(copied.wheel)
 
 
 def test_pip_installs_it_without_network_and_tfx_finds_its_functions(tmp_path):
@@ -68,7 +68,7 @@ def test_pip_installs_it_without_network_and_tfx_finds_its_functions(tmp_path):
     copied = wheel.copy(config, put(tmp_path / "here"))
     target = tmp_path / "installed"
 
-    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--quiet", "--target", target, copied.address]
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--quiet", "--target", target, copied.wheel]
     subprocess.run(pip, check=True)
     program = "from tasks.cats import model; print(model.run_fn())"
     done = subprocess.run([sys.executable, "-c", program], cwd=target, capture_output=True, text=True, check=True)
@@ -77,12 +77,12 @@ def test_pip_installs_it_without_network_and_tfx_finds_its_functions(tmp_path):
     assert (target / "tasks/cats/schema.pbtxt").read_bytes() == FILES["tasks/cats/schema.pbtxt"]
     # TFX splits at the last dot, then at the @
     place, _, function = copied.function("model.run_fn").rpartition(".")
-    assert (place.split("@", 1), function) == (["tasks.cats.model", copied.address], "run_fn")
+    assert (place.split("@", 1), function) == (["tasks.cats.model", copied.wheel], "run_fn")
 
 
 def test_the_modules_of_this_repository_fit_its_image(tmp_path):
     copied = wheel.copy(Config(workspace=str(tmp_path)), [str(ROOT)])
-    assert copied.package == "modules.classification" and copied.address.endswith("-py3-none-any.whl")
+    assert copied.package == "modules.classification" and copied.wheel.endswith("-py3-none-any.whl")
 
 
 @pytest.mark.parametrize(
@@ -141,3 +141,16 @@ def test_nothing_is_copied_of_modules_that_are_refused(tmp_path):
     with pytest.raises(ModulesNeedAnImage):
         wheel.copy(Config(workspace=str(tmp_path / "workspace"), modules="tasks.cats"), search)
     assert not (tmp_path / "workspace").exists()
+
+
+def test_the_wheel_goes_into_a_bucket(cloud_environment, gs_workspace, tmp_path):
+    config = Config(workspace=gs_workspace, modules="tasks.cats")
+    search = put(tmp_path)
+
+    copied = wheel.copy(config, search)
+
+    assert wheel.copy(config, search) == copied
+    assert copied.wheel.startswith(f"{gs_workspace}/modules/{copied.digest}/")
+    files = modules.contents("tasks.cats", search)
+    assert cloud_environment.gcs.read(copied.wheel) == wheel.build(files)[1]
+    assert cloud_environment.gcs.read(copied.schema) == FILES["tasks/cats/schema.pbtxt"]
