@@ -107,7 +107,7 @@ def paths(spec: Spec) -> Iterator[str]:
 
 
 # at the start of a text, of a JSON string, or after `=`
-_PATH = re.compile(r"""(?:^|["'=\s])((?:file:/|~|\.{0,2}/)(?:[\w.-]+/?)+)""")
+_PATH = re.compile(r"""(?:^|["'=\s])((?:file:/+|~/|\.{0,2}/)(?:[\w.-]+/?)+)""")
 
 
 def leaked(texts: Iterable[str], secrets: Sequence[str] = ()) -> Iterator[str]:
