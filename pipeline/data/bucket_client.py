@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 HOST = "https://storage.googleapis.com"
 THREADS = 32  # requests under way at once
-SCOPES = ["https://www.googleapis.com/auth/devstorage.read_write"]
+SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 PASSING = (408, 429, 500, 502, 503, 504)
 _CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)

@@ -68,7 +68,7 @@ class Objects:
                     self._client.bucket,
                     credential_provider=self._credential,
                     # Once more at once, for a connection that was closed while it was idle.
-                    retry_config={"max_retries": 1, "backoff": {"init_backoff": datetime.timedelta(0)}},
+                    retry_config={"max_retries": 1, "backoff": {"init_backoff": datetime.timedelta(milliseconds=10)}},
                 )
         return store
 

@@ -110,9 +110,10 @@ class BucketStage:
         self._pool.shutdown(cancel_futures=True)
         for file in self._open.values():
             file.discard()
-        if self._name and not self._stop(self._name, self._draft.generation):
-            # Somebody has stopped it and may be gone with it. Or else the answer was lost that it is published.
-            if not self._client.about(self._bucket.object(self._of_span(self._last))):
+        if self._name:
+            # It could not be stopped: somebody else has, or else the answer was lost that it is published.
+            stopped = self._stop(self._name, self._draft.generation)
+            if stopped or not self._client.about(self._bucket.object(self._of_span(self._last))):
                 self._remove(self._uploaded())
         self._name = ""
 

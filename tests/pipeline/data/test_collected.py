@@ -54,6 +54,7 @@ def test_images_come_with_their_labels(storage, workspace):
 def test_what_a_span_in_preparation_has_claimed_still_waits(storage, workspace):
     workspace.collect(photographs(range(4)))
     with storage.stage("collected", "span.json") as stage:
+        assert stage.take("span-0001")
         for source in itertools.islice(storage.sources("collected", 1 << 20), 2):
             assert stage.claim(source, "sources")
 

@@ -61,6 +61,11 @@ def prepare(workspace: Workspace, image) -> subprocess.Popen:
 
 
 @pytest.fixture
+def kind():
+    return "folder"
+
+
+@pytest.fixture
 def image(tmp_path):
     (tmp_path / "image.jpg").write_bytes(jpeg(0))
     return tmp_path / "image.jpg"

@@ -1,23 +1,22 @@
 """What was found out is kept."""
 
+import concurrent.futures
 import json
-import multiprocessing
 
 import pytest
 
 from pipeline.data import reports
 from pipeline.data.storage import open_storage
 from pipeline.errors import StorageError
-from tests.conftest import files_in, put
 
 
 def test_a_report_is_a_folder_with_its_outcome_and_files(storage, workspace):
     address = reports.save(storage, "evaluation", {"accuracy": 0.5}, {"page.html": b"<p>"})
 
-    folder = workspace.root / "reports" / address.rpartition("/")[2]
-    assert address == str(folder)
-    assert set(files_in(folder)) == {"outcome.json", "page.html"}
-    told = json.loads((folder / "outcome.json").read_text())
+    (name,) = {name.split("/")[0] for name in workspace.files("reports")}
+    assert address == f"{workspace.address}/reports/{name}"
+    assert set(workspace.files(f"reports/{name}")) == {"outcome.json", "page.html"}
+    told = json.loads(workspace.read(f"reports/{name}/outcome.json"))
     assert told["accuracy"] == 0.5 and told["kind"] == "evaluation"
     assert reports.newest(storage, "evaluation") == told | {"address": address}
     assert reports.newest(storage, "training") is None
@@ -33,38 +32,31 @@ def test_reports_come_oldest_first_and_by_kind(storage):
 
 
 def test_a_report_without_its_outcome_does_not_exist(storage, workspace):
-    put(
-        workspace.root / "reports", {"training-20991122T000000Z-1/page.html": b"", "training-notes/outcome.json": b"{}"}
-    )
+    names = ("training-20991122T000000Z-1/page.html", "training-notes/outcome.json")
+    workspace.put({f"reports/{name}": b"{}" for name in names})
 
     assert reports.every(storage, "training") == []
     assert reports.newest(storage, "training") is None
 
 
 def test_an_outcome_that_cannot_be_read_is_named(storage, workspace):
-    put(workspace.root / "reports", {"training-20991122T000000Z-1/outcome.json": b"{"})
+    workspace.put({"reports/training-20991122T000000Z-1/outcome.json": b"{"})
 
     with pytest.raises(StorageError, match="training-20991122T000000Z-1/outcome.json cannot be read"):
         reports.every(storage, "training")
 
 
-def save(workspace: str, number: int) -> None:
-    reports.save(open_storage(workspace), "training", {"number": number}, {"number": b"%d" % number})
-
-
 def test_reports_at_the_same_time_do_not_mix(storage, workspace):
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=save, args=(str(workspace.root), number)) for number in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        for number in range(4):
+            place = open_storage(workspace.address)
+            threads.submit(reports.save, place, "training", {"number": number}, {"number": b"%d" % number})
 
     found = reports.every(storage, "training")
     assert {report["number"] for report in found} == set(range(4))
     for report in found:
-        with open(f"{report['address']}/number", "rb") as file:
-            assert file.read() == b"%d" % report["number"]
+        name = report["address"].removeprefix(f"{workspace.address}/")
+        assert workspace.read(f"{name}/number") == b"%d" % report["number"]
 
 
 def test_there_are_two_kinds(storage):

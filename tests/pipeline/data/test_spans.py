@@ -4,7 +4,6 @@ import collections
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -13,8 +12,10 @@ import pytest
 from pipeline.data import draft, spans
 from pipeline.data.collected import Rejected
 from pipeline.data.folder import Folder
+from pipeline.data.storage import open_storage
 from pipeline.errors import BrokenSpan, SpanNotFound, StorageError, UsageError
 from tests.conftest import files_in, jpeg, photographs, put
+from tests.pipeline.data.conftest import in_a_bucket, in_a_folder
 
 
 def sha256(data: bytes) -> str:
@@ -38,10 +39,10 @@ def test_collected_images_become_a_span_that_says_what_it_was_made_of(storage, w
 
 def test_span_json_lists_every_source(storage, workspace):
     workspace.collect(photographs(range(30)))
-    status = (workspace.root / "collected/cat/2.jpg").stat()
+    generation = workspace.generation("collected/cat/2.jpg")
     spans.prepare(storage)
 
-    told = json.loads((workspace.root / "spans/span-0001/span.json").read_text())
+    told = json.loads(workspace.read("spans/span-0001/span.json"))
 
     assert (told["span"], told["images"], told["labels"]) == (1, 30, {"cat": 15, "dog": 15})
     by_name = {source["name"]: source for source in told["sources"]}
@@ -49,11 +50,11 @@ def test_span_json_lists_every_source(storage, workspace):
         name: sha256(data) for name, data in photographs(range(30)).items()
     }
     assert by_name["cat/2.jpg"]["label"] == "cat"
-    assert by_name["cat/2.jpg"]["generation"] == f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+    assert by_name["cat/2.jpg"]["generation"] == generation
     for split, shards in told["shards"].items():
         assert sum(shard["images"] for shard in shards) == [s["split"] for s in told["sources"]].count(split)
         for shard in shards:
-            assert (workspace.root / "spans/span-0001" / shard["name"]).stat().st_size == shard["bytes"]
+            assert len(workspace.read(f"spans/span-0001/{shard['name']}")) == shard["bytes"]
 
 
 def test_published_spans_tell_of_themselves(storage, workspace):
@@ -61,7 +62,7 @@ def test_published_spans_tell_of_themselves(storage, workspace):
     for number in (1, 2):
         workspace.collect(photographs(range(number * 100, number * 100 + 30)))
         spans.prepare(storage)
-    (workspace.root / "spans/span-0003").mkdir()
+    workspace.put({"spans/span-0003/train/00000.tfrecord": b""})
 
     first, second = spans.published(storage)
 
@@ -69,16 +70,16 @@ def test_published_spans_tell_of_themselves(storage, workspace):
     assert [(source.sha256, source.label) for source in first.sources] == [
         (sha256(data), name[:3]) for name, data in sorted(photographs(range(100, 130)).items())
     ]
-    assert first.digest == sha256((workspace.root / "spans/span-0001/span.json").read_bytes()) != second.digest
-    assert first.shards("eval") == [str(workspace.root / "spans/span-0001/eval/00000.tfrecord")]
+    assert first.digest == sha256(workspace.read("spans/span-0001/span.json")) != second.digest
+    assert first.shards("eval") == [f"{workspace.address}/spans/span-0001/eval/00000.tfrecord"]
 
 
 def test_a_manifest_that_others_have_rewritten_is_still_read(storage, workspace):
     workspace.collect(photographs(range(10)))
     spans.prepare(storage)
     before = spans.published(storage)
-    manifest = workspace.root / "spans/span-0001/span.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()), indent=2))
+    manifest = "spans/span-0001/span.json"
+    workspace.put({manifest: json.dumps(json.loads(workspace.read(manifest)), indent=2).encode()})
     workspace.collect(photographs(range(5)))
 
     assert spans.published(storage) == before
@@ -86,7 +87,7 @@ def test_a_manifest_that_others_have_rewritten_is_still_read(storage, workspace)
 
 
 def test_a_manifest_that_cannot_be_read_is_named(storage, workspace):
-    put(workspace.root, {"spans/span-0001/span.json": b'{"span": 1'})
+    workspace.put({"spans/span-0001/span.json": b'{"span": 1'})
 
     with pytest.raises(BrokenSpan, match="span-0001 cannot be used: span.json"):
         spans.published(storage)
@@ -101,7 +102,7 @@ def test_labels_without_end_are_told(storage, workspace):
 
 
 def test_spans_count_and_sort_by_number(storage, workspace):
-    put(workspace.root, {"spans/span-9999/notes.txt": b"", "archive/span-10000/cat/1.jpg": b"", "spans/old/1": b""})
+    workspace.put({"spans/span-9999/notes.txt": b"", "archive/span-10000/cat/1.jpg": b"", "spans/old/1": b""})
     workspace.collect(photographs(range(3)))
 
     assert spans.prepare(storage).span == 10001
@@ -111,7 +112,7 @@ def test_spans_count_and_sort_by_number(storage, workspace):
 def test_about_one_image_in_five_is_for_evaluation_in_every_run(storage, workspace, tmp_path):
     workspace.collect(photographs(range(600)))
     spans.prepare(storage)
-    shutil.move(workspace.root / "archive/span-0001/sources", tmp_path / "again")
+    put(tmp_path / "again", workspace.files("archive/span-0001/sources"))
     other = Folder(str(tmp_path / "other"))
     put(tmp_path / "other", {"collected/cat_0.jpg": jpeg(1000)})
     spans.prepare(other)
@@ -130,7 +131,7 @@ def test_few_images_may_leave_a_split_without_shards(storage, workspace):
     (span,) = spans.published(storage)
 
     assert sorted(len(span.shards(split)) for split in ("train", "eval")) == [0, 1]
-    assert len(list((workspace.root / "spans/span-0001").iterdir())) == 2
+    assert len(workspace.files("spans/span-0001")) == 2
 
 
 def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
@@ -140,7 +141,7 @@ def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
 
     (span,) = spans.published(storage)
 
-    sizes = [os.path.getsize(shard) for shard in span.shards("train")]
+    sizes = [len(data) for name, data in workspace.files("spans/span-0001/train").items()]
     assert len(sizes) > 2 and max(sizes) < 11_000
     assert sorted(example.image for example in workspace.examples()) == sorted(photographs(range(60)).values())
 
@@ -149,7 +150,7 @@ def test_with_nothing_collected_no_span_is_made(storage, workspace):
     assert spans.prepare(storage) == spans.Prepared()
     workspace.collect({"cat/.hidden": b"", ".part": b""})
     assert spans.prepare(storage) == spans.Prepared()
-    assert not (workspace.root / "spans").exists()
+    assert not workspace.files("spans")
 
 
 def test_without_a_usable_image_no_span_is_made(storage, workspace):
@@ -162,6 +163,7 @@ def test_without_a_usable_image_no_span_is_made(storage, workspace):
     assert workspace.collected() == {}
 
 
+@in_a_folder
 def test_bad_images_are_set_aside_with_their_reasons_and_the_rest_goes_on(storage, workspace, tmp_path):
     bad = {
         "cat/cut.jpg": (jpeg(50)[:-2], "ends early: no end-of-image marker"),
@@ -207,6 +209,7 @@ def test_a_rejected_image_never_takes_the_place_of_another(storage, workspace):
     }
 
 
+@in_a_folder
 def test_a_file_too_large_to_be_read_is_set_aside(storage, workspace):
     workspace.collect(photographs(range(2)))
     with open(workspace.root / "collected/cat/film.jpg", "wb") as file:
@@ -219,18 +222,27 @@ def test_a_file_too_large_to_be_read_is_set_aside(storage, workspace):
     "last",
     [
         "with space.jpg",
-        "two\nlines.jpg",
         "Straße.jpg",
         "a..b",
         "-rf",
         "*",
-        os.fsdecode(b"\xff\xfe.jpg"),
         "x" * 255,
         "\\",
+        "50%25?#",
         '"quoted": "sha256": "' + "a" * 64 + '"',
     ],
 )
 def test_no_name_is_too_strange(storage, workspace, last):
+    see_to_strange_names(storage, workspace, last)
+
+
+@in_a_folder
+@pytest.mark.parametrize("last", ["two\nlines.jpg", os.fsdecode(b"\xff\xfe.jpg")])
+def test_no_name_that_only_a_file_can_have_is_too_strange(storage, workspace, last):
+    see_to_strange_names(storage, workspace, last)
+
+
+def see_to_strange_names(storage, workspace, last):
     workspace.collect({f"big cat/{last}": jpeg(1), f"dog_{last[:200]}": jpeg(2), f"dog/{last}": b"no image"})
 
     prepared = spans.prepare(storage)
@@ -293,23 +305,23 @@ def test_it_is_known_which_span_has_an_image(storage, workspace):
     assert known.holder(almost) == spans.THIS
 
 
-class Eventful(Folder):
-    """A workspace where `happens(name)` before each image is made use of, after it was read."""
-
-    def __init__(self, path, happens):
-        super().__init__(path)
-        self._happens = happens
-
-    def sources(self, prefix, most_bytes):
-        for source in super().sources(prefix, most_bytes):
-            self._happens(source.name)
-            yield source
-
-
 @pytest.fixture
-def meanwhile(workspace):
-    """Prepares a span while `happens(name)` before each image is used; returns what came of it."""
-    return lambda happens: spans.prepare(Eventful(str(workspace.root), happens))
+def meanwhile(workspace, monkeypatch):
+    """Prepares a span while `happens(name)` before each image is used, after it was read; returns what came of it."""
+
+    def prepare(happens):
+        place = open_storage(workspace.address)
+        read = place.sources
+
+        def sources(prefix, most_bytes):
+            for source in read(prefix, most_bytes):
+                happens(source.name)
+                yield source
+
+        monkeypatch.setattr(place, "sources", sources)
+        return spans.prepare(place)
+
+    return prepare
 
 
 def test_images_that_arrive_meanwhile_wait_for_the_next_span(storage, workspace, meanwhile):
@@ -328,6 +340,7 @@ def test_images_that_arrive_meanwhile_wait_for_the_next_span(storage, workspace,
     assert spans.prepare(storage).images == len(late)
 
 
+@in_a_folder
 @pytest.mark.parametrize("way", ["written again", "another file in its place", "touched", "longer"])
 def test_an_image_that_changes_while_it_is_read_stays_collected(storage, workspace, meanwhile, way):
     files = photographs(range(6))
@@ -357,23 +370,40 @@ def test_an_image_that_changes_while_it_is_read_stays_collected(storage, workspa
     assert spans.prepare(storage).images == 1
 
 
+@in_a_bucket
+def test_an_image_that_is_overwritten_after_it_was_read_stays_and_what_was_read_is_in_the_span(
+    storage, workspace, meanwhile
+):
+    files = photographs(range(6))
+    workspace.collect(files | {"dog/copy.jpg": jpeg(0)})
+    mended = {"dog/3.jpg": jpeg(100), "dog/copy.jpg": jpeg(101)}
+
+    prepared = meanwhile(lambda name: name == "dog/5.jpg" and workspace.collect(mended))
+
+    assert prepared.images == 6
+    assert sorted(example.image for example in workspace.examples()) == sorted(files.values())
+    assert workspace.collected() == mended
+    archived = {f"span-0001/sources/{name}": data for name, data in files.items() if name != "dog/3.jpg"}
+    assert workspace.archived() == archived
+    assert spans.prepare(storage).images == 2 and workspace.collected() == {}
+
+
 @pytest.mark.parametrize("bad, good", [(b"no image", jpeg(100)), (jpeg(1), jpeg(100))])
-def test_a_bad_image_or_duplicate_that_is_mended_meanwhile_stays_collected(storage, workspace, meanwhile, bad, good):
+def test_a_bad_image_or_duplicate_that_is_mended_meanwhile_stays_collected(workspace, meanwhile, bad, good):
     workspace.collect({"cat/1.jpg": jpeg(1), "dog/3.jpg": bad})
 
-    prepared = meanwhile(
-        lambda name: name == "dog/3.jpg" and (workspace.root / "collected/dog/3.jpg").write_bytes(good)
-    )
+    prepared = meanwhile(lambda name: name == "dog/3.jpg" and workspace.collect({name: good}))
 
-    assert (prepared.images, prepared.duplicates, prepared.rejected) == (1, 0, [])
+    assert (prepared.images, prepared.rejected) == (1, [])
     assert workspace.collected() == {"dog/3.jpg": good}
     assert workspace.rejected() == {}
 
 
+@in_a_folder
 def test_an_image_that_is_removed_meanwhile_is_in_no_span(workspace, meanwhile):
     workspace.collect(photographs(range(6)))
 
-    prepared = meanwhile(lambda name: name == "dog/3.jpg" and (workspace.root / "collected/dog/3.jpg").unlink())
+    prepared = meanwhile(lambda name: name == "dog/3.jpg" and workspace.remove("collected/dog/3.jpg"))
 
     assert prepared.images == 5
     assert jpeg(3) not in {example.image for example in workspace.examples()}
@@ -383,10 +413,10 @@ def test_a_number_that_somebody_takes_meanwhile_is_left_to_them(workspace, meanw
     files = photographs(range(6))
     workspace.collect(files | {"cat/bad.jpg": b"no image"})
 
-    prepared = meanwhile(lambda name: put(workspace.root, {"spans/span-0001/span.json": MANIFEST}))
+    prepared = meanwhile(lambda name: workspace.put({"spans/span-0001/span.json": MANIFEST}))
 
     assert (prepared.span, prepared.images, len(prepared.rejected)) == (2, 6, 1)
-    assert (workspace.root / "spans/span-0001/span.json").read_bytes() == MANIFEST
+    assert workspace.files("spans/span-0001") == {"span.json": MANIFEST}
     assert workspace.collected() == {}
 
 
@@ -451,6 +481,7 @@ def test_a_selection_of_what_is_not_there_names_it():
         spans.select("2,3,7", PRESENT)
 
 
+@in_a_folder
 def test_a_full_disk_is_said_and_loses_nothing(workspace):
     files = {f"cat/{number}.jpg": jpeg(number, (200, 200)) for number in range(60)}
     workspace.collect(files)
