@@ -95,7 +95,7 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
     """
     root = pipeline_root(config, name)
     started = datetime.datetime.now(datetime.timezone.utc)
-    log = os.path.join(config.workspace, "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
+    log = os.path.join(folder_of_runs(config), "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
     os.makedirs(root, exist_ok=True)
     print(f"{name}: full log in {log}", file=logs.terminal())
     with logs.into_file(log), Progress() as progress:
@@ -121,7 +121,19 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
 
 def pipeline_root(config: Config, name: str) -> str:
     """Returns the folder where the pipeline `name` keeps artifacts and its memory of them."""
-    return os.path.abspath(os.path.join(config.workspace, "pipeline_root", name))
+    return os.path.join(folder_of_runs(config), "pipeline_root", name)
+
+
+def folder_of_runs(config: Config) -> str:
+    """Returns the local folder for what runs on this machine leave behind: the workspace, or for a bucket a cache.
+
+    TFX keeps its memory of artifacts in a database file, which has to be local; artifacts that another machine does not
+    remember are of no use to it. What lasts, spans, releases and reports, goes to the bucket.
+    """
+    if not config.in_cloud:
+        return os.path.abspath(config.workspace)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(cache, "spanloop", config.workspace.removeprefix("gs://"))
 
 
 def newest_output(pipeline: "Pipeline", key: str) -> str:

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfx.utils import path_utils
 
 from pipeline import tfx_api as tfx
-from pipeline import verdict
+from pipeline import trees, verdict
 from pipeline.data import reports
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
@@ -54,16 +54,17 @@ def ReleasePusher(
             "new_labels": sorted(set(json.loads(labels)).difference(known)),
         }
     if outcome["blessed"]:
-        release = catalog.publish(
-            path_utils.serving_model_path(model.uri),
-            identity=identity,
-            commit=commit,
-            modules_digest=modules_digest,
-            spans=outcome["spans"],
-            labels=json.loads(labels),
-            metrics=outcome["metrics"],
-            previous=current or None,
-        )
+        with trees.to_read(path_utils.serving_model_path(model.uri)) as folder:
+            release = catalog.publish(
+                folder,
+                identity=identity,
+                commit=commit,
+                modules_digest=modules_digest,
+                spans=outcome["spans"],
+                labels=json.loads(labels),
+                metrics=outcome["metrics"],
+                previous=current or None,
+            )
         outcome["release"] = release.tag
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
         json.dump(outcome, file, indent=1)
