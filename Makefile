@@ -21,6 +21,7 @@ test-cloud: install ## those of them that talk to Google Cloud, on this machine:
 lint: install ## layout and mistakes that can be seen without running anything
 	@$(PYTHON) -m black --check --quiet --diff .
 	@$(PYTHON) -m ruff check --quiet .
+	@.venv/bin/hadolint cloudbuild/Dockerfile cloudbuild/bases/Dockerfile
 	@echo "lint: nothing found"
 
 bench: install ## every benchmark in benchmarks/, against what it must reach: about half an hour

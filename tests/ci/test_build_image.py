@@ -1,0 +1,19 @@
+import re
+
+
+def test_the_image_is_told_by_its_digest(ci, cloud, gs_workspace):
+    cloud.registry.add("spanloop")
+
+    done = ci("build-image", "--json", **cloud.environment | {"WORKSPACE": gs_workspace})
+
+    assert done.code == 0, done.err
+    assert set(done.told) == {"image", "built"} and done.told["built"]
+    assert re.fullmatch(re.escape(cloud.image_repository) + "@sha256:[0-9a-f]{64}", done.told["image"])
+    folder = cloud.builds.layout(done.told["image"])
+    assert (folder / "pipeline" / "training.py").exists() and not (folder / "modules").exists()
+    assert "dependencies: success" in done.err
+
+
+def test_what_is_not_set_is_named(ci):
+    done = ci("build-image")
+    assert done.code == 2 and "IMAGE_REPOSITORY" in done.err and "BUILD_SERVICE_ACCOUNT" in done.err

@@ -1,0 +1,98 @@
+"""Builds the image and trains in it, with no network but the local servers: what `make test-image` does.
+
+The base that the Dockerfile names cannot be had everywhere, so a stand-in of that name is made. Then all is as on Google
+Cloud: `build-image` has the local Cloud Build do the steps of cloudbuild.yaml, by podman, which pushes to a registry on
+loopback; `submit` has the local Vertex AI run every task in a container of that digest, as nobody, with a read-only
+root. All of it happens in a network namespace that has nothing but loopback; packages alone come from outside of it.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import pathlib
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from pipeline import image  # noqa: E402
+from tests import containers  # noqa: E402
+from tests.containers import CannotRun, step  # noqa: E402
+
+PROGRAMS = {
+    "debootstrap": "debootstrap",
+    "docker-registry": "docker-registry",
+    "git": "git",
+    "podman": "podman",
+    "runc": "runc",
+}
+LARGEST = 2.4e9  # bytes
+
+
+def outside() -> int:
+    """Makes the base, then runs the rest where there is no network."""
+    containers.check_machine("test-image", PROGRAMS)
+    from tests.image import base
+
+    cache = containers.cache()
+    with open(cache / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may use the same storage
+        base.make(image.base(str(ROOT)), cache, containers.podman_settings(cache))
+        inside = [sys.executable, __file__, "--network", f"/proc/{os.getpid()}/ns/net"]
+        return subprocess.run(["unshare", "--net", *inside]).returncode
+
+
+def inside(network: str) -> int:
+    """Builds, and trains, in a network of its own; `network` is the file of the one that packages come from."""
+    from tests.emulators.cloud import Cloud
+    from tests.image.podman import Podman, registry
+
+    _bring_up_loopback()
+    cache = containers.cache()
+    with tempfile.TemporaryDirectory(prefix="spanloop-image-") as name, registry(cache) as address, Cloud() as cloud:
+        folder = pathlib.Path(name)
+        settings = containers.podman_settings(cache)
+        podman = Podman(settings, cloud.image_repository.split("/")[0], address, network, cache)
+        cloud.registry.add("spanloop")
+        cloud.builds.execute = podman
+        with step("image", "python -m ci build-image"):
+            built = _ci(cloud, folder, "build-image")
+        size = int(podman.run("image", "inspect", "--format", "{{.Size}}", built["image"]).stdout)
+        print(f"image: {built['image']} has {size / 1e9:.2f} GB", flush=True)
+        assert built["built"] and size <= LARGEST, f"the image is larger than {LARGEST / 1e9} GB"
+        return 0
+
+
+def _ci(cloud, folder: pathlib.Path, *arguments: str, **variables: str) -> dict:
+    """Runs a command as a client of the local servers; what it found."""
+    environment = os.environ | cloud.environment | {"WORKSPACE": f"gs://{cloud.bucket}/workspace"} | variables
+    command = [sys.executable, "-m", "ci", *arguments, "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: python -m ci {' '.join(arguments)} ended with {done.returncode}")
+    return json.loads(done.stdout)
+
+
+def _bring_up_loopback() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        up = struct.pack("16sh", b"lo", 1)  # IFF_UP
+        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make test-image", description=__doc__.partition("\n")[0])
+    parser.add_argument("--network", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    try:
+        sys.exit(inside(arguments.network) if arguments.network else outside())
+    except CannotRun as reason:
+        sys.exit(f"error: the image cannot be tested here: {reason}")
+
+
+if __name__ == "__main__":
+    main()
