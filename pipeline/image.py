@@ -71,7 +71,8 @@ def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT
     commit = plan.this_commit()
     asked_for = _build(config, recipe, storage.address(source), commit + "-gpu" * gpu, root)
     with cloudbuild_v1.CloudBuildClient() as client:
-        name, started = _find_or_start(client, config, recipe.content, asked_for, say)
+        with storage.exclusive("starting the build of an image"):
+            name, started = _find_or_start(client, config, recipe.content, asked_for, say)
         done = _follow(client, name, say)
     made = _record(config, recipe, done, commit)
     encoded = json.dumps(dataclasses.asdict(made), indent=1).encode()

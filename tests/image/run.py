@@ -1,9 +1,9 @@
 """Builds the image and trains in it, with no network but the local servers: what `make test-image` does.
 
-The base that the Dockerfile names cannot be had everywhere, so a stand-in of that name is made. Then all is as on Google
-Cloud: `build-image` has the local Cloud Build do the steps of cloudbuild.yaml, by podman, which pushes to a registry on
-loopback; `submit` has the local Vertex AI run every task in a container of that digest, as nobody, with a read-only
-root. All of it happens in a network namespace that has nothing but loopback; packages alone come from outside of it.
+The base that the Dockerfile names is not to be had everywhere: a stand-in of that name is made. Then all is as on
+Google Cloud: `build-image` has the local Cloud Build do the steps of cloudbuild.yaml, by podman, which pushes to a
+registry on loopback; `submit` has the local Vertex AI run every task in a container of that digest, as nobody, with a
+read-only root. All of it happens in a network namespace with nothing but loopback; packages alone come from outside.
 """
 
 import argparse

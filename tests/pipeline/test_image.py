@@ -4,6 +4,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+from concurrent import futures
 
 import pytest
 
@@ -136,6 +137,14 @@ def test_a_build_that_runs_already_is_followed(clone, config, cloud):
 
     assert not built and creations(cloud) == 1
     assert image.record(open_storage(config.workspace), made.image) == made
+
+
+def test_of_two_at_once_one_starts_the_build(clone, config, cloud):
+    with futures.ThreadPoolExecutor(2) as both:
+        asked = [both.submit(image.build, config, root=str(clone)) for _ in range(2)]
+        (one, one_built), (other, other_built) = [each.result(timeout=60) for each in asked]
+
+    assert one == other and [one_built, other_built].count(True) == creations(cloud) == 1
 
 
 @pytest.mark.parametrize("kind, answered", [("lose", 1), ("503", 2), ("429", 2), ("cut", 2)])
