@@ -1,0 +1,65 @@
+"""Where Beam's work is done, as the compiled pipeline says it."""
+
+import json
+
+import pytest
+
+from pipeline import beam
+from pipeline.compiled import compile_pipeline
+from pipeline.config import Config
+from pipeline.errors import MissingSettings
+from pipeline.plan import Shape
+from pipeline.spec_lint import containers
+from tests.pipeline.conftest import IMAGE, compiled
+
+CONFIG = Config(
+    workspace="gs://bucket/loop",
+    project="project-1",
+    region="europe-west4",
+    image=IMAGE,
+    service_account="pipelines@project-1.iam.gserviceaccount.com",
+    network="projects/123/global/networks/inside",
+    dataflow_workers=7,
+)
+
+
+def arguments(spec: dict, node: str) -> list[str]:
+    return [text for text in dict(containers(spec))[node]["args"] if text.startswith("--")]
+
+
+def test_beam_runs_in_the_node_unless_workers_are_allowed():
+    assert "--runner=FnApiRunner" in arguments(compiled("training").spec, "StatisticsGen")
+    assert not beam.on_dataflow(CONFIG, Shape())  # this machine has no workers, whatever is set
+
+
+def test_dataflow_is_told_where_who_how_many_and_which_image():
+    spec = compile_pipeline(CONFIG, "training", Shape()).spec
+
+    for node in ("StatisticsGen", "Transform", "Evaluator"):
+        assert set(arguments(spec, node)) >= {
+            "--runner=DataflowRunner",
+            "--project=project-1",
+            "--region=europe-west4",
+            "--temp_location=gs://bucket/loop/dataflow/temp",
+            "--staging_location=gs://bucket/loop/dataflow/staging",
+            "--service_account_email=pipelines@project-1.iam.gserviceaccount.com",
+            f"--sdk_container_image={IMAGE}",
+            "--autoscaling_algorithm=THROUGHPUT_BASED",
+            "--max_num_workers=7",
+            "--network=inside",
+        }
+
+
+def test_transform_hands_the_modules_wheel_on_to_dataflow():
+    """TFX does so for a module path alone: a function's name never reaches `--extra_package`."""
+    transform = compile_pipeline(CONFIG, "training", Shape()).spec["root"]["dag"]["tasks"]["Transform"]
+    given = transform["inputs"]["parameters"]
+
+    assert given["module_path"] == {"componentInputParameter": "preprocessing_module"}
+    assert "preprocessing_fn" not in given
+    assert "module_path" not in json.dumps(compiled("training").spec)
+
+
+def test_dataflow_without_a_bucket_is_refused():
+    with pytest.raises(MissingSettings, match="WORKSPACE"):
+        compile_pipeline(Config(image=IMAGE, dataflow_workers=1), "training", Shape())
