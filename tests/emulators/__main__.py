@@ -19,10 +19,7 @@ _KEPT = 1000  # calls that are remembered: what came before is told already
 
 def exports(cloud: Cloud) -> dict[str, str]:
     """What commands need to find everything here, a workspace in the bucket among it."""
-    return {
-        **cloud.environment,
-        "WORKSPACE": f"gs://{cloud.bucket}/workspace",
-    }
+    return {**cloud.environment, "WORKSPACE": f"gs://{cloud.bucket}/workspace"}
 
 
 def shell(found: dict[str, str]) -> str:

@@ -1,5 +1,6 @@
 """The authority that only our clients trust: certificates for the real names of Google's hosts."""
 
+import functools
 import pathlib
 import ssl
 import threading
@@ -8,11 +9,17 @@ from collections.abc import Iterable
 import trustme
 
 
+@functools.cache
+def _authority() -> trustme.CA:
+    """One for the process: gRPC reads only once whom it trusts."""
+    return trustme.CA()
+
+
 class Authority:
     """Signs what the servers show. `certificate` is the file that a client has to trust."""
 
     def __init__(self, folder: pathlib.Path):
-        self._authority = trustme.CA()
+        self._authority = _authority()
         self._issuing = threading.Lock()
         self._folder = folder
         self.certificate = folder / "authority.pem"

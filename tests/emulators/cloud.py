@@ -48,7 +48,8 @@ def services(cloud: "Cloud") -> dict[str, Service]:
 class _Host:
     """What stands behind one host name; made when somebody asks for it."""
 
-    def __init__(self, name: str, found: list[Service], authority: Authority, ports: Callable[[Service], int]):
+    def __init__(self, name: str, found: list[Service], authority: Authority, ports: Callable[[Service, str], int]):
+        self._name = name
         self.services = found
         self._context = authority.context([name])
         self._ports = ports
@@ -57,7 +58,8 @@ class _Host:
         return self._context.wrap_socket(connection, server_side=True)
 
     def grpc_port(self) -> int:
-        return self._ports(next((service for service in self.services if service.rpcs()), self.services[0]))
+        speaks = next((service for service in self.services if service.rpcs()), self.services[0])
+        return self._ports(speaks, self._name)
 
 
 class Cloud:
@@ -89,17 +91,20 @@ class Cloud:
         self.faults = Faults()
         self._starting = threading.Lock()
         self._hosts: dict[str, _Host | None] = {}
-        self._grpc: dict[str, tuple[Any, int]] = {}  # by service; a server that nobody holds is collected
+        self._grpc: dict[str, tuple[Any, int]] = {}  # by host; a server that nobody holds is collected
         self.authority = Authority(self.folder)
         self.oauth = OAuth(self.project, self.folder)
         self._proxy = Proxy(self._find, self.refused)
         self.environment = self._make_environment()
         self._services: list[Service] = [self.oauth]
-        desk = self.oauth.desk = FrontDesk(self.faults, self.oauth, self.requests)
+        desk = FrontDesk(self.faults, self.oauth, self.requests)
         for attribute, service in make(self).items():
-            service.desk = desk
             setattr(self, attribute, service)
             self._services.append(service)
+        for service in self._services:
+            service.desk = desk
+            # Two services may be one to those who ask: both halves of Cloud Storage.
+            desk.scopes[service.name] = desk.scopes.get(service.name, frozenset()).union(service.scopes)
         self.reset()
 
     def _make_environment(self) -> dict[str, str]:
@@ -135,11 +140,11 @@ class Cloud:
                 self._hosts[name] = _Host(name, fitting, self.authority, self._grpc_port) if fitting else None
             return self._hosts[name]
 
-    def _grpc_port(self, service: Service) -> int:
+    def _grpc_port(self, service: Service, host: str) -> int:
         with self._starting:
-            if service.name not in self._grpc:
-                self._grpc[service.name] = grpc_server.start(service, self.authority)
-            return self._grpc[service.name][1]
+            if host not in self._grpc:
+                self._grpc[host] = grpc_server.start(service, self.authority, host)
+            return self._grpc[host][1]
 
     def asked(self, service: str = "*", method: str = "*") -> list[Asked]:
         """What was asked so far of a service and a method; `*` matches anything."""

@@ -44,6 +44,7 @@ class FrontDesk:
         self._faults = faults
         self._oauth = oauth
         self._requests = requests
+        self.scopes: dict[str, frozenset[str]] = {}  # by service, one of which a token needs
 
     def perform(self, service: str, call: Call, headers: Mapping[str, str], body: bytes, host: str) -> Any:
         """Does what `call` says and returns its answer; raises Refused, or Lost when there is to be no answer."""
@@ -51,13 +52,18 @@ class FrontDesk:
         asked = Asked(service, call.method, call.target, "", body, 0, fault, headers)
         self._requests.append(asked)
         try:
+            caller = Caller("", headers, host)
             if call.authenticated:
-                asked.principal = self._oauth.principal(headers.get("authorization", ""), expire=fault == "expire")
+                token = self._oauth.token_of(headers.get("authorization", ""), expire=fault == "expire")
+                asked.principal = token.principal
+                if not token.scopes & self.scopes[service]:
+                    raise Refused(StatusCode.PERMISSION_DENIED, "Request had insufficient authentication scopes.")
+                caller = Caller(token.principal, headers, host, token.scopes)
             if fault == "cut":
                 raise Lost
             if fault in REFUSALS:
                 raise Refused(*REFUSALS[fault])
-            answer = call.work(Caller(asked.principal, headers, host))
+            answer = call.work(caller)
             if fault == "lose":
                 raise Lost
             asked.status = answer.status if isinstance(answer, Response) else 200

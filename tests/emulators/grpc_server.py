@@ -16,15 +16,15 @@ LARGEST_MESSAGE = 1 << 26
 THREADS = 16
 
 
-def start(service: Service, authority: Authority) -> tuple[grpc.Server, int]:
-    """Starts a server of the service's methods on a port of loopback, and returns both."""
+def start(service: Service, authority: Authority, host: str) -> tuple[grpc.Server, int]:
+    """Starts a server of the service's methods on a port of loopback, for one host name, and returns both."""
     options = [
         ("grpc.max_receive_message_length", LARGEST_MESSAGE),
         ("grpc.max_send_message_length", LARGEST_MESSAGE),
         ("grpc.so_reuseport", 0),
     ]
-    server = grpc.server(futures.ThreadPoolExecutor(THREADS), handlers=[_Methods(service)], options=options)
-    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([authority.issue(service.hosts)]))
+    server = grpc.server(futures.ThreadPoolExecutor(THREADS), handlers=[_Methods(service, host)], options=options)
+    port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([authority.issue([host])]))
     server.start()
     return server, port
 
@@ -32,8 +32,9 @@ def start(service: Service, authority: Authority) -> tuple[grpc.Server, int]:
 class _Methods(grpc.GenericRpcHandler):
     """Finds the method that a call names."""
 
-    def __init__(self, service: Service):
+    def __init__(self, service: Service, host: str):
         self._name = service.name
+        self._host = host
         self._desk: FrontDesk = service.desk
         self._rpcs = service.rpcs()
 
@@ -47,7 +48,7 @@ class _Methods(grpc.GenericRpcHandler):
         target = urllib.parse.unquote(headers.get("x-goog-request-params", ""))
         call = Call(path.rpartition("/")[2], target, lambda caller: _handled(path, rpc, body, caller))
         try:
-            return self._desk.perform(self._name, call, headers, body, self._name)
+            return self._desk.perform(self._name, call, headers, body, self._host)
         except Refused as refused:
             context.abort(refused.code, refused.message)
         except Lost:

@@ -24,6 +24,7 @@ TOKEN_URIS = (
     "https://www.googleapis.com/oauth2/v3/token",
     "https://www.googleapis.com/oauth2/v4/token",
 )
+CLOUD_PLATFORM = "https://www.googleapis.com/auth/cloud-platform"
 LIFETIME = 3600  # seconds
 
 
@@ -35,9 +36,10 @@ class Key(NamedTuple):
 
 
 class Token(NamedTuple):
-    """Whom an access token stands for, and until when by the clock."""
+    """Whom an access token stands for, what for, and until when by the clock."""
 
     principal: str
+    scopes: frozenset[str]
     ends: float
 
 
@@ -54,6 +56,7 @@ class OAuth(Service):
     """Token endpoint, Security Token Service and IAM credentials."""
 
     name = "oauth"
+    scopes = (*Service.scopes, "https://www.googleapis.com/auth/iam")
     hosts = ("oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com", "www.googleapis.com")
 
     def __init__(self, project: str, folder: pathlib.Path):
@@ -95,8 +98,8 @@ class OAuth(Service):
         with self._lock:
             self._expired.update(self._tokens)
 
-    def principal(self, authorization: str, expire: bool = False) -> str:
-        """Whom a request's Authorization header stands for; raises Refused."""
+    def token_of(self, authorization: str, expire: bool = False) -> Token:
+        """What a request's Authorization header stands for; raises Refused."""
         scheme, _, token = authorization.partition(" ")
         if expire:
             self._expired.add(token)
@@ -109,7 +112,7 @@ class OAuth(Service):
                 "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other "
                 "valid authentication credential.",
             )
-        return known.principal
+        return known
 
     def _self_signed(self, token: str) -> Token:
         """What clients of gRPC send instead of asking for a token: their own, signed with their account's key."""
@@ -117,7 +120,8 @@ class OAuth(Service):
         account = claims.get("iss", "")
         if claims.get("sub") != account or not ("scope" in claims or claims.get("aud", "").startswith("https://")):
             raise Refused(StatusCode.UNAUTHENTICATED, "A self-signed token needs iss, sub, and aud or scope.")
-        return Token(account, claims["exp"])
+        scopes = frozenset(claims.get("scope", CLOUD_PLATFORM).split())
+        return Token(account, scopes, claims["exp"])
 
     def _claims(self, token: str) -> dict[str, Any]:
         """What a service account signed; raises Refused for what it did not."""
@@ -132,10 +136,10 @@ class OAuth(Service):
             raise Refused(StatusCode.UNAUTHENTICATED, "Token must be a short-lived token (60 minutes).")
         return claims
 
-    def _give(self, principal: str) -> str:
+    def _give(self, principal: str, scopes: str) -> str:
         token = "ya29.local-" + secrets.token_urlsafe(24)
         with self._lock:
-            self._tokens[token] = Token(principal, time.time() + LIFETIME)
+            self._tokens[token] = Token(principal, frozenset(scopes.split()), time.time() + LIFETIME)
         return token
 
     def routes(self) -> list[Route]:
@@ -149,6 +153,13 @@ class OAuth(Service):
                 "/v1/projects/-/serviceAccounts/{account}:generateAccessToken",
                 "generateAccessToken",
                 self.impersonate,
+            ),
+            Route(
+                "GET",
+                "/v1/projects/-/serviceAccounts/{account}/allowedLocations",
+                "locations",
+                self.locations,
+                authenticated=False,
             ),
         ]
 
@@ -165,7 +176,11 @@ class OAuth(Service):
             return _oauth_error("invalid_grant", f"Invalid JWT: aud is {claims.get('aud')!r}.")
         if not claims.get("scope"):
             return _oauth_error("invalid_scope", "Empty or missing scope not allowed.")
-        return {"access_token": self._give(claims["iss"]), "expires_in": LIFETIME - 1, "token_type": "Bearer"}
+        return {
+            "access_token": self._give(claims["iss"], claims["scope"]),
+            "expires_in": LIFETIME - 1,
+            "token_type": "Bearer",
+        }
 
     def exchange(self, request: Request, caller: Caller) -> Response | dict[str, Any]:
         """A federated token for the token of another identity provider (Workload Identity Federation)."""
@@ -181,8 +196,9 @@ class OAuth(Service):
             return _oauth_error("invalid_grant", f"ID Token: {error}")
         if not claims["aud"].endswith(form.get("audience", "?").removeprefix("//iam.googleapis.com/")):
             return _oauth_error("invalid_grant", "The audience in ID Token does not match the expected audience.")
+        principal = f"principal://{form['audience']}/subject/{claims['sub']}"
         return {
-            "access_token": self._give(f"principal://{form['audience']}/subject/{claims['sub']}"),
+            "access_token": self._give(principal, form.get("scope", "")),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
             "expires_in": LIFETIME - 1,
@@ -190,13 +206,18 @@ class OAuth(Service):
 
     def impersonate(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
         """An access token of a service account, for who may act as it: here every federated identity."""
-        unknown = set(request.json()) - {"scope", "lifetime", "delegates"}
-        if unknown or not request.json().get("scope"):
+        asked = request.json()
+        unknown = set(asked) - {"scope", "lifetime", "delegates"}
+        if unknown or not asked.get("scope"):
             raise Refused(StatusCode.INVALID_ARGUMENT, f"Scope required; unknown: {sorted(unknown)}")
         if account not in self._keys:
             raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
-        return {"accessToken": self._give(account), "expireTime": ends}
+        return {"accessToken": self._give(account, " ".join(asked["scope"])), "expireTime": ends}
+
+    def locations(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
+        """Where an account may be used: each client asks once, beside its first call."""
+        return {"locations": [], "encodedLocations": "0x0"}
 
 
 def _form(request: Request) -> dict[str, str]:

@@ -80,6 +80,7 @@ class Caller(NamedTuple):
     principal: str
     headers: Mapping[str, str]
     host: str
+    scopes: frozenset[str] = frozenset()  # what the token is good for
 
 
 @dataclasses.dataclass(slots=True)
@@ -148,6 +149,7 @@ class Service:
 
     name = ""
     hosts: tuple[str, ...] = ()
+    scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)  # a token needs one of them
     desk: "FrontDesk"  # set by Cloud
 
     def rpcs(self) -> Mapping[str, Rpc]:

@@ -120,6 +120,14 @@ def test_a_call_without_a_valid_token_is_refused(cloud):
     assert cloud.toy.done == 0
 
 
+def test_a_token_for_something_else_is_refused(cloud):
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+    with google.auth.transport.requests.AuthorizedSession(credentials) as session:
+        answer = session.get(LIST)
+    assert answer.status_code == 403 and "insufficient authentication scopes" in answer.text
+    assert cloud.toy.done == 0
+
+
 def test_an_assertion_that_another_key_signed_gets_no_token(cloud, tmp_path):
     key = json.loads(cloud.oauth.key_file("other@spanloop-local.iam.gserviceaccount.com").read_text())
     forged = tmp_path / "forged.json"

@@ -419,6 +419,15 @@ def test_what_is_denied_is_refused_and_not_granted(cloud, bucket):
     put(bucket, "b")
 
 
+def test_a_token_that_is_good_for_reading_only_reads(cloud, bucket):
+    put(bucket, "a")
+    credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
+    with AuthorizedSession(credentials) as session:
+        assert session.get(f"{API}/{cloud.bucket}/o/a?alt=media").content == b"data"
+        assert session.delete(f"{API}/{cloud.bucket}/o/a").status_code == 403
+    assert names(bucket) == ["a"]
+
+
 def test_a_page_of_many_objects_costs_a_page(cloud, session):
     def visited(query):
         before = cloud.gcs.store.visited

@@ -5,6 +5,13 @@ import fnmatch
 from tests.emulators.gcs.errors import StorageError
 from tests.emulators.services import Caller
 
+# What a token has to be good for: https://cloud.google.com/storage/docs/oauth-scopes
+READING = frozenset(("https://www.googleapis.com/auth/devstorage.read_only",))
+WRITING = (
+    "https://www.googleapis.com/auth/devstorage.read_write",
+    "https://www.googleapis.com/auth/devstorage.full_control",
+)
+
 
 class Access:
     """Permissions that are denied, such as storage.objects.delete."""
@@ -30,6 +37,8 @@ class Access:
 
     def check(self, caller: Caller, permission: str, bucket: str) -> None:
         """Raises a refusal in Google's words when the caller may not."""
+        if caller.scopes <= READING and not permission.endswith((".get", ".list")):
+            raise StorageError(403, "Provided scope(s) are not authorized")
         if self._denied and not self.allows(caller.principal, permission, bucket):
             raise StorageError(
                 403,

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from tests.emulators.gcs import batch
-from tests.emulators.gcs.access import Access
+from tests.emulators.gcs.access import READING, WRITING, Access
 from tests.emulators.gcs.json_api import JsonApi
 from tests.emulators.gcs.objects import Content, Object
 from tests.emulators.gcs.store import Store
@@ -21,6 +21,8 @@ class Gcs(Service):
     name = "storage"
     # TensorFlow uses the second one.
     hosts = ("storage.googleapis.com", "www.googleapis.com")
+
+    scopes = (*Service.scopes, *WRITING, *READING)
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
