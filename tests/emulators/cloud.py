@@ -119,6 +119,8 @@ class Cloud:
             "HTTPLIB2_CA_CERTS": certificate,  # Dataflow's client in Beam
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": certificate,
             "NO_GCE_CHECK": "true",
+            # TensorFlow waits a second, then two and so on before it tries again; here nobody needs the rest.
+            "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000",
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.oauth.key_file(self.account)),
             "GOOGLE_CLOUD_PROJECT": self.project,
             "GCP_PROJECT": self.project,

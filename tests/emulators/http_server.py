@@ -18,7 +18,7 @@ _QUICKACK = getattr(socket, "TCP_QUICKACK", 0)  # Linux
 
 
 class _Ended(Exception):
-    """The client has closed the connection, or sent what is not HTTP."""
+    """The client has closed the connection."""
 
 
 class _Reader:
@@ -69,7 +69,10 @@ def serve(connection: ssl.SSLSocket | socket.socket, host: str, services: Sequen
     reader = _Reader(connection)
     try:
         while True:
-            request, stays = _read(reader, connection, host)
+            try:
+                request, stays = _read(reader, connection, host)
+            except (ValueError, IndexError):
+                return  # not HTTP
             response = _answer(request, services)
             connection.sendall(_written(request, response, stays))
             if not stays:
@@ -81,10 +84,7 @@ def serve(connection: ssl.SSLSocket | socket.socket, host: str, services: Sequen
 def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Request, bool]:
     """Returns the next request, and whether the connection stays after it."""
     first, *lines = reader.until(b"\r\n\r\n").decode("latin-1").lstrip("\r\n").split("\r\n")
-    try:
-        verb, target, version = first.split(" ")
-    except ValueError:
-        raise _Ended from None
+    verb, target, version = first.split(" ")
     headers = {}
     for line in lines:
         name, _, value = line.partition(":")
@@ -102,10 +102,8 @@ def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Reques
 def _body(reader: _Reader, headers: dict[str, str]) -> bytes:
     # TensorFlow sends "Transfer-Encoding: identity", which means none.
     if headers.get("transfer-encoding", "identity").lower() == "identity":
-        size = headers.get("content-length", "0")
-        if not size.isdigit():
-            raise _Ended
-        return reader.exactly(int(size)) if size != "0" else b""
+        size = int(headers.get("content-length", 0))
+        return reader.exactly(size) if size > 0 else b""
     parts = []
     while size := int(reader.until(b"\r\n").split(b";")[0], 16):
         parts.append(reader.exactly(size))
