@@ -1,7 +1,9 @@
 """Released models are complete or not there, and no model is used that is not what its record says."""
 
 import dataclasses
+import hashlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -11,32 +13,41 @@ import tarfile
 
 import pytest
 
+from pipeline.data import bucket_client
 from pipeline.data.releases import open_releases
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
 from tests.conftest import files_in, put
+from tests.pipeline.data.conftest import in_a_bucket, in_a_folder
 
 MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/labels.txt": b"cat\ndog\n"}
 
 
 @pytest.fixture
-def releases(tmp_path):
-    return open_releases(str(tmp_path / "releases"))
+def releases(workspace):
+    return open_releases(f"{workspace.address}/releases")
+
+
+DETAILS = {
+    "commit": "c0ffee",
+    "modules_digest": "9d",
+    "spans": (1, 11),
+    "labels": ["cat", "dog"],
+    "metrics": {"accuracy": 0.875},
+    "previous": None,
+}
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    put(tmp_path / "model", MODEL)
+    return str(tmp_path / "model")
 
 
 @pytest.fixture
 def publish(tmp_path, releases):
     def publish(identity: str, model=MODEL, previous=None):
         put(tmp_path / identity, model)
-        return releases.publish(
-            str(tmp_path / identity),
-            identity=identity,
-            commit="c0ffee",
-            modules_digest="9d",
-            spans=(1, 11),
-            labels=["cat", "dog"],
-            metrics={"accuracy": 0.875},
-            previous=previous,
-        )
+        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity, "previous": previous})
 
     return publish
 
@@ -48,14 +59,14 @@ def test_before_the_first_release_there_is_none(releases):
         releases.get("model-1")
 
 
-def test_a_release_says_what_made_it(releases, publish, tmp_path):
+def test_a_release_says_what_made_it(releases, publish, workspace):
     release = publish("first", previous="model-0")
 
     assert release == releases.get("model-1") == releases.newest()
-    told = json.loads((tmp_path / "releases/model-1/model.json").read_text())
+    told = json.loads(workspace.read("releases/model-1/model.json"))
     assert told == json.loads(json.dumps(dataclasses.asdict(release)))
     assert (told["tag"], told["commit"], told["spans"], told["previous"]) == ("model-1", "c0ffee", [1, 11], "model-0")
-    assert set(told["files"]) == {"model.tar.gz"} == set(os.listdir(tmp_path / "releases/model-1")) - {"model.json"}
+    assert set(told["files"]) == {"model.tar.gz"} == set(workspace.files("releases/model-1")) - {"model.json"}
 
 
 def test_what_was_released_is_fetched(releases, publish, tmp_path):
@@ -67,20 +78,18 @@ def test_what_was_released_is_fetched(releases, publish, tmp_path):
     assert files_in(tmp_path / "a/fetched") == MODEL
 
 
-def test_tags_go_by_number_newest_first(releases, publish, tmp_path):
+def test_tags_go_by_number_newest_first(releases, publish, workspace):
     for number in range(11):
         publish(f"training {number}")
-    put(
-        tmp_path / "releases",
-        {"model-99/notes": b"", "model-x/model.json": b"", "old": b"", "model-098/model.json": b""},
-    )
+    others = ("model-99/notes", "model-x/model.json", "old", "model-098/model.json")
+    workspace.put({f"releases/{name}": b"" for name in others})
 
     assert releases.tags()[:3] == ["model-11", "model-10", "model-9"] and len(releases.tags()) == 11
     assert releases.newest().identity == "training 10"
 
 
-def test_a_folder_that_is_no_release_keeps_its_number(releases, publish, tmp_path):
-    put(tmp_path / "releases", {"model-7/notes": b""})
+def test_a_folder_that_is_no_release_keeps_its_number(workspace, publish):
+    workspace.put({"releases/model-7/notes": b""})
 
     assert publish("first").tag == "model-8"
 
@@ -103,14 +112,14 @@ def test_the_same_model_gives_the_same_archive(publish, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut off", "missing"])
-def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, tmp_path, damage):
+def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, workspace, tmp_path, damage):
     release = publish("first")
-    archive = tmp_path / "releases/model-1/model.tar.gz"
-    data = archive.read_bytes()
+    archive = "releases/model-1/model.tar.gz"
+    data = workspace.read(archive)
     if damage == "missing":
-        archive.unlink()
+        workspace.remove(archive)
     else:
-        archive.write_bytes(data[:-9] if damage == "cut off" else data[:-9] + b"x" + data[-8:])
+        workspace.put({archive: data[:-9] if damage == "cut off" else data[:-9] + b"x" + data[-8:]})
 
     with pytest.raises(BrokenRelease, match="Release model-1 cannot be trusted: .*model.tar.gz") as error:
         releases.fetch(release, str(tmp_path / "fetched"))
@@ -118,9 +127,9 @@ def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, tmp
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"tag": "model-1"}'])
-def test_a_record_that_cannot_be_read_is_named(releases, publish, tmp_path, record):
+def test_a_record_that_cannot_be_read_is_named(releases, publish, workspace, record):
     publish("first")
-    (tmp_path / "releases/model-1/model.json").write_bytes(record)
+    workspace.put({"releases/model-1/model.json": record})
 
     with pytest.raises(BrokenRelease, match="model-1 .*model.json"):
         releases.newest()
@@ -145,15 +154,14 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     ],
     ids=lambda member: f"{member.name} {member.linkname}",
 )
-def test_nothing_is_unpacked_outside_its_folder(releases, publish, tmp_path, member):
+@in_a_folder
+def test_nothing_is_unpacked_outside_its_folder(releases, publish, workspace, tmp_path, member):
     release = publish("first")
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as tar:
         tar.addfile(tarfile.TarInfo("good"), io.BytesIO())
         tar.addfile(member, io.BytesIO())
-    import hashlib
-
-    (tmp_path / "releases/model-1/model.tar.gz").write_bytes(packed.getvalue())
+    workspace.put({"releases/model-1/model.tar.gz": packed.getvalue()})
     forged = dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(packed.getvalue()).hexdigest()})
 
     with pytest.raises(BrokenRelease, match="would leave the folder"):
@@ -180,11 +188,12 @@ open_releases(releases).publish(model, identity="first", **details)
 """
 
 
-def test_killed_while_it_is_published_a_release_is_complete_or_not_there(releases, publish, tmp_path):
+@in_a_folder
+def test_killed_while_it_is_published_a_release_is_complete_or_not_there(releases, publish, workspace, tmp_path):
     put(tmp_path / "model", MODEL)
     outcomes = []
     for last in range(4, 400, 4):
-        command = [sys.executable, "-c", KILLED, tmp_path / "releases", tmp_path / "model", str(last)]
+        command = [sys.executable, "-c", KILLED, workspace.root / "releases", tmp_path / "model", str(last)]
         done = subprocess.run(command, capture_output=True, text=True)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
         outcomes.append((done.returncode, releases.tags()))
@@ -195,4 +204,32 @@ def test_killed_while_it_is_published_a_release_is_complete_or_not_there(release
     assert all(tags in ([], ["model-1"]) for _, tags in outcomes)
     releases.fetch(publish("first"), str(tmp_path / "fetched"))
     assert files_in(tmp_path / "fetched") == MODEL
-    assert [name for name in os.listdir(tmp_path / "releases") if name[0] != "."] == ["model-1"]
+    assert [name for name in os.listdir(workspace.root / "releases") if name[0] != "."] == ["model-1"]
+
+
+@in_a_bucket
+@pytest.mark.parametrize("failure", ["503", "cut", "lose"])
+def test_each_call_fails_once_and_there_is_one_release(cloud, workspace, model, tmp_path, failure, monkeypatch):
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+    for nth in itertools.count(1):
+        releases = open_releases(f"{workspace.address}/releases-{nth}")
+        fault = cloud.faults.add(service="storage", nth=nth, kind=failure)
+        release = releases.publish(model, **DETAILS | {"identity": "first"})
+        again = releases.publish(model, **DETAILS | {"identity": "first"})
+        releases.fetch(releases.newest(), str(tmp_path / f"fetched {nth}"))
+        cloud.faults.clear()
+        assert release == again and release.tag == "model-1" and files_in(tmp_path / f"fetched {nth}") == MODEL
+        names = ("model-1/model.json", "model-1/model.tar.gz")
+        assert workspace.files(f"releases-{nth}").keys() == set(names)
+        if not fault.done:
+            break
+    assert nth > 12
+
+
+@in_a_bucket
+def test_an_archive_without_its_record_is_no_release_and_keeps_its_number(releases, publish, workspace):
+    workspace.put({"releases/model-1/model.tar.gz": b"of a process that was killed"})
+
+    assert releases.tags() == [] and releases.newest() is None
+    assert publish("first").tag == "model-2"
+    assert releases.tags() == ["model-2"]
