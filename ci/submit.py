@@ -5,7 +5,8 @@ import dataclasses
 import click
 
 from ci.outcome import Outcome, command
-from pipeline import compiled, logs, vertex_job, vertex_runner
+from ci.train import told as told_of_training
+from pipeline import compiled, logs, vertex_job, vertex_request, vertex_runner
 from pipeline.config import Config
 from pipeline.job_difference import differences
 
@@ -17,19 +18,20 @@ from pipeline.job_difference import differences
 @click.option("--dry-run", is_flag=True, help="Say what would be submitted, and how it differs from the last run.")
 def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool) -> Outcome:
     """Submits a pipeline to Vertex AI, once: what was asked for before is not started again, unless it failed."""
-    request = vertex_runner.prepare(config, pipeline, spans)
+    request = vertex_request.prepare(config, pipeline, spans)
     if request is None:
         text = "Nothing to do: no new image is collected, and the newest span was trained on already."
         return Outcome(text, job=None, state=None, submitted=False)
     if dry_run:
         return preview(config, request)
     done = vertex_runner.send(config, request)
-    lines = [told(request.about, done)]
     if wait:
-        print(lines[0], file=logs.terminal(), flush=True)
+        print(told(request.about, done), file=logs.terminal(), flush=True)
         done = dataclasses.replace(done, state=vertex_job.follow(config, done.job))
-        lines = [f"{request.about}: {done.state}."]
-    return Outcome("\n".join(lines), **dataclasses.asdict(done))
+        outcome = vertex_runner.outcome(config, request)
+        text = told_of_training(outcome) if outcome else f"{request.about[0].upper()}{request.about[1:]} {done.state}."
+        return Outcome(text, **dataclasses.asdict(done), **outcome)
+    return Outcome(told(request.about, done), **dataclasses.asdict(done))
 
 
 def told(about: str, done: vertex_runner.Submitted) -> str:
@@ -38,9 +40,9 @@ def told(about: str, done: vertex_runner.Submitted) -> str:
     return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
 
 
-def preview(config: Config, request: vertex_runner.Request) -> Outcome:
+def preview(config: Config, request: vertex_request.Request) -> Outcome:
     """Says what would be submitted."""
-    wanted = vertex_runner.described(config, request)
+    wanted = vertex_request.described(config, request)
     before = vertex_runner.last(config, request.pipeline.name)
     changed = differences(before, wanted) if before else []
     lines = [f"Would submit {request.about} as {request.name}, compiled: {request.pipeline.digest}."]
