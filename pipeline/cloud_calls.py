@@ -43,7 +43,13 @@ def pauses(most: float = 10.0) -> Iterator[float]:
 
 
 def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
-    """Waits until the operation `name` has ended; says now and then that `doing` still goes on. Raises CloudRefused."""
+    """Waits until the operation `name` has ended; says now and then that `doing` still goes on.
+
+    Raises CloudRefused, or AlreadyExists or Aborted where another one was faster, which `converge` looks at again.
+    """
+    from google.api_core import exceptions
+    from google.rpc import code_pb2
+
     started = said = time.monotonic()
     for pause in pauses():
         operation = service.get_operation({"name": name}, retry=reading())
@@ -54,6 +60,10 @@ def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
             say(f"{doing}: {(said - started) / 60:.0f} min so far")
         time.sleep(pause)
     if operation.HasField("error"):
+        if operation.error.code == code_pb2.ALREADY_EXISTS:
+            raise exceptions.AlreadyExists(operation.error.message)
+        if operation.error.code == code_pb2.ABORTED:
+            raise exceptions.Aborted(operation.error.message)
         raise CloudRefused(doing, operation.error.message)
     return operation
 
@@ -63,7 +73,7 @@ SAY_EVERY = 60  # seconds
 
 def let_finish(service: Any, name: str, doing: str, say: Say = silent) -> None:
     """Waits for what is going on with a resource already: asked for by another process, or by one that was killed."""
-    from google.api_core.exceptions import NotFound
+    from google.api_core.exceptions import Aborted, AlreadyExists, NotFound
 
     page = ""
     while True:
@@ -73,7 +83,7 @@ def let_finish(service: Any, name: str, doing: str, say: Say = silent) -> None:
             return
         for operation in listed.operations:
             if not operation.done:
-                with contextlib.suppress(CloudRefused):  # whoever asked for it is told
+                with contextlib.suppress(CloudRefused, AlreadyExists, Aborted):  # whoever asked for it is told
                     wait(service, operation.name, doing, say)
         page = listed.next_page_token
         if not page:

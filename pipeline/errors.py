@@ -204,7 +204,8 @@ class BatchPredictionFailed(SpanloopError):
     """Vertex AI did not predict all that it was asked for."""
 
     def __init__(self, job: str, why: str, page: str):
-        super().__init__(f"The batch prediction {job} failed: {why}. Mend that, then evaluate again: {page}")
+        told = " ".join(why.split()).rstrip(".")
+        super().__init__(f"The batch prediction {job} failed: {told}. Mend that, then evaluate again: {page}")
 
 
 class SecretUnreadable(SpanloopError):

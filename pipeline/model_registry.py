@@ -55,15 +55,24 @@ class Registry:
 
         def step() -> Version | None:
             let_finish(self._models, self._model, doing, self._say)
-            found = self._get(release.tag)
-            if found and found.labels.get("archive") == label(release.files[ARCHIVE]):
-                return Version(release.tag, self._model, found.version_id)
+            if version := self._uploaded(release):
+                return version
             self._say(f"{doing} ...")
             started = self._models.upload_model(self._request(release))
             wait(self._models, started.operation.name, doing, self._say)
             return None  # which version it is, the alias tells
 
-        return converge(doing, step)
+        with told(doing):
+            if version := self._uploaded(release):
+                return version
+        # A version has no ID of ours, so two who upload at once would make two.
+        with open_storage(self._config.workspace).exclusive("uploading a model"):
+            return converge(doing, step)
+
+    def _uploaded(self, release: Release) -> Version | None:
+        found = self._get(release.tag)
+        same = found and found.labels.get("archive") == label(release.files[ARCHIVE])
+        return Version(release.tag, self._model, found.version_id) if same else None
 
     def make_default(self, version: Version) -> None:
         """Makes a version the one that is meant where none is named."""
