@@ -7,6 +7,7 @@ python -m tests.emulators --calls    and tells every call that comes in, on stde
 
 import argparse
 import json
+import pathlib
 import shlex
 import signal
 import sys
@@ -32,6 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make emulators", description=__doc__.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="prints one JSON object instead of lines for a shell")
     parser.add_argument("--calls", action="store_true", help="tells every call on stderr")
+    parser.add_argument("--buckets", type=pathlib.Path, help="file that keeps the buckets until the next time")
     arguments = parser.parse_args()
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -43,6 +45,8 @@ def main() -> None:
         while not stop.wait(0.5):
             told = _tell(cloud, told, arguments.calls)
         _tell(cloud, told, arguments.calls)
+        if arguments.buckets:
+            cloud.gcs.save(arguments.buckets)
 
 
 def _tell(cloud: Cloud, told: int, calls: bool) -> int:

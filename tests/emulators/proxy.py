@@ -5,10 +5,11 @@ server of its own behind it: which of the two a client wants shows in its first 
 HTTP/2 and nothing else.
 """
 
+import contextlib
 import select
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from tests.emulators import http_server
@@ -33,7 +34,6 @@ class Proxy:
         self._refused = refused
         self._listening = socket.create_server(("127.0.0.1", 0), backlog=512)
         self._connections: set[socket.socket] = set()
-        self._lock = threading.Lock()
         self.port: int = self._listening.getsockname()[1]
         threading.Thread(target=self._accept, name="proxy", daemon=True).start()
 
@@ -46,25 +46,30 @@ class Proxy:
             threading.Thread(target=self._serve, args=(connection,), daemon=True).start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with self._lock:
-            self._connections.add(connection)
         try:
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            host, ours = self._asked(connection)
-            if ours is None:
-                return
-            connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            if "h2" in (offered := offered_protocols(connection)) and "http/1.1" not in offered:
-                _pump(connection, ours.grpc_port())
-                return
-            with ours.tls(connection) as encrypted:
-                http_server.serve(encrypted, host, ours.services)
+            with self._open(connection):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                host, ours = self._asked(connection)
+                if ours is None:
+                    return
+                connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+                if "h2" in (offered := offered_protocols(connection)) and "http/1.1" not in offered:
+                    _pump(connection, ours.grpc_port())
+                    return
+                with self._open(ours.tls(connection)) as encrypted:
+                    http_server.serve(encrypted, host, ours.services)
         except OSError:
             return  # the client is gone
-        finally:
-            with self._lock:
+
+    @contextlib.contextmanager
+    def _open(self, connection: socket.socket) -> Iterator[socket.socket]:
+        """A connection that `close` ends, too."""
+        with connection:
+            self._connections.add(connection)
+            try:
+                yield connection
+            finally:
                 self._connections.discard(connection)
-            connection.close()
 
     def _asked(self, connection: socket.socket) -> tuple[str, Host | None]:
         """Reads for which host a client asks; one that is not ours is refused and remembered."""
@@ -87,9 +92,7 @@ class Proxy:
         # Without the shutdown a thread in accept() would keep the port open.
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
-        with self._lock:
-            waiting = list(self._connections)
-        for connection in waiting:
+        for connection in self._connections.copy():
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:

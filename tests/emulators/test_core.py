@@ -231,6 +231,18 @@ def test_bodies_arrive_whole_however_they_are_sent(cloud, session):
         assert answer.content == expected and answer.headers["X-Name"] == "a/b"
 
 
+def test_what_is_closed_answers_nobody():
+    with requests.Session() as session:
+        with Cloud(lambda cloud: {"toy": Toy()}) as cloud:
+            session.proxies, session.verify = {"https": cloud.environment["HTTPS_PROXY"]}, str(
+                cloud.authority.certificate
+            )
+            assert session.get(LIST, timeout=5).status_code == 401
+            session.verify = False  # the connection stays, its certificate is gone with the folder
+        with pytest.raises(requests.exceptions.ConnectionError):
+            session.get(LIST, timeout=5)
+
+
 def test_a_client_that_says_nothing_does_no_harm(cloud, session):
     for sent in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", cloud._proxy.port)) as silent:

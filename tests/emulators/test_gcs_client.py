@@ -443,6 +443,15 @@ def test_a_page_of_many_objects_costs_a_page(cloud, session):
     assert costs[0] == costs[1] == [100, 10, 100, 100]
 
 
+def test_buckets_are_kept_in_a_file(cloud, bucket, tmp_path):
+    blob = put(bucket, "a/b")
+    cloud.gcs.save(tmp_path / "buckets")
+    cloud.reset()
+    assert names(bucket) == []
+    cloud.gcs.load(tmp_path / "buckets")
+    assert bucket.get_blob("a/b").generation == blob.generation and names(bucket) == ["a/b"]
+
+
 def test_a_token_that_has_expired_is_replaced(cloud, bucket):
     put(bucket, "a")
     cloud.faults.add("storage", "objects.insert", kind="expire")

@@ -1,5 +1,6 @@
 """obstore against the local Cloud Storage: the XML API."""
 
+import asyncio
 import os
 
 import obstore
@@ -47,6 +48,20 @@ def test_what_is_there_is_not_created_again(cloud, store):
         obstore.get(store, NAME, options={"if_match": first["e_tag"]})
     with pytest.raises(obstore.exceptions.NotModifiedError):
         obstore.get(store, NAME, options={"if_none_match": second["e_tag"]})
+
+
+def test_of_many_who_create_one_object_one_does(cloud, store):
+    async def create(number):
+        try:
+            return await obstore.put_async(store, "one", b"%d" % number, mode="create") and number
+        except AlreadyExistsError:
+            return None
+
+    async def all_at_once():
+        return await asyncio.gather(*map(create, range(50)))
+
+    winners = [number for number in asyncio.run(all_at_once()) if number is not None]
+    assert len(winners) == 1 and cloud.gcs.read(f"gs://{cloud.bucket}/one") == b"%d" % winners[0]
 
 
 def test_lists_come_in_pages_and_folders(cloud, store):

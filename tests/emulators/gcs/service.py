@@ -1,5 +1,7 @@
 """Cloud Storage: its JSON API, its XML API and batches, over one store in memory."""
 
+import pathlib
+import pickle
 from typing import TYPE_CHECKING
 
 from tests.emulators.gcs import batch
@@ -60,6 +62,13 @@ class Gcs(Service):
     def deny(self, permission: str, principal: str = "*", bucket: str = "*") -> None:
         """From now on `principal` may not do what needs `permission`, such as storage.objects.delete."""
         self.access.deny(permission, principal, bucket)
+
+    def save(self, path: pathlib.Path) -> None:
+        """Writes all buckets to a file, for `load`."""
+        path.write_bytes(pickle.dumps(self.store.buckets))
+
+    def load(self, path: pathlib.Path) -> None:
+        self.store.buckets.update(pickle.loads(path.read_bytes()))
 
     def read(self, address: str) -> bytes:
         """The bytes of gs://bucket/name."""
