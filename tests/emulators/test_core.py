@@ -231,14 +231,15 @@ def test_bodies_arrive_whole_however_they_are_sent(cloud, session):
         assert answer.content == expected and answer.headers["X-Name"] == "a/b"
 
 
-def test_what_is_closed_answers_nobody():
+def test_what_is_closed_answers_nobody(tmp_path):
+    trust = tmp_path / "trust.pem"
     with requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(trust)
         with Cloud(lambda cloud: {"toy": Toy()}) as cloud:
-            session.proxies, session.verify = {"https": cloud.environment["HTTPS_PROXY"]}, str(
-                cloud.authority.certificate
-            )
+            trust.write_bytes(cloud.authority.certificate.read_bytes())
+            session.proxies = {"https": cloud.environment["HTTPS_PROXY"]}
             assert session.get(LIST, timeout=5).status_code == 401
-            session.verify = False  # the connection stays, its certificate is gone with the folder
         with pytest.raises(requests.exceptions.ConnectionError):
             session.get(LIST, timeout=5)
 
