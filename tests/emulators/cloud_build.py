@@ -15,7 +15,7 @@ import tarfile
 import tempfile
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from google.cloud.devtools.cloudbuild_v1.types import cloudbuild as types
@@ -24,6 +24,7 @@ from google.protobuf import empty_pb2
 from grpc import StatusCode
 
 from tests.emulators import docker_file
+from tests.emulators.build_checks import USED, check, condition
 from tests.emulators.docker_file import BuildError
 from tests.emulators.services import Caller, Refused, Rpc, Service
 
@@ -32,10 +33,7 @@ if TYPE_CHECKING:
 
 Status = types.Build.Status
 GOING = (Status.PENDING, Status.QUEUED, Status.WORKING)
-DOCKER = "gcr.io/cloud-builders/docker"
-BUILT_IN = ("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "SERVICE_ACCOUNT", "SERVICE_ACCOUNT_EMAIL")
 IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([a-z0-9-]+)/([a-z0-9-]+)/([a-z0-9._/-]+)(?::([\w][\w.-]{0,127}))?")
-LONGEST = 24 * 3600  # seconds
 
 
 @dataclasses.dataclass
@@ -132,7 +130,7 @@ class CloudBuild(Service):
         self._demand(caller, "cloudbuild.builds.create")
         parent = self._parent(request.parent, request.project_id)
         build = types.Build(request.build)
-        _check(build)
+        check(build)
         self._check_account(build, caller)
         self._resolve_source(build)
         build.id = str(uuid.uuid4())
@@ -153,12 +151,12 @@ class CloudBuild(Service):
     def list_builds(self, request: types.ListBuildsRequest, caller: Caller) -> types.ListBuildsResponse:
         self._demand(caller, "cloudbuild.builds.get")
         parent = self._parent(request.parent, request.project_id)
-        conditions = [_condition(text) for text in re.split(r"\s+AND\s+", request.filter) if text]
+        conditions = [condition(text) for text in re.split(r"\s+AND\s+", request.filter) if text]
         with self._lock:
             found = [
                 build
                 for build in reversed(self.builds.values())  # newest first
-                if build.name.startswith(f"{parent}/") and all(condition(build) for condition in conditions)
+                if build.name.startswith(f"{parent}/") and all(fits(build) for fits in conditions)
             ]
         start, size = int(request.page_token or 0), request.page_size or 100
         following = str(start + size) if start + size < len(found) else ""
@@ -298,7 +296,7 @@ class CloudBuild(Service):
     def _replaced(self, build: types.Build, text: str) -> str:
         values = {"PROJECT_ID": self._cloud.project, "BUILD_ID": build.id, "LOCATION": build.name.split("/")[3]}
         values |= {"PROJECT_NUMBER": self._cloud.project_number} | dict(build.substitutions)
-        return _USED.sub(lambda match: "$" if match[0] == "$$" else values.get(match[1] or match[2], ""), text)
+        return USED.sub(lambda match: "$" if match[0] == "$$" else values.get(match[1] or match[2], ""), text)
 
     def _dry(self, args: list[str], context: pathlib.Path, built: dict[str, Image]) -> None:
         """Does what a docker step would, as far as files are concerned."""
@@ -348,68 +346,6 @@ class CloudBuild(Service):
         if repository not in self._cloud.registry.repositories:
             raise BuildError(f'name unknown: Repository "{match[3]}" not found')
         return repository
-
-
-_USED = re.compile(r"\$\$|\$(?:\{(\w+)\}|([A-Z_][A-Z0-9_]*))")
-
-
-def _check(build: types.Build) -> None:
-    """Refuses a build that cannot be, as the service does: https://cloud.google.com/build/docs/build-config-file-schema"""
-
-    def refuse(message: str) -> None:
-        raise Refused(StatusCode.INVALID_ARGUMENT, message)
-
-    if not build.steps:
-        refuse("invalid build: a build must have at least one step")
-    earlier: set[str] = set()
-    for number, step in enumerate(build.steps):
-        if not step.name:
-            refuse(f"invalid build: step {number} has no name")
-        if step.name != DOCKER or step.script or step.entrypoint or not step.args:
-            refuse(f"step {number}: only arguments of {DOCKER} are done here")
-        if step.id in earlier and step.id:
-            refuse(f"invalid build: more than one step has the ID {step.id!r}")
-        if unknown := set(step.wait_for) - earlier - {"-"}:
-            refuse(f"invalid build: step {number} depends on {sorted(unknown)}, which is no earlier step")
-        if step.timeout and build.timeout and step.timeout > build.timeout:
-            refuse(f"invalid build: the timeout of step {number} is longer than the build's")
-        earlier.add(step.id)
-    if build.timeout and build.timeout.total_seconds() > LONGEST:
-        refuse("invalid build: timeout exceeds 24h0m0s")
-    if len(build.tags) > 64 or not all(re.fullmatch(r"\w[\w.-]{0,127}", tag) for tag in build.tags):
-        refuse(r"invalid build: tags have to match ^[\w][\w.-]{0,127}$")
-    if build.available_secrets.secret_manager or build.secrets:
-        refuse("secrets of builds are not known here")
-    _check_substitutions(build, refuse)
-
-
-def _check_substitutions(build: types.Build, refuse: Callable[[str], None]) -> None:
-    given = dict(build.substitutions)
-    texts: list[str] = [*build.images, *build.tags, build.service_account]
-    for step in build.steps:
-        texts += [*step.args, *step.env, step.name, step.dir_]
-    used = {match[1] or match[2] for text in texts for match in _USED.finditer(text) if match[0] != "$$"}
-    for name, value in given.items():
-        if not re.fullmatch(r"_[A-Z0-9_]{1,99}", name):
-            refuse(f"substitution key {name!r} does not match format _[A-Z0-9_]+")
-        if len(value) > 4000:
-            refuse(f"the value of substitution {name!r} is too long")
-    if build.options.substitution_option == types.BuildOptions.SubstitutionOption.ALLOW_LOOSE:
-        return
-    if unused := set(given) - used:
-        refuse(f"key {sorted(unused)[0]!r} in the substitution data is not matched in the template")
-    if unknown := used - set(given) - set(BUILT_IN):
-        refuse(f"key in the template {sorted(unknown)[0]!r} is not a valid built-in substitution")
-
-
-def _condition(text: str) -> Callable[[types.Build], bool]:
-    """One comparison of a filter; double quotes, as the API takes them."""
-    match = re.fullmatch(r'\s*(tags|status)\s*=\s*"([^"]+)"\s*', text)
-    if not match:
-        raise Refused(StatusCode.INVALID_ARGUMENT, f"invalid filter: {text}")
-    if match[1] == "tags":
-        return lambda build: match[2] in build.tags
-    return lambda build: build.status.name == match[2]
 
 
 def _options(args: Iterable[str]) -> dict[str, list[str]]:
