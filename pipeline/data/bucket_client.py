@@ -159,7 +159,7 @@ class Client:
         accept = (200, 206, 404, 416)
         answer = self.call("GET", self.path(name), self._told(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
-            raise NotThere(f"{self._told(name)}: No such object. See what there is with `gcloud storage ls`.")
+            raise _no_object(self._told(name))
         # Of nothing there are no last bytes.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
@@ -247,7 +247,7 @@ class Client:
                 self._pause(wait, told, error)
                 again = True
                 continue
-            if found.status_code in accept:
+            if found.status_code in accept and not _has_no_bucket(found):
                 return Answer(found.status_code, found.headers, found.content, again)
             if found.status_code not in PASSING:
                 raise refusal(told, found.status_code, found.content)
@@ -267,8 +267,8 @@ class Client:
                 if found.status_code in (200, 206):
                     yield found
                     return
-                if found.status_code == 404:
-                    raise NotThere(f"{told}: No such object. See what there is with `gcloud storage ls`.")
+                if found.status_code == 404 and not _has_no_bucket(found):
+                    raise _no_object(told)
                 if found.status_code not in PASSING:
                     raise refusal(told, found.status_code, found.content)
             self._pause(wait, told, f"status {found.status_code}")
@@ -371,6 +371,14 @@ class _Pieces:
                 return piece
             self._parts.pop(0)
         return b""
+
+
+def _has_no_bucket(found: requests.Response) -> bool:
+    return found.status_code == 404 and b"bucket does not exist" in found.content
+
+
+def _no_object(told: str) -> NotThere:
+    return NotThere(f"{told}: No such object. See what there is with `gcloud storage ls`.")
 
 
 def refusal(told: str, status: int, body: bytes) -> StorageError:

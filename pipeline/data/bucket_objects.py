@@ -16,7 +16,7 @@ from pipeline.data.bucket_client import MARK, Client, Written
 
 LARGE = 8 * 2**20  # bytes; of larger ones the data are what costs, and a lost connection should not cost all of them
 
-# ValueError: names that obstore does not take, such as "a//b".
+# ValueError: names that obstore refuses, such as "a//b".
 _FAILED = (obstore.exceptions.BaseError, ValueError)
 
 
@@ -31,7 +31,7 @@ class Objects:
     def read(self, name: str) -> tuple[bytes, str]:
         """Returns an object's bytes and generation; raises NotThere."""
         try:
-            found = obstore.get(self._opened(), name)
+            found = obstore.get(self._opened(), _taken_as_it_is(name))
             return found.bytes().to_bytes(), found.meta["version"]
         except FileNotFoundError:
             pass  # or the bucket is not there
@@ -45,7 +45,9 @@ class Objects:
         if len(data) < LARGE:
             try:
                 mode = "create" if create_only else "overwrite"
-                done = obstore.put(self._opened(), name, data, mode=mode, attributes={MARK: mark}, use_multipart=False)
+                done = obstore.put(
+                    self._opened(), _taken_as_it_is(name), data, mode=mode, attributes={MARK: mark}, use_multipart=False
+                )
                 return Written(done["version"], mark)
             except obstore.exceptions.AlreadyExistsError:
                 return self._client.as_written(mark, name)
@@ -74,3 +76,9 @@ class Objects:
 
     def _credential(self) -> dict:
         return {"token": self._client.login.token(), "expires_at": self._client.login.expiry()}
+
+
+def _taken_as_it_is(name: str) -> str:
+    if name[0] == "/" or name[-1] == "/":
+        raise ValueError(name)  # obstore would take "a/" for "a"
+    return name
