@@ -97,8 +97,8 @@ def canary(tag: str, percent: int) -> Goal:
 
 def is_news(tag: str, state: State) -> bool:
     """True when a model is newer than each that is promoted, was rolled back, or is being tried."""
-    known = {state.promoted, state.rolled_back, *state.canaries}.difference({""})
-    return all(number(tag) > number(other) for other in known.difference({tag}.intersection(state.canaries)))
+    others = [state.promoted, state.rolled_back, *(model for model in state.canaries if model != tag)]
+    return all(number(tag) > number(other) for other in others if other)
 
 
 def roll_back(state: State) -> State:

@@ -35,6 +35,7 @@ def test_a_newer_model_takes_the_place_of_the_one_that_was_tried():
         ("model-1", State({"model-3": 100}, {"promoted": "model-3"})),
         ("model-2", State({"model-1": 100}, {"promoted": "model-1", "rolled-back": "model-2"})),
         ("model-3", State({"model-1": 90, "model-4": 10}, {"promoted": "model-1", "rolled-back": "model-3"})),
+        ("model-3", State({"model-1": 100, "model-3": 0}, {"promoted": "model-1", "rolled-back": "model-3"})),
     ],
 )
 def test_a_model_that_had_its_turn_does_not_come_back_by_itself(tag, state):
