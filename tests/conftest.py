@@ -5,7 +5,9 @@ import io
 import itertools
 import json
 import pathlib
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import metadata
 
 import pytest
 from PIL import Image
@@ -14,7 +16,7 @@ from pipeline import local_runner
 from pipeline.config import Config
 from pipeline.data import digits, spans, tfrecord
 from pipeline.data.releases import open_releases
-from pipeline.data.storage import open_storage
+from pipeline.data.storage import Storage, open_storage
 from tests.emulators.cloud import Cloud
 from tests.serving import Serving
 
@@ -235,3 +237,42 @@ def saved_model(trained, tmp_path_factory) -> str:
 def serving(cloud_environment, gs_workspace, saved_model) -> Serving:
     """A workspace in the local servers' bucket, to release models in and serve them."""
     return Serving(cloud_environment, gs_workspace, saved_model)
+
+
+# of the pipelines; nothing is in it
+IMAGE = f"europe-west4-docker.pkg.dev/spanloop-local/images/pipelines@sha256:{'1a' * 32}"
+
+
+def know_image(storage: Storage, image: str, **differing: str) -> None:
+    """Writes what `build-image` leaves of an image that was built here."""
+    here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
+    record = {"image": image, "commit": "c0ffee", "content": "0", **here, **differing}
+    storage.write(f"images/{image.rpartition(':')[2]}.json", json.dumps(record).encode())
+
+
+def collect(storage: Storage, files: Mapping[str, bytes]) -> None:
+    """Writes images to collected/."""
+    for name, data in files.items():
+        storage.write(f"collected/{name}", data)
+
+
+@pytest.fixture
+def cloud_config(cloud_environment, gs_workspace) -> Config:
+    """Settings for the local servers; the image is known to the workspace."""
+    know_image(open_storage(gs_workspace), IMAGE)
+    cloud = cloud_environment
+    return Config(
+        workspace=gs_workspace,
+        project=cloud.project,
+        region=cloud.region,
+        image=IMAGE,
+        service_account=cloud.account,
+    )
+
+
+@pytest.fixture
+def span_in_bucket(cloud_config) -> None:
+    """Span 1 of the workspace in the bucket: a few cats and dogs."""
+    storage = open_storage(cloud_config.workspace)
+    collect(storage, photographs(range(30)))
+    spans.prepare(storage)

@@ -1,7 +1,8 @@
 import hashlib
 import json
 
-from tests.pipeline.conftest import IMAGE, compiled
+from tests.conftest import IMAGE
+from tests.pipeline.conftest import compiled
 
 
 def test_a_pipeline_is_compiled_to_a_file_without_any_network(ci, tmp_path):

@@ -10,7 +10,8 @@ from pipeline.config import Config
 from pipeline.errors import MissingSettings
 from pipeline.plan import Shape
 from pipeline.spec_lint import containers
-from tests.pipeline.conftest import IMAGE, compiled
+from tests.conftest import IMAGE
+from tests.pipeline.conftest import compiled
 
 CONFIG = Config(
     workspace="gs://bucket/loop",

@@ -17,7 +17,8 @@ from pipeline.errors import MissingSettings, UnfitSpec
 from pipeline.modules import Modules
 from pipeline.plan import Plan, Shape
 from pipeline.spec_lint import containers
-from tests.pipeline.conftest import IMAGE, compiled
+from tests.conftest import IMAGE
+from tests.pipeline.conftest import compiled
 
 WHEEL = "gs://bucket/modules/abc/spanloop_modules-1-py3-none-any.whl"
 MODULES = Modules("modules.classification", "abc", "gs://bucket/modules/abc/schema.pbtxt", WHEEL)

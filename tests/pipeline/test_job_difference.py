@@ -2,7 +2,8 @@ import copy
 
 from pipeline.job_difference import differences
 from pipeline.plan import Shape
-from tests.pipeline.conftest import IMAGE, compiled
+from tests.conftest import IMAGE
+from tests.pipeline.conftest import compiled
 
 
 def job(made, **values: str) -> dict:

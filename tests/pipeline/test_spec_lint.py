@@ -8,7 +8,8 @@ from pipeline import spec_lint
 from pipeline import tfx_api as tfx
 from pipeline.components.span_example_gen import SpanExampleGen
 from pipeline.components.span_preparator import SpanPreparator
-from tests.pipeline.conftest import IMAGE, compiled
+from tests.conftest import IMAGE
+from tests.pipeline.conftest import compiled
 
 
 def tasks(spec):

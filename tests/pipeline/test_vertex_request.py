@@ -14,8 +14,7 @@ from pipeline.data import reports, spans
 from pipeline.data.storage import open_storage
 from pipeline.errors import ConfigError, MissingSettings, NoSpans, UnfitImage, UnsetParameters
 from pipeline.vertex_request import prepare
-from tests.conftest import photographs
-from tests.pipeline.conftest import IMAGE, collect, know_image
+from tests.conftest import IMAGE, collect, know_image, photographs
 
 
 def test_a_training_is_asked_for_with_all_that_makes_it(cloud_config, span_in_bucket):
