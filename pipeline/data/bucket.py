@@ -18,7 +18,7 @@ from pipeline.data.bucket_client import THREADS
 from pipeline.data.bucket_lease import Lease
 from pipeline.data.bucket_objects import Objects
 from pipeline.data.bucket_sources import BucketSource, Wanted, each_in_order, read_all
-from pipeline.data.bucket_stage import ARCHIVING, BucketStage, claims
+from pipeline.data.bucket_stage import ARCHIVING, BucketStage, published
 from pipeline.data.storage import DEEPER, Storage, checked, too_large
 from pipeline.errors import NotThere, StorageError
 
@@ -158,11 +158,8 @@ class Bucket(Storage):
         """Returns (object, generation) of what a published span has and what only has to be moved yet."""
         found = set()
         for item in self.items(ARCHIVING):
-            with contextlib.suppress(NotThere):  # it is done, just now
-                told, _ = self.client.read(item["name"])
-                manifest = f"spans/{item['name'].rpartition('/')[2]}/span.json"
-                if self.client.about(self.object(manifest)):
-                    found.update((claim.object, claim.generation) for claim in claims(told))
+            with contextlib.suppress(NotThere):  # all is archived, just now
+                found.update((claim.object, claim.generation) for claim in published(self.client, item["name"]))
         return found
 
     def _sources(self, prefix: str, most_bytes: int, without: set[tuple[str, str]]) -> Iterator[BucketSource]:

@@ -25,13 +25,14 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from pipeline.data import bucket_batch
+from pipeline.data.bucket_client import Client
 from pipeline.data.bucket_sources import BucketSource
+from pipeline.errors import NotThere
 
 if TYPE_CHECKING:
     from pipeline.data.bucket import Bucket
 
 PREPARING, ARCHIVING = "spans/.preparing/", "spans/.archiving/"
-_BOTH = "spans/."
 _UPLOADS = 2  # shards on their way while the next one is filled
 
 
@@ -50,7 +51,7 @@ class BucketStage:
         self._bucket, self._client, self._last = bucket, bucket.client, last
         self._name = ""  # once a number is taken
         self._draft = None  # what this process wrote to .preparing/
-        self._claims: list[Claim] = []
+        self._claimed: _Spooled | None = None
         self._open: dict[str, _Spooled] = {}
         self._uploads: dict[str, concurrent.futures.Future] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(_UPLOADS)
@@ -60,18 +61,17 @@ class BucketStage:
         if taken is None:
             return False
         self._name, self._draft = name, taken
-        begun = [
-            (kind, number, item["generation"])
-            for item in self._bucket.items(_BOTH)
-            for kind, number in [item["name"].split("/")[-2:]]
-        ]
-        for kind, number, generation in begun:
-            if kind == ".preparing" and number != name:
-                self._stop(number, generation)
-        # In this order, because one that could not be stopped any more has just published.
-        for kind, number, generation in begun:
-            if kind == ".archiving":
-                self._finish(number, generation)
+        if self._client.about(self._bucket.object(self._of_span(self._last))):
+            # It was published since somebody looked which numbers there are.
+            self._client.delete(self._bucket.object(PREPARING + name), taken.generation)
+            self._name = ""
+            return False
+        for other, generation in self._begun(PREPARING).items():
+            if other != name:
+                self._stop(other, generation)
+        # Only now, because one that could not be stopped any more has just published.
+        for span, generation in self._begun(ARCHIVING).items():
+            self._finish(span, generation)
         return True
 
     def create(self, name: str) -> BinaryIO:
@@ -79,8 +79,11 @@ class BucketStage:
         return self._open[name]
 
     def claim(self, source: BucketSource, folder: str) -> bool:
+        if self._claimed is None:
+            self._claimed = _Spooled()
+            self._claimed.write(_line(self._bucket.object(self._of_span(self._last))))
         to = self._bucket.object(f"archive/{self._name}/{folder}/{source.name}")
-        self._claims.append(Claim(source.object, source.generation, to))
+        self._claimed.write(_line(Claim(source.object, source.generation, to)))
         return True
 
     def publish(self) -> bool:
@@ -92,7 +95,7 @@ class BucketStage:
             return False
         self._draft = written
         mark = self._bucket.object(ARCHIVING + self._name)
-        to_archive = self._claims and self._client.write(mark, _told(self._claims), None)
+        to_archive = self._claimed and self._client.write(mark, self._claimed.whole(), None)
         moved = self._client.move(draft, written.generation, manifest)
         if moved.status != 200 and not self._client.as_written(written.mark, manifest):
             if to_archive:
@@ -100,7 +103,7 @@ class BucketStage:
             return False
         self._name = ""  # there is nothing left to undo
         if to_archive:
-            self._archive(self._claims)
+            self._archive(_claims(self._claimed.whole()))
             self._client.delete(mark, to_archive.generation)
         return True
 
@@ -108,7 +111,7 @@ class BucketStage:
         """Removes what was written; sources were not touched. After `publish` there is nothing left to undo."""
         # First what is on its way: it would come to lie there after all the rest was removed.
         self._pool.shutdown(cancel_futures=True)
-        for file in self._open.values():
+        for file in filter(None, (*self._open.values(), self._claimed)):
             file.discard()
         if self._name:
             # It could not be stopped: somebody else has, or else the answer was lost that it is published.
@@ -131,6 +134,10 @@ class BucketStage:
             if not upload.cancelled() and not upload.exception() and upload.result():
                 yield name, upload.result().generation
 
+    def _begun(self, kind: str) -> dict[str, str]:
+        """Returns {span: generation} of what is listed below .preparing/ or .archiving/."""
+        return {item["name"].rpartition("/")[2]: item["generation"] for item in self._bucket.items(kind)}
+
     def _of_span(self, name: str, span: str = "") -> str:
         return f"spans/{span or self._name}/{name}"
 
@@ -151,9 +158,9 @@ class BucketStage:
     def _finish(self, span: str, generation: str) -> None:
         """Archives what the one who published a span did not get to; forgets what nobody has published."""
         mark = self._bucket.object(ARCHIVING + span)
-        if self._client.about(self._bucket.object(self._of_span(self._last, span))):
-            self._archive(claims(self._client.read(mark)[0]))
-        self._client.delete(mark, generation)
+        with contextlib.suppress(NotThere):  # somebody else has just finished it
+            self._archive(published(self._client, mark))
+            self._client.delete(mark, generation)
 
     def _archive(self, claimed: Iterable[Claim]) -> None:
         # What is gone was moved by somebody else, what is another generation arrived after it was read: both are fine.
@@ -163,13 +170,24 @@ class BucketStage:
         _all(bucket_batch.perform(self._client, (bucket_batch.delete(self._client, *one) for one in objects)))
 
 
-def _told(claimed: Iterable[Claim]) -> bytes:
-    return "".join(f"{json.dumps(claim)}\n" for claim in claimed).encode()
+def published(client: Client, mark: str) -> Iterator[Claim]:
+    """Yields what an object below .archiving/ lists; nothing unless the manifest is there that its first line names."""
+    with tempfile.TemporaryFile(buffering=1 << 20) as file:
+        client.download(mark, file)
+        file.seek(0)
+        manifest = json.loads(file.readline() or '""')
+        if manifest and client.about(manifest):
+            file.seek(0)
+            yield from _claims(file)
 
 
-def claims(told: bytes) -> Iterator[Claim]:
-    """Yields what an object below .archiving/ says."""
-    return (Claim(*json.loads(line)) for line in told.splitlines())
+def _line(told: str | Claim) -> bytes:
+    return f"{json.dumps(told)}\n".encode()
+
+
+def _claims(file: BinaryIO) -> Iterator[Claim]:
+    file.readline()  # names the manifest
+    return (Claim(*json.loads(line)) for line in file)
 
 
 def _all(statuses: Iterable[int]) -> None:
@@ -180,7 +198,7 @@ def _all(statuses: Iterable[int]) -> None:
 class _Spooled:
     """A file of a stage: on the disk until it is whole, since an object is written at once or not at all."""
 
-    def __init__(self, when_closed: "Callable[[_Spooled], None]"):
+    def __init__(self, when_closed: "Callable[[_Spooled], None]" = lambda file: None):
         self._file = tempfile.TemporaryFile(buffering=1 << 20)
         self._when_closed = when_closed
         self._closed = False
