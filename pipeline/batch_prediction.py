@@ -198,7 +198,11 @@ def _read(storage: Storage, address: str) -> tuple[dict[str, Prediction], str]:
     problem = ""
     for entry in storage.list(folder):
         for line in storage.read(entry.name).splitlines():
-            told = json.loads(line)
+            try:
+                told = json.loads(line)
+            except ValueError:  # files of errors have messages in them, and how many images met each
+                problem = problem or line.decode(errors="replace")
+                continue
             if "prediction" in told:
                 prediction = told["prediction"]
                 found[told[KEY]] = Prediction(prediction["label"], float(prediction["confidence"]))

@@ -1,0 +1,39 @@
+"""Which machines there are: types, accelerators, and what the project may have of them."""
+
+import re
+from typing import Any
+
+from google.cloud import aiplatform_v1 as types
+from grpc import StatusCode
+
+from tests.emulators.services import Refused
+from tests.emulators.vertex.names import invalid
+
+
+class Machines:
+    """`quota` is how many of an accelerator or machine type there may be at once; what it does not name is plenty."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self.quota: dict[str, int] = {}
+
+    def check(self, spec: Any, metric: str, replicas: int = 1) -> None:
+        """Raises Refused for what is no machine, and for more than the quota."""
+        if not re.fullmatch(r"[a-z]\w*(-\w+)+", spec.machine_type):
+            raise invalid(f"machine_spec.machine_type is required: {spec.machine_type!r} is none.")
+        accelerator = types.AcceleratorType(spec.accelerator_type)
+        if bool(accelerator) != bool(spec.accelerator_count):
+            raise invalid("machine_spec: accelerator_type and accelerator_count are given both or not at all.")
+        wanted = {spec.machine_type: replicas}
+        if accelerator:
+            wanted[accelerator.name] = spec.accelerator_count * replicas
+        for name, count in wanted.items():
+            if count > self.quota.get(name, count):
+                gpu = re.fullmatch(r"NVIDIA_(?:TESLA_)?(\w+)", name)
+                what = f"nvidia_{gpu[1].lower()}_gpus" if gpu else "cpus"
+                raise Refused(
+                    StatusCode.RESOURCE_EXHAUSTED,
+                    f"The following quota metrics exceed quota limits: aiplatform.googleapis.com/{metric}_{what}",
+                )

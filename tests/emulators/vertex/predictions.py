@@ -1,0 +1,48 @@
+"""Predictions: the SavedModel that the traffic chooses, really run."""
+
+import json
+
+from google.cloud import aiplatform_v1 as types
+from google.protobuf import json_format, struct_pb2
+from grpc import StatusCode
+
+from tests.emulators.services import Caller, Refused, Rpc
+from tests.emulators.vertex.endpoints import Endpoints
+from tests.emulators.vertex.models import Models
+from tests.emulators.vertex.names import invalid
+from tests.emulators.vertex.serving import Serving
+
+LARGEST = 1_500_000  # bytes of a request: https://cloud.google.com/vertex-ai/docs/quotas
+
+
+class Predictions:
+    """PredictionService."""
+
+    def __init__(self, endpoints: Endpoints, models: Models, serving: Serving):
+        self._endpoints, self._models, self._serving = endpoints, models, serving
+
+    def rpcs(self) -> dict[str, Rpc]:
+        predict = Rpc(types.PredictRequest, types.PredictResponse, self.predict)
+        return {"/google.cloud.aiplatform.v1.PredictionService/Predict": predict}
+
+    def predict(self, request: types.PredictRequest, caller: Caller) -> types.PredictResponse:
+        plain = types.PredictRequest.pb(request)
+        if plain.ByteSize() > LARGEST:
+            raise invalid(f"The request size ({plain.ByteSize()} bytes) exceeds 1.500MB limit.")
+        if not plain.instances:
+            raise invalid("List of found errors: 1. Field: instances; Message: Required.")
+        deployed = self._endpoints.choose(request.endpoint, caller)
+        model = self._models.find(f"{deployed.model}@{deployed.model_version_id}", caller)
+        answers = self._serving.predict(model.artifact_uri, [json_format.MessageToDict(row) for row in plain.instances])
+        for answer in answers:
+            if "error" in answer:  # then none is answered
+                raise Refused(StatusCode.INVALID_ARGUMENT, json.dumps({"error": answer["error"]}))
+        response = types.PredictResponse(
+            deployed_model_id=deployed.id,
+            model=model.name,
+            model_version_id=model.version_id,
+            model_display_name=model.display_name,
+        )
+        rows = [json_format.ParseDict(answer["prediction"], struct_pb2.Value()) for answer in answers]
+        types.PredictResponse.pb(response).predictions.extend(rows)
+        return response

@@ -1,0 +1,83 @@
+"""Models that are in a bucket, run in one warm process for all endpoints and batch jobs."""
+
+import itertools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from grpc import StatusCode
+
+from tests.emulators.services import Refused
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+PROGRAM = pathlib.Path(__file__).with_name("model_server.py")
+
+
+class Serving:
+    """The process starts when it is needed first, for TensorFlow's import takes five seconds."""
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._process: subprocess.Popen | None = None
+        self.reset()
+
+    def reset(self) -> None:
+        self._folders: dict[tuple[tuple[str, int], ...], pathlib.Path] = {}
+
+    def close(self) -> None:
+        with self._lock:
+            if self._process:
+                self._process.kill()  # it has nothing to put in order
+                self._process.communicate()
+                self._process = None
+
+    def predict(self, artifacts: str, instances: list[Any]) -> list[dict[str, Any]]:
+        """Answers each instance by the model at gs://...: {"prediction": ...} or {"error": text}. Raises Refused."""
+        with self._lock:
+            folder = self._fetched(artifacts.rstrip("/"))
+            process = self._process = self._process or self._start()
+            process.stdin.write(json.dumps([str(folder), instances]).encode() + b"\n")
+            process.stdin.flush()
+            line = process.stdout.readline()
+            if not line:
+                self._process = None
+                raise Refused(StatusCode.UNAVAILABLE, f"The model server ended with {process.wait()}.")
+            return json.loads(line)
+
+    def _fetched(self, artifacts: str) -> pathlib.Path:
+        """The folder with a model's files as they are in the bucket now; raises Refused when none is there."""
+        bucket = artifacts.removeprefix("gs://").partition("/")[0]
+        names = [f"gs://{bucket}/{name}" for name in self._cloud.gcs.names(f"{artifacts}/")]
+        if not names:
+            raise Refused(StatusCode.NOT_FOUND, f"There is no model at {artifacts}.")
+        found = [self._cloud.gcs.find(name) for name in names]
+        content = tuple((name, each.generation) for name, each in zip(names, found, strict=True))
+        if content not in self._folders:
+            folder = self._cloud.folder / "models" / str(next(self._numbers))
+            for name, each in zip(names, found, strict=True):
+                path = folder / name.removeprefix(f"{artifacts}/")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if not name.endswith("/"):
+                    path.write_bytes(each.data)
+            self._folders[content] = folder
+        return self._folders[content]
+
+    def _start(self) -> subprocess.Popen:
+        # As clean as a container: nothing that the tests' process has set is seen by the model.
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
+        return subprocess.Popen(
+            [sys.executable, "-I", "-W", "ignore", str(PROGRAM)],
+            env=kept | {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for who closes it
+        )
