@@ -32,6 +32,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.resource_manager import ResourceManager
     from tests.emulators.secret_manager import SecretManager
     from tests.emulators.service_usage import ServiceUsage
+    from tests.emulators.vertex.service import Vertex
 
     return {
         "gcs": Gcs(cloud),
@@ -42,6 +43,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "apis": ServiceUsage(cloud),
         "registry": ArtifactRegistry(cloud),
         "builds": CloudBuild(cloud),
+        "vertex": Vertex(cloud),
     }
 
 

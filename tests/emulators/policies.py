@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 ROLES: Mapping[str, tuple[str, ...]] = {
     "roles/aiplatform.user": (
         "aiplatform.batchPredictionJobs.create",
+        "aiplatform.customJobs.create",
         "aiplatform.endpoints.create",
         "aiplatform.endpoints.deploy",
         "aiplatform.models.upload",

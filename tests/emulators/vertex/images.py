@@ -1,0 +1,35 @@
+"""Images that containers are made of, as folders on this machine."""
+
+import pathlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tests.emulators.vertex.processes import NoSuchImage
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+
+class Images:
+    """What Cloud Build has pushed, and what a test has added."""
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self.reset()
+
+    def reset(self) -> None:
+        self._added: dict[str, pathlib.Path] = {}
+
+    def add(self, image: str, folder: pathlib.Path) -> str:
+        """Lets the image (NAME@sha256:...) be this folder, which is its working directory; returns its name."""
+        self._added[image] = folder
+        return image
+
+    def find(self, image: str) -> tuple[pathlib.Path, Mapping[str, str]]:
+        """The working directory of an image and the environment that it sets; raises NoSuchImage."""
+        if image in self._added:
+            return self._added[image], {"PYTHONPATH": str(self._added[image])}
+        try:
+            return self._cloud.builds.layout(image), self._cloud.builds.environment(image)
+        except KeyError:
+            raise NoSuchImage(f"Failed to pull image {image}: manifest unknown.") from None

@@ -1,0 +1,54 @@
+"""What a spec leaves open until a task starts: placeholders in command lines, and conditions."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from tests.emulators.vertex.names import invalid
+
+Input = dict[str, Any]  # ExecutorInput as JSON
+
+
+def filled(text: str, executor_input: Input, read: Callable[[str], bytes]) -> str:
+    """A part of a command line with {{$...}} replaced; `read` gives what lies at an address."""
+
+    def one(match: re.Match[str]) -> str:
+        expression = match[1]
+        if expression == "$":
+            return json.dumps(executor_input)
+        found = re.fullmatch(r"\$\.(inputs|outputs)\.(parameters|artifacts)\['([^']+)'\](.*)", expression)
+        if not found:
+            raise invalid(f"Invalid placeholder: {match[0]}")
+        side, kind, key, rest = found.groups()
+        if kind == "parameters":
+            if side == "outputs":
+                return executor_input["outputs"]["parameters"][key]["outputFile"]
+            value = executor_input["inputs"]["parameterValues"][key]
+            return value if isinstance(value, str) else json.dumps(value)
+        artifact = executor_input[side]["artifacts"][key]["artifacts"][0]
+        if rest == ".uri":
+            return artifact["uri"]
+        if rest == ".value":
+            return read(artifact["uri"]).decode()
+        if metadata := re.fullmatch(r"\.metadata\['([^']+)'\]", rest):
+            return str(artifact["metadata"][metadata[1]])
+        raise invalid(f"Invalid placeholder: {match[0]}")
+
+    return re.sub(r"\{\{(.+?)\}\}", one, text)
+
+
+def is_true(condition: str, executor_input: Input) -> bool:
+    """What a condition in CEL says of the inputs."""
+
+    class Fields(dict):
+        __getattr__ = dict.__getitem__
+
+    def fields(value: Any) -> Any:
+        if isinstance(value, dict):
+            return Fields({key: fields(each) for key, each in value.items()})
+        return [fields(each) for each in value] if isinstance(value, list) else value
+
+    python = re.sub(r"!(?!=)", " not ", condition.replace("&&", " and ").replace("||", " or "))
+    known = {"inputs": fields(executor_input["inputs"]), "int": int, "double": float, "string": str}
+    return bool(eval(python, {"__builtins__": {}}, known | {"true": True, "false": False}))

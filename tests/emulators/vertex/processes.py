@@ -1,0 +1,140 @@
+"""How a task's container is run: as a process of its own, or forked from a warm one. By podman: tests/image/."""
+
+import itertools
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+
+FOLDER = pathlib.Path(__file__).parent
+Started = Callable[[Callable[[], object]], object]  # is given what ends the container
+FindImage = Callable[[str], tuple[pathlib.Path, Mapping[str, str]]]
+
+
+class NoSuchImage(Exception):
+    """Nobody pushed the image."""
+
+
+class Containers:
+    """A way to run containers."""
+
+    def run(
+        self, image: str, command: Sequence[str], environment: Mapping[str, str], log: pathlib.Path, started: Started
+    ) -> int:
+        """Runs a command in an image until it ends; returns its exit code. Raises NoSuchImage."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Ends what it keeps running."""
+
+
+class Plain(Containers):
+    """Each is a process of this Python, started as the image's entry point is; `find` says where an image lies."""
+
+    def __init__(self, find: FindImage):
+        self._find = find
+
+    def run(self, image, command, environment, log, started) -> int:
+        folder, variables = surroundings(self._find(image), environment, log)
+        argv = [sys.executable, *command[1:]] if command[0] == "python" else command
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+            )
+        started(lambda: process.poll() is None and os.killpg(process.pid, signal.SIGKILL))
+        return process.wait()
+
+
+def surroundings(
+    image: tuple[pathlib.Path, Mapping[str, str]], environment: Mapping[str, str], log: pathlib.Path
+) -> tuple[str, dict[str, str]]:
+    """The working directory and the environment of an image's process; what it writes goes beside its log."""
+    folder, sets = image
+    own = {"HOME": str(log.parent), "TMPDIR": str(log.parent), "PATH": "/usr/local/bin:/usr/bin:/bin"}
+    return str(folder), {**own, **sets, **environment}
+
+
+class _Task:
+    """A process that was forked."""
+
+    def __init__(self) -> None:
+        self.began, self.ended = threading.Event(), threading.Event()
+        self.pid = self.code = 0
+
+    def end(self) -> None:
+        if not self.ended.is_set():
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Forked(Containers):
+    """Each is forked from one warm process (zygote.py), which starts with the first of them."""
+
+    def __init__(self, find: FindImage, environment: Mapping[str, str]):
+        self._find, self._environment = find, dict(environment)
+        self._lock = threading.Lock()
+        self._ids = itertools.count(1)
+        self._process: subprocess.Popen | None = None
+        self._tasks: dict[str, _Task] = {}
+
+    def run(self, image, command, environment, log, started) -> int:
+        return self.fork(self._find(image), command, environment, log, started)
+
+    def fork(self, image: tuple[pathlib.Path, Mapping[str, str]], command, environment, log, started: Started) -> int:
+        folder, variables = surroundings(image, environment, log)
+        task, name = _Task(), str(next(self._ids))
+        wanted = {"id": name, "argv": list(command), "folder": folder, "environment": variables, "log": str(log)}
+        with self._lock:
+            process = self._process = self._process or self._warm()
+            self._tasks[name] = task
+            process.stdin.write(f"{json.dumps(wanted)}\n".encode())
+            process.stdin.flush()
+        task.began.wait()
+        started(task.end)
+        task.ended.wait()
+        return task.code
+
+    def _warm(self) -> subprocess.Popen:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-W", "ignore", str(FOLDER / "zygote.py")],
+            env=self._environment,
+            cwd="/",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+        )
+        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+        return process
+
+    def _listen(self, process: subprocess.Popen) -> None:
+        for line in process.stdout:
+            told = json.loads(line)
+            if "pid" in told:
+                task = self._tasks[told["id"]]
+                task.pid = told["pid"]
+                task.began.set()
+            else:
+                task = self._tasks.pop(told["id"])
+                task.code = told["code"]
+                task.ended.set()
+        for task in self._tasks.values():
+            task.code = -signal.SIGKILL  # the warm process is gone, and its tasks with it
+            task.began.set()
+            task.ended.set()
+
+    def close(self) -> None:
+        with self._lock:
+            if self._process:
+                self._process.stdin.close()
+                self._process.wait()
+                self._process.stdout.close()
+                self._process = None

@@ -1,0 +1,86 @@
+"""`cloud.vertex`: everything of Vertex AI behind its host names, put together of parts.
+
+A part has `rpcs()` and `reset()`, and `close()` where it has something to end.
+"""
+
+from typing import TYPE_CHECKING
+
+from tests.emulators.services import Rpc, Service
+from tests.emulators.vertex.batch import BatchPredictions
+from tests.emulators.vertex.custom_jobs import CustomJobs
+from tests.emulators.vertex.endpoints import Endpoints
+from tests.emulators.vertex.machines import Machines
+from tests.emulators.vertex.models import Models
+from tests.emulators.vertex.names import Names
+from tests.emulators.vertex.operations import Operations
+from tests.emulators.vertex.pipelines import Pipelines
+from tests.emulators.vertex.predictions import Predictions
+from tests.emulators.vertex.processes import Containers
+from tests.emulators.vertex.serving import Serving
+from tests.emulators.vertex.workers import Workers
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+
+class Vertex(Service):
+    """Each part is an attribute, for looking inside and to hold what goes on: `models`, `endpoints`, `pipelines` ..."""
+
+    name = "aiplatform"
+    hosts = ("*-aiplatform.googleapis.com", "aiplatform.googleapis.com")
+
+    def __init__(self, cloud: "Cloud"):
+        self.names = Names(cloud)
+        self.machines = Machines()
+        self.serving = Serving(cloud)
+        self.operations = Operations(self.names)
+        self.models = Models(cloud, self.names, self.operations)
+        self.endpoints = Endpoints(self.names, self.operations, self.models, self.machines)
+        self.predictions = Predictions(self.endpoints, self.models, self.serving)
+        self.batches = BatchPredictions(cloud, self.names, self.operations, self.models, self.machines, self.serving)
+        self.workers = Workers(cloud)
+        self.custom_jobs = CustomJobs(self.names, self.operations, self.machines, self.workers)
+        self.pipelines = Pipelines(cloud, self.names, self.operations, self.workers)
+        # Asked and reset in this order; closed in the opposite one.
+        self._parts = [
+            self.machines,
+            self.serving,
+            self.operations,
+            self.models,
+            self.endpoints,
+            self.predictions,
+            self.batches,
+            self.pipelines,
+            self.custom_jobs,
+            self.workers,
+        ]
+
+    @property
+    def quota(self) -> dict[str, int]:
+        """How many of an accelerator or machine type there may be at once."""
+        return self.machines.quota
+
+    @property
+    def containers(self) -> Containers:
+        """How containers are run, see processes.py."""
+        return self.workers.containers
+
+    @containers.setter
+    def containers(self, way: Containers) -> None:
+        self.workers.containers = way
+
+    def rpcs(self) -> dict[str, Rpc]:
+        found: dict[str, Rpc] = {}
+        for part in self._parts:
+            found |= part.rpcs() if hasattr(part, "rpcs") else {}
+        return found
+
+    def reset(self) -> None:
+        for part in self._parts:
+            if hasattr(part, "reset"):
+                part.reset()
+
+    def close(self) -> None:
+        for part in reversed(self._parts):
+            if hasattr(part, "close"):
+                part.close()

@@ -1,0 +1,83 @@
+"""What Vertex ML Metadata keeps of runs: artifacts, and what equal tasks have made before."""
+
+import copy
+import re
+import threading
+from typing import Any
+
+import yaml
+
+from tests.emulators.vertex.names import invalid
+
+Artifact = dict[str, Any]  # as ExecutorInput has it: name, uri, type, metadata
+Outputs = dict[str, list[Artifact]]
+
+
+def title(schema: dict[str, Any]) -> str:
+    """The name of a type of artifacts."""
+    if "schemaTitle" in schema:
+        return schema["schemaTitle"]
+    return yaml.safe_load(schema.get("instanceSchema") or "{}").get("title", "system.Artifact")
+
+
+class Store:
+    """Artifacts in the order in which they were made; `cache` holds outputs by the fingerprint of their task."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.reset()
+
+    def reset(self) -> None:
+        self.artifacts: list[Artifact] = []
+        self._cache: dict[str, tuple[Outputs, dict[str, Any]]] = {}
+        self._number = 0
+
+    def name(self, parent: str) -> str:
+        """The name of a new artifact."""
+        with self._lock:
+            self._number += 1
+            return f"{parent}/metadataStores/default/artifacts/{self._number}"
+
+    def put(self, artifact: Artifact) -> None:
+        with self._lock:
+            self.artifacts = [one for one in self.artifacts if one["name"] != artifact["name"]]
+            self.artifacts.append(artifact | {"state": "LIVE"})
+
+    def imported(self, uri: str, type_: dict[str, Any]) -> Artifact | None:
+        """The newest artifact of a type at an address."""
+        found = [one for one in self.artifacts if one["uri"] == uri and one["type"] == type_]
+        return found[-1] if found else None
+
+    def query(self, filter: str) -> list[Artifact]:
+        """The newest artifact that fits a filter, if any: terms joined by AND."""
+        found = self.artifacts
+        for term in re.split(r"\s+AND\s+", filter):
+            match = re.fullmatch(r'\s*([\w.]+)\s*=\s*"?(.*?)"?\s*', term)
+            if not match:
+                raise invalid(f"Invalid filter of a resolver: {term!r}")
+            key, wanted = match.groups()
+            found = [
+                one for one in found if str(_field(one, key)) == (str(float(wanted)) if "number_" in key else wanted)
+            ]
+        return found[-1:]
+
+    def cached(self, fingerprint: str) -> tuple[Outputs, dict[str, Any]] | None:
+        """The outputs, artifacts and parameters, of an equal task that has succeeded."""
+        with self._lock:
+            return copy.deepcopy(self._cache.get(fingerprint))
+
+    def keep(self, fingerprint: str, artifacts: Outputs, parameters: dict[str, Any]) -> None:
+        with self._lock:
+            self._cache[fingerprint] = copy.deepcopy((artifacts, parameters))
+
+
+def _field(artifact: Artifact, key: str) -> Any:
+    if key == "schema_title":
+        return title(artifact["type"])
+    if key in ("name", "state", "uri"):
+        return artifact[key]
+    match = re.fullmatch(r"metadata\.(\w+)\.(number|string|bool)_value", key)
+    if not match:
+        raise invalid(f"Invalid filter of a resolver: {key!r}")
+    value = artifact.get("metadata", {}).get(match[1])
+    return float(value) if match[2] == "number" and value is not None else value

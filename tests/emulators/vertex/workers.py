@@ -1,0 +1,101 @@
+"""The machines that containers run on: which files, which credentials and which environment they find there."""
+
+import itertools
+import pathlib
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tests.emulators.vertex.images import Images
+from tests.emulators.vertex.processes import Containers, Forked, NoSuchImage
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+# Settings of commands, which nobody sets on a machine of Vertex AI.
+SETTINGS = ("GCP_PROJECT", "GCP_REGION", "PIPELINE_SERVICE_ACCOUNT", "BUILD_SERVICE_ACCOUNT", "IMAGE_REPOSITORY")
+
+
+class Failed(Exception):
+    """A container ended badly; the message is what Vertex AI says of it."""
+
+
+class Stop:
+    """What ends the containers of a job, also those that are about to start."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: list[Callable[[], object]] = []
+        self.asked = False
+
+    def set(self) -> None:
+        with self._lock:
+            self.asked = True
+            for end in self._ends:
+                end()
+
+    def add(self, end: Callable[[], object]) -> None:
+        with self._lock:
+            self._ends.append(end)
+            if self.asked:
+                end()
+
+
+class Workers:
+    """`containers` is how they are run, see processes.py; `commands` are all that were started."""
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self._common = {name: value for name, value in cloud.environment.items() if name not in SETTINGS}
+        self._common["TF_CPP_MIN_LOG_LEVEL"] = "2"
+        self.images = Images(cloud)
+        self.warm = Forked(self.images.find, {"PATH": "/usr/bin:/bin", **self._common})
+        self._root = cloud.folder / "vertex"
+        self._numbers = itertools.count(1)
+        self.reset()
+
+    def reset(self) -> None:
+        self.containers: Containers = self.warm
+        self.commands: list[list[str]] = []
+        self._logs: list[pathlib.Path] = []
+        self.images.reset()
+
+    def close(self) -> None:
+        self.warm.close()
+
+    def logs(self) -> dict[str, str]:
+        """What the containers have written, each by its number and name."""
+        return {path.stem: path.read_text(errors="replace") for path in self._logs if path.exists()}
+
+    def folder(self) -> pathlib.Path:
+        """A new empty folder."""
+        folder = self._root / f"{next(self._numbers):04d}"
+        folder.mkdir(parents=True)
+        return folder
+
+    def run(
+        self, name: str, image: str, command: Sequence[str], account: str, stop: Stop, more: Mapping[str, str]
+    ) -> None:
+        """Runs a container as a service account. Raises Failed."""
+        folder = self.folder()
+        log = folder / f"{folder.name}-{name}.log"
+        account = account or f"{self._cloud.project_number}-compute@developer.gserviceaccount.com"
+        key = str(self._cloud.oauth.key_file(account))
+        environment = {**self._common, "GOOGLE_APPLICATION_CREDENTIALS": key, **more}
+        self.commands.append(list(command))
+        self._logs.append(log)
+        try:
+            code = self.containers.run(image, command, environment, log, stop.add)
+        except NoSuchImage as error:
+            raise Failed(str(error)) from None
+        if code:
+            raise Failed(
+                f"The replica workerpool0-0 exited with a non-zero status of {code}. Termination reason: Error. "
+                f"To find out more about why your job exited please check the logs. Last line: {last_words(log)}"
+            )
+
+
+def last_words(log: pathlib.Path) -> str:
+    """The last line of a log that says something: of a Python program that failed, its exception."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.exists() else []
+    return next((line for line in reversed(lines) if line), "")[:2000]

@@ -1,0 +1,132 @@
+"""The program of a warm process: it has imported what tasks import, and becomes a task whenever it is asked for one.
+
+Importing TFX takes longer than most tasks. A task that is forked from here is a process as any other: it has the
+environment, the folder and the arguments that it is given, and runs a module as `__main__`.
+
+stdin: lines of JSON with `id`, `argv`, `folder`, `environment` and `log`. stdout: lines with `id` and `pid`, and when
+it has ended, with `id` and `code`. It ends, and all tasks with it, when stdin does.
+"""
+
+import atexit
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import sys
+import threading
+import traceback
+
+IMPORTED = (
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.components",
+    "tfx.scripts.run_executor",
+    "google.cloud.aiplatform_v1",
+    "google.cloud.storage",
+    "keras_tuner",
+    "kfp",
+    "obstore",
+    "tensorflow_model_analysis",
+    "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
+)
+MAIN = IMPORTED[0], IMPORTED[2]  # what tasks run: as in a new process, nobody has imported it before
+
+
+def main() -> None:
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    for name in IMPORTED:
+        importlib.import_module(name)
+    for name in MAIN:
+        del sys.modules[name]
+    gc.freeze()  # what is shared with the tasks is not copied because it is looked at
+    readable, writable = os.pipe2(os.O_NONBLOCK)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.set_wakeup_fd(writable)
+    tasks: dict[int, str] = {}  # their IDs by process
+    for lines in _lines(readable):
+        for line in lines:
+            wanted = json.loads(line)
+            pid = os.fork()
+            if not pid:
+                answers.close()
+                _become(wanted)
+            tasks[pid] = wanted["id"]
+            print(json.dumps({"id": wanted["id"], "pid": pid}), file=answers)
+        while tasks:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            if pid in tasks:
+                print(json.dumps({"id": tasks.pop(pid), "code": os.waitstatus_to_exitcode(status)}), file=answers)
+    for pid in tasks:
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _lines(wakeups: int):
+    """Yields whole lines of stdin, none when a task may have ended."""
+    rest = b""
+    while True:
+        ready, _, _ = select.select([0, wakeups], [], [])
+        if wakeups in ready:
+            os.read(wakeups, 4096)
+        found: list[bytes] = []
+        if 0 in ready:
+            data = os.read(0, 1 << 16)
+            if not data:
+                return
+            *found, rest = (rest + data).split(b"\n")
+        yield found
+
+
+def _become(wanted: dict) -> None:
+    """Makes this process the task that is wanted, and ends with it."""
+    code = 1
+    try:
+        os.setsid()
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        log = os.open(wanted["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        os.environ.clear()
+        os.environ.update(wanted["environment"])
+        os.chdir(wanted["folder"])
+        code = _run(wanted["argv"])
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)
+        if isinstance(ended.code, str):
+            print(ended.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    os._exit(code)
+
+
+def _run(argv: list[str]) -> int:
+    """Runs `python -m module ...` or `python file ...` in this process, anything else in place of it."""
+    program, *rest = argv
+    if not (program == "python" and rest and (rest[0] == "-m" or rest[0].endswith(".py"))):
+        os.execvpe(program if program != "python" else sys.executable, argv, os.environ)
+    around = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    first = os.getcwd() if rest[0] == "-m" else os.path.dirname(rest[0])
+    sys.path[:0] = list(dict.fromkeys([first, *around]))
+    importlib.invalidate_caches()
+    if rest[0] == "-m":
+        sys.argv = rest[1:]
+        runpy.run_module(rest[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = rest
+        runpy.run_path(rest[0], run_name="__main__")
+    return 0
+
+
+if __name__ == "__main__":
+    main()
