@@ -117,3 +117,12 @@ def test_a_threshold_that_is_no_share_is_refused(ci, threshold):
     done = ci("evaluate", "--accuracy-threshold", threshold)
 
     assert done.code == 2 and "--accuracy-threshold" in done.err
+
+
+def test_on_vertex_needs_a_bucket_and_a_project(ci, workspace):
+    digits.write(str(workspace / "collected"), digits.CHANGED, limit=5)
+
+    done = ci("evaluate", "--on", "vertex", "--json")
+
+    assert done.code == 2 and done.out == ""
+    assert all(setting in done.err for setting in ("WORKSPACE", "GCP_PROJECT", "GCP_REGION"))

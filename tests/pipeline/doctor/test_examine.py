@@ -1,0 +1,208 @@
+"""The doctor before projects that lack something, which it names with the command that mends it."""
+
+import dataclasses
+import json
+import re
+import shlex
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.data.storage import open_storage
+from pipeline.doctor.examine import LOOKS, Check, examine
+
+DIGEST = "sha256:" + "5" * 64
+SECRET = "projects/spanloop-local/secrets/github-token"
+
+
+@pytest.fixture
+def builder(cloud) -> str:
+    """The account of the builds."""
+    email = f"builds@{cloud.project}.iam.gserviceaccount.com"
+    cloud.accounts.accounts[email] = False
+    for role in ("roles/logging.logWriter", "roles/storage.objectViewer", "roles/artifactregistry.writer"):
+        cloud.policies.grant(f"projects/{cloud.project}", role, email)
+    return email
+
+
+@pytest.fixture
+def config(cloud_environment, builder, gs_workspace) -> Config:
+    """A configuration for which everything is there."""
+    cloud = cloud_environment
+    cloud.registry.add("spanloop", f"pipelines@{DIGEST}")
+    cloud.secrets.add(SECRET, b"ghp_secret-of-a-test")
+    repository = f"{cloud.region}-docker.pkg.dev/{cloud.project}/spanloop/pipelines"
+    record = {"image": f"{repository}@{DIGEST}", "tfx": "1.16.0", "python": "3.10", "commit": "", "content": ""}
+    open_storage(gs_workspace).write(f"images/{DIGEST.removeprefix('sha256:')}.json", json.dumps(record).encode())
+    return Config(
+        workspace=gs_workspace,
+        project=cloud.project,
+        region=cloud.region,
+        image_repository=repository,
+        image=f"{repository}@{DIGEST}",
+        service_account=cloud.account,
+        build_service_account=builder,
+        endpoint="digits",
+        github_token_secret=f"{SECRET}/versions/latest",
+    )
+
+
+def told(config: Config) -> dict[str, Check]:
+    """What the doctor says of each thing; what it says is in order."""
+    checks = examine(config)
+    assert [check.name for check in checks] == ["settings", "credentials", *LOOKS]
+    for check in checks:
+        assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
+        for command in check.mend.splitlines():
+            assert shlex.split(command, comments=True)[0] in ("gcloud", "export", "python"), command
+    return {check.name: check for check in checks}
+
+
+def wrong(config: Config) -> dict[str, Check]:
+    return {name: check for name, check in told(config).items() if not check.ok}
+
+
+def test_where_everything_is_there_everything_is_ok(config):
+    assert wrong(config) == {}
+
+
+def test_nothing_is_left_behind_and_no_secret_is_shown(config, cloud):
+    checks = examine(config)
+    assert [name.partition("/")[2].split("/")[0] for name in cloud.gcs.names(f"gs://{cloud.bucket}")] == ["images"]
+    assert "ghp_secret-of-a-test" not in repr(checks)
+
+
+def test_settings_are_named_with_what_sets_them(cloud_environment):
+    found = told(Config())
+    assert found["settings"].ok is False and "export GCP_PROJECT=" in found["settings"].mend
+    assert found["project"].ok is None and found["project"].problem == "GCP_PROJECT: not set"
+    assert found["bucket"].ok is None and "WORKSPACE" in found["bucket"].problem
+
+
+def test_whoever_may_nothing_is_told_what_to_grant(config, cloud):
+    cloud.policies.clear()
+    found = wrong(config)
+    member = f"--member=serviceAccount:{cloud.account}"
+    assert found["project"].ok is False and f"{member} --role=roles/browser" in found["project"].mend
+    assert found["your permissions"].mend.splitlines() == [
+        f"gcloud projects add-iam-policy-binding {cloud.project} {member} --role={role}"
+        for role in ("roles/aiplatform.user", "roles/cloudbuild.builds.editor")
+    ]
+    assert found["APIs"].ok is None and found["pipelines' roles"].ok is None
+    assert found["secret"].ok is False
+
+
+def test_a_project_that_cannot_be_seen(config):
+    found = wrong(dataclasses.replace(config, project="somebody-elses"))
+    assert found["project"].ok is False and "may not see it" in found["project"].problem
+    assert "projects add-iam-policy-binding somebody-elses" in found["project"].mend
+
+
+def test_apis_that_are_not_enabled(config, cloud):
+    cloud.apis.disabled |= {"aiplatform.googleapis.com", "cloudbuild.googleapis.com"}
+    (check,) = wrong(config).values()
+    enable = "gcloud services enable aiplatform.googleapis.com cloudbuild.googleapis.com --project=spanloop-local"
+    assert (check.name, check.ok, check.mend) == ("APIs", False, enable)
+
+
+def test_dataflow_is_asked_for_where_it_is_used(config, cloud):
+    cloud.apis.disabled.add("dataflow.googleapis.com")
+    assert wrong(config) == {}
+    assert "dataflow" in wrong(dataclasses.replace(config, dataflow_workers=4))["APIs"].mend
+
+
+def test_a_bucket_that_is_not_there(config):
+    found = wrong(dataclasses.replace(config, workspace="gs://nobodys-bucket/x"))
+    assert found["bucket"].ok is False
+    assert found["bucket"].mend.startswith("gcloud storage buckets create gs://nobodys-bucket --project=spanloop-local")
+    assert found["objects"].ok is None
+
+
+def test_a_bucket_elsewhere(config):
+    found = wrong(dataclasses.replace(config, region="us-central1"))
+    assert "lies in europe-west4, not in us-central1" in found["bucket"].problem
+
+
+@pytest.mark.parametrize("verb", ["create", "delete", "list", "get"])
+def test_a_permission_on_objects(config, cloud, verb):
+    cloud.gcs.access.deny(f"storage.objects.{verb}")
+    check = wrong(config)["objects"]
+    assert check.ok is False and f"storage.objects.{verb}" in check.problem
+    grant = "gcloud storage buckets add-iam-policy-binding gs://spanloop-local --member=serviceAccount:pipelines@"
+    assert check.mend.startswith(grant) and check.mend.endswith("--role=roles/storage.objectUser")
+
+
+def test_a_repository_and_an_image(config, cloud):
+    cloud.registry.add("spanloop", format="MAVEN")
+    assert "is for MAVEN" in wrong(config)["image repository"].problem
+    cloud.registry.add("spanloop")
+    (check,) = wrong(config).values()
+    assert (check.name, check.ok, check.mend) == ("image", False, "python -m ci build-image")
+    cloud.registry.reset()
+    assert "artifacts repositories create spanloop --location=europe-west4" in wrong(config)["image repository"].mend
+    unset = wrong(dataclasses.replace(config, image=""))["image"]
+    assert unset.ok is False and unset.mend.startswith("export $(python -m ci build-image")
+
+
+def test_accounts_that_are_not_there_or_may_not_be_used(config, cloud, builder):
+    del cloud.accounts.accounts[builder]
+    assert "service-accounts create builds --project=spanloop-local" in wrong(config)["build account"].mend
+    cloud.accounts.accounts[builder] = True
+    assert f"service-accounts enable {builder}" in wrong(config)["build account"].mend
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/iam.serviceAccountUser", cloud.account)
+    assert wrong(config)["pipelines' account"].ok is None
+
+
+def test_roles_that_an_account_lacks(config, cloud, builder):
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/aiplatform.user", cloud.account)
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", builder)
+    found = wrong(config)
+    assert re.search(
+        r"--member=serviceAccount:pipelines@.* --role=roles/aiplatform.user", found["pipelines' roles"].mend
+    )
+    assert "artifacts repositories add-iam-policy-binding spanloop --location" in found["build roles"].mend
+    assert "aiplatform.pipelineJobs.create" in found["your permissions"].problem
+
+
+def test_roles_on_the_resource_itself_are_enough(config, cloud):
+    for role in ("roles/storage.objectUser", "roles/storage.legacyBucketReader"):
+        cloud.policies.revoke(f"projects/{cloud.project}", role, cloud.account)
+    assert wrong(config)["pipelines' roles"].ok is False
+    for role in ("roles/storage.objectUser", "roles/storage.legacyBucketReader"):
+        cloud.policies.grant(f"buckets/{cloud.bucket}", role, cloud.account)
+    assert wrong(config) == {}
+
+
+def test_policies_that_may_not_be_read_leave_it_open_and_say_what_to_grant(config, cloud):
+    for role in ("roles/browser", "roles/iam.securityReviewer"):
+        cloud.policies.revoke(f"projects/{cloud.project}", role, cloud.account)
+    check = wrong(config)["pipelines' roles"]
+    assert check.ok is None and "roles/storage.objectUser on gs://spanloop-local" in check.problem
+    assert len(check.mend.splitlines()) == 5
+
+
+def test_a_secret_that_is_not_there_empty_or_not_allowed(config, cloud):
+    absent = wrong(dataclasses.replace(config, github_token_secret="projects/spanloop-local/secrets/x/versions/1"))
+    assert "gcloud secrets create x --project=spanloop-local" in absent["secret"].mend
+    cloud.secrets.add(SECRET, b"\n")
+    assert "secrets versions add github-token" in wrong(config)["secret"].mend
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/secretmanager.secretAccessor", cloud.account)
+    assert "--role=roles/secretmanager.secretAccessor" in wrong(config)["secret"].mend
+
+
+def test_what_is_optional_may_be_unset(config):
+    unset = dataclasses.replace(config, endpoint="", github_token_secret="")
+    assert wrong(unset) == {}
+
+
+def test_a_service_that_fails_for_a_moment_is_asked_again(config, cloud):
+    for service in ("cloudresourcemanager", "serviceusage", "iam", "artifactregistry", "secretmanager"):
+        cloud.faults.add(service, kind="503")
+    assert wrong(config) == {}
+
+
+def test_a_service_that_does_not_answer_hides_nothing_else(config, cloud):
+    cloud.faults.add("cloudresourcemanager", kind="503", times=1000)
+    found = wrong(config)
+    assert found["project"].ok is False and "later" in found["project"].problem
+    assert set(found) == {"project", "your permissions", "pipelines' roles", "build roles"}
