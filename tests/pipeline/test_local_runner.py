@@ -54,6 +54,14 @@ def config(workspace, **settings):
     return Config(workspace=str(workspace), **settings)
 
 
+def test_what_a_run_leaves_behind_is_in_the_workspace_or_for_a_bucket_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert local_runner.folder_of_runs(config(tmp_path)) == str(tmp_path)
+    assert local_runner.pipeline_root(config("gs://bucket/a/b"), "training") == (
+        "/cache/spanloop/bucket/a/b/pipeline_root/training"
+    )
+
+
 def test_a_training_ends_with_a_release_that_says_what_made_it(trained_workspace, trained_outcome):
     assert trained_outcome["blessed"] and trained_outcome["reasons"] == []
     assert trained_outcome["spans"] == [1] and trained_outcome["release"] == "model-1"
