@@ -3,7 +3,7 @@ PYTHON3 ?= python3
 PYTHON := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cloud lint bench emulators test-modern install format requirements
+.PHONY: help demo test test-cloud lint bench emulators test-modern test-image install format requirements
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -32,6 +32,9 @@ emulators: install ## Google Cloud on this machine: prints what to export, runs 
 
 test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
 	@$(PYTHON3) tests/modern/run.py
+
+test-image: install ## the image built, and a training in its containers, without network: needs root, podman and more
+	@$(PYTHON) -W ignore::FutureWarning tests/image/run.py
 
 install: ## sets up .venv (3 GB), chooses the TFX line that runs here and says why
 	@$(PYTHON3) install.py

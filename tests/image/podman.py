@@ -8,11 +8,15 @@ import socket
 import subprocess
 import tempfile
 import time
+import uuid
 from collections.abc import Iterator
 
 from tests import containers
 from tests.emulators.cloud_build import Runner
 from tests.emulators.docker_file import BuildError
+from tests.emulators.vertex.processes import Containers, NoSuchImage
+
+USER = 1000  # of the image
 
 
 class Podman(Runner):
@@ -25,7 +29,7 @@ class Podman(Runner):
         places = folder / "registries.conf"
         places.write_text(f'[[registry]]\nprefix = "{host}"\nlocation = "{registry}"\ninsecure = true\n')
         self.environment = _without_cloud() | settings | {"CONTAINERS_REGISTRIES_CONF": str(places)}
-        self._network = network
+        self._network, self._host, self._registry = network, host, registry
         self._log = (folder / "podman.log").open("ab")
         self.log = folder / "podman.log"
 
@@ -37,13 +41,33 @@ class Podman(Runner):
             mounts = [f"--volume={ours}:{theirs}:ro" for ours, theirs in containers.settings_of_installing().items()]
             options = ["--layers", "--pull=never", "--network=host", "--isolation=chroot", *mounts, *options]
             self._run(["nsenter", f"--net={self._network}", "podman", "build", *options], environment, context)
+        elif command == "push":
+            *options, image = options
+            self._push(image, *options)
         else:
             self._run(["podman", command, *options], environment, context)
 
     def push(self, image: str) -> str:
         with tempfile.NamedTemporaryFile("r") as digest:
-            self._run(["podman", "push", "--quiet", f"--digestfile={digest.name}", image], [], pathlib.Path("/"))
+            self._push(image, "--quiet", f"--digestfile={digest.name}")
             return digest.read().strip()
+
+    def _push(self, image: str, *options: str) -> None:
+        place = f"docker://{self._registry}{image.removeprefix(self._host)}"  # podman maps names of what it pulls only
+        self._run(["podman", "push", "--tls-verify=false", *options, image, place], [], pathlib.Path("/"))
+
+    def pull(self, image: str) -> int:
+        """Fetches an image by its digest, unless it is here; returns its size in bytes. Raises NoSuchImage."""
+        if self.run("image", "exists", image).returncode:
+            pulled = self.run("pull", "--quiet", image)
+            if pulled.returncode:
+                raise NoSuchImage(pulled.stderr)
+        return int(self.run("image", "inspect", "--format", "{{.Size}}", image).stdout)
+
+    def forget(self, image: str) -> None:
+        """Removes a pulled image, and what nothing names any more; what the next build can use stays."""
+        self.run("image", "rm", image)
+        self.run("image", "prune", "--force")
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
         """Runs podman and returns how it ended and what it printed."""
@@ -60,6 +84,38 @@ class Podman(Runner):
         if done.returncode:
             last = self.log.read_text(errors="replace").strip().splitlines()[-5:]
             raise BuildError(f"{what} ended with {done.returncode}: {' '.join(last)} (all of it: {self.log})")
+
+
+class InContainers(Containers):
+    """Runs the tasks of jobs in containers: as the image's user, with a read-only root, on this network."""
+
+    def __init__(self, podman: Podman, folder: pathlib.Path):
+        self._podman, self._folder = podman, folder
+        self.ran = 0
+
+    def run(self, image, command, environment, log, started) -> int:
+        self._podman.pull(image)
+        name = f"spanloop-{uuid.uuid4().hex}"
+        options = ["--rm", f"--name={name}", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777"]
+        options += ["--cap-drop=all", "--security-opt=no-new-privileges"]
+        for number, file in enumerate(sorted({value for value in environment.values() if os.path.isfile(value)})):
+            # certificates and keys, which a machine there has for its user alone
+            own = self._folder / f"{name}-{number}"
+            shutil.copyfile(file, own)
+            os.chown(own, USER, USER)
+            options.append(f"--volume={own}:{file}:ro")
+        options += [f"--env={variable}={value}" for variable, value in environment.items()]
+        self.ran += 1
+        with log.open("ab") as out:
+            process = subprocess.Popen(
+                ["podman", "run", *options, image, *command],
+                env=self._podman.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+            )
+        started(lambda: self._podman.run("kill", name))
+        return process.wait()
 
 
 def _without_cloud() -> dict[str, str]:

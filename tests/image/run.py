@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import tempfile
+from typing import TYPE_CHECKING
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
@@ -23,6 +24,10 @@ sys.path.insert(0, str(ROOT))
 from pipeline import image  # noqa: E402
 from tests import containers  # noqa: E402
 from tests.containers import CannotRun, step  # noqa: E402
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+    from tests.emulators.vertex.processes import Containers
 
 PROGRAMS = {
     "debootstrap": "debootstrap",
@@ -50,7 +55,7 @@ def outside() -> int:
 def inside(network: str) -> int:
     """Builds, and trains, in a network of its own; `network` is the file of the one that packages come from."""
     from tests.emulators.cloud import Cloud
-    from tests.image.podman import Podman, registry
+    from tests.image.podman import InContainers, Podman, registry
 
     _bring_up_loopback()
     cache = containers.cache()
@@ -61,14 +66,62 @@ def inside(network: str) -> int:
         cloud.registry.add("spanloop")
         cloud.builds.execute = podman
         with step("image", "python -m ci build-image"):
-            built = _ci(cloud, folder, "build-image")
-        size = int(podman.run("image", "inspect", "--format", "{{.Size}}", built["image"]).stdout)
+            built = _ci(cloud, "build-image")
+        size = podman.pull(built["image"])
         print(f"image: {built['image']} has {size / 1e9:.2f} GB", flush=True)
         assert built["built"] and size <= LARGEST, f"the image is larger than {LARGEST / 1e9} GB"
+        tasks = cloud.vertex.containers = InContainers(podman, folder)
+        _probe(tasks, built["image"], folder / "probe.log")
+        _train(cloud, folder, built["image"])
+        assert not cloud.refused, f"somebody asked for {cloud.refused}"
+        print(f"image: {tasks.ran} containers, none of which asked for another host", flush=True)
+        podman.forget(built["image"])
         return 0
 
 
-def _ci(cloud, folder: pathlib.Path, *arguments: str, **variables: str) -> dict:
+def _probe(tasks: "Containers", image: str, log: pathlib.Path) -> None:
+    """Has a container say what it can do, and what it cannot."""
+    code = tasks.run(image, ["python", "-c", PROBE], {}, log, lambda end: None)
+    if code:
+        raise SystemExit(f"error: the image is not what it has to be: {log.read_text()}")
+
+
+# what has to be so in a container
+PROBE = """
+import importlib.util, os, pathlib, shutil, socket
+assert os.getuid() == os.getgid() == 1000 and os.getcwd() == "/app"
+assert importlib.util.find_spec("pipeline") and not importlib.util.find_spec("modules")
+assert not [name for name in ("gcc", "g++", "cc", "ld", "make", "uv", "git") if shutil.which(name)]
+assert not os.access("/", os.W_OK) and not os.access("/app", os.W_OK) and os.access("/tmp", os.W_OK)
+assert [line.split()[1] for line in open("/proc/self/status") if line.startswith("CapEff")] == ["0" * 16]
+for folder in ("/", "/app", "/opt/venv"):
+    try:
+        pathlib.Path(folder, "new").touch()
+    except OSError:
+        continue
+    raise AssertionError(folder + " can be written to")
+try:
+    socket.create_connection(("192.0.2.1", 443), timeout=2)
+except OSError:
+    pass
+else:
+    raise AssertionError("there is a way out")
+"""
+
+
+def _train(cloud: "Cloud", folder: pathlib.Path, image: str) -> None:
+    """Trains on Vertex AI, from images to a release."""
+    from pipeline.data import digits
+
+    digits.write(str(folder / "digits"), digits.FIRST, limit=600)
+    _ci(cloud, "import-images", str(folder / "digits"))
+    with step("image", "python -m ci submit --pipeline training --wait, each task in a container of that digest"):
+        ended = _ci(cloud, "submit", "--pipeline", "training", "--wait", PIPELINE_IMAGE=image)
+    found = _ci(cloud, "status")
+    assert ended["submitted"] and found["releases"] == ["model-1"], (ended, found)
+
+
+def _ci(cloud: "Cloud", *arguments: str, **variables: str) -> dict:
     """Runs a command as a client of the local servers; what it found."""
     environment = os.environ | cloud.environment | {"WORKSPACE": f"gs://{cloud.bucket}/workspace"} | variables
     command = [sys.executable, "-m", "ci", *arguments, "--json"]
