@@ -80,8 +80,16 @@ class Login:
         with self._lock, _login_told():
             if self._credentials is None:
                 self._credentials, _ = google.auth.default(scopes=SCOPES)
-            if not self._credentials.valid or self._credentials.token == refused:
-                self._credentials.refresh(Request())
+            for wait in (*WAITS[:4], None):
+                if self._credentials.valid and self._credentials.token != refused:
+                    break
+                try:
+                    self._credentials.refresh(Request())
+                except google.auth.exceptions.GoogleAuthError as error:
+                    passing = isinstance(error, google.auth.exceptions.TransportError) or error.retryable
+                    if wait is None or not passing:
+                        raise
+                    time.sleep(wait)
             return self._credentials.token
 
     def expiry(self) -> datetime.datetime | None:

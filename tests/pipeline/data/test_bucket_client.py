@@ -92,6 +92,14 @@ def test_what_fails_a_few_times_is_done_once(cloud, client, failure):
     assert client.about("b") is None
 
 
+@pytest.mark.parametrize("failure", ["503", "cut", "lose"])
+def test_a_token_is_asked_for_again(cloud, client, failure):
+    fault = cloud.faults.add(service="oauth", method="token", kind=failure, times=2)
+
+    assert client.write("a", b"1")
+    assert fault.done == 2
+
+
 def test_what_somebody_else_has_written_is_not_taken_for_ours(cloud, client):
     assert client.write("a", b"1")
     cloud.faults.add(service="storage", kind="503")

@@ -1,5 +1,6 @@
 """Each call of a preparation fails, is its last, or is overtaken by another one: nothing is lost, nothing doubled."""
 
+import concurrent.futures
 import contextlib
 import itertools
 import os
@@ -147,6 +148,16 @@ def test_killed_after_each_change_in_turn(begun, at_call, children):
             break
         assert code == -signal.SIGKILL
     assert nth > 15
+
+
+def test_several_at_once_make_one_span(begun, caplog):
+    found = begun("at once")
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        prepared = list(threads.map(spans.prepare, [open_storage(found.address) for _ in range(3)]))
+
+    assert sorted(one.images for one in prepared) == [0, 0, 4]
+    assert is_whole(found)
+    assert "Another process is preparing a span" in caplog.text
 
 
 def test_overtaken_at_each_call_in_turn(begun, at_call, monkeypatch):
