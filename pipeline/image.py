@@ -14,7 +14,6 @@ import re
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from pipeline import modules, plan
@@ -68,13 +67,13 @@ def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT
     with quietly():
         from google.cloud.devtools import cloudbuild_v1
 
-    commit = plan.this_commit()
-    asked_for = _build(config, recipe, storage.address(source), commit + "-gpu" * gpu, root)
+    tag = plan.this_commit() + "-gpu" * gpu
+    asked_for = _build(config, recipe, storage.address(source), tag, root)
     with cloudbuild_v1.CloudBuildClient() as client:
         with storage.exclusive("starting the build of an image"):
             name, started = _find_or_start(client, config, recipe.content, asked_for, say)
         done = _follow(client, name, say)
-    made = _record(config, recipe, done, commit)
+    made = _record(config, recipe, done)
     encoded = json.dumps(dataclasses.asdict(made), indent=1).encode()
     storage.write(_by_image(made.image), encoded, create_only=True)
     storage.write(_by_content(recipe.content), encoded, create_only=True)
@@ -147,7 +146,7 @@ def tracked(root: str) -> list[str]:
 
 def base(root: str) -> str:
     """Returns the image that an image for the Python that this runs on is built on."""
-    version = ".".join(platform.python_version_tuple()[:2])
+    version = _python()
     with open(os.path.join(root, BASES), encoding="utf-8") as file:
         found = re.search(rf"(?m)^FROM (\S+) AS python{re.escape(version)}$", file.read())
     if not found:
@@ -265,12 +264,20 @@ def _failure(build: "Build") -> ImageBuildFailed:
     return ImageBuildFailed(build.id, build.status.name.lower(), failed, why, build.log_url)
 
 
-def _record(config: Config, recipe: Recipe, build: "Build", commit: str) -> Record:
-    """Returns what is known of the image that a build made, of which another commit may have had the same content."""
-    digests: Iterable[str] = {image.digest for image in build.results.images if image.digest.startswith("sha256:")}
-    if len(list(digests)) != 1:
+def _record(config: Config, recipe: Recipe, build: "Build") -> Record:
+    """Returns what is known of the image that a build made."""
+    digests = {image.digest for image in build.results.images}
+    if len(digests) != 1:
         raise ImageBuildFailed(build.id, "success", [], "it names no image that it pushed", build.log_url)
-    python = ".".join(platform.python_version_tuple()[:2])
-    tag = build.substitutions["_TAG"].removesuffix("-gpu") if "_TAG" in build.substitutions else commit
-    image = f"{config.image_repository}@{next(iter(digests))}"
-    return Record(image, recipe.arguments["_TFX"], python, tag, recipe.content)
+    return Record(
+        image=f"{config.image_repository}@{digests.pop()}",
+        tfx=recipe.arguments["_TFX"],
+        python=_python(),
+        commit=build.substitutions["_TAG"].removesuffix("-gpu"),  # another commit may have the same content
+        content=recipe.content,
+    )
+
+
+def _python() -> str:
+    """Returns the version of the Python that this runs on, such as 3.10: the image has the same."""
+    return ".".join(platform.python_version_tuple()[:2])

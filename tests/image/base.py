@@ -11,23 +11,24 @@ from pathlib import Path
 
 from tests import containers
 
-# What Python's own modules are linked to, wherever it was built.
-LIBRARIES = (
-    "libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libnsl2 libreadline8 libsqlite3-0 libtirpc3 libuuid1 zlib1g"
-)
-PACKAGES = ("ca-certificates", "netbase", "tzdata", *LIBRARIES.split())
-RELEASES = {"3.10": ("bookworm", "libssl3")}  # and for every other Python:
-NEWEST = ("trixie", "libssl3t64")
+# Besides what Debian cannot do without, what Python's own modules are linked to, wherever it was built.
+PACKAGES = (
+    "ca-certificates netbase tzdata libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libnsl2 libsqlite3-0 libuuid1"
+    " zlib1g"
+).split()
+OLD, NEW = "bookworm", "trixie"  # for Python 3.10, and for those after it
+LIBRARIES = {
+    OLD: ["libreadline8", "libssl3", "libtirpc3"],
+    NEW: ["libreadline8t64", "libssl3t64", "libtirpc3t64"],
+}
 UNUSED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3/tests", "config-*", "__pycache__", "*.a")
 
 
 def make(name: str, cache: Path, podman: dict[str, str]) -> None:
     """Makes the image `name` in podman's storage, unless it is there and made of the same."""
     version = ".".join(platform.python_version_tuple()[:2])
-    release, ssl = RELEASES.get(version, NEWEST)
-    packages = tuple(sorted((*PACKAGES, ssl)))
-    if release == "trixie":
-        packages = tuple({"libreadline8": "libreadline8t64"}.get(package, package) for package in packages)
+    release = OLD if version == "3.10" else NEW
+    packages = (*PACKAGES, *LIBRARIES[release])
     made_of = json.dumps([release, packages, sys.base_prefix, platform.python_version(), UNUSED])
     mark = hashlib.sha256(made_of.encode()).hexdigest()
     environment = os.environ | podman
