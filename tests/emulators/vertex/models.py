@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1 as types
 from google.longrunning import operations_pb2
+from google.protobuf import empty_pb2
 from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
@@ -30,7 +31,7 @@ class Models:
     def __init__(self, cloud: "Cloud", given: Names, operations: Operations):
         self._cloud, self._names, self._operations = cloud, given, operations
         self._lock = operations.lock
-        self._ids = itertools.count(1000)
+        self._ids, self._changes = itertools.count(1000), itertools.count(1)
         self.deployed: Callable[[str, str], Iterator[types.DeployedModelRef]]  # of a version; set by Endpoints
         self.reset()
 
@@ -66,6 +67,8 @@ class Models:
         parent = self._names.parent(request.parent, caller)
         model = types.Model(request.model)
         self._check(model, parent)
+        if request.service_account:
+            self._names.account(request.service_account)
         with self._lock:
             if request.parent_model:
                 if request.model_id:
@@ -103,6 +106,7 @@ class Models:
             model.name, model.version_id = name, str(number)
             model.create_time = model.update_time = model.version_create_time = model.version_update_time = names.now()
             model.supported_deployment_resources_types = [types.Model.DeploymentResourcesType.DEDICATED_RESOURCES]
+            self._changed(model)
             self._take(versions, aliases)
             model.version_aliases = aliases
             versions[number] = model
@@ -154,10 +158,13 @@ class Models:
     def update(self, request: types.UpdateModelRequest, caller: Caller) -> types.Model:
         with self._lock:
             model = self.find(request.model.name, caller)
+            if request.model.etag and request.model.etag != model.etag:
+                raise Refused(StatusCode.ABORTED, f"Etag mismatch: {request.model.name} was changed meanwhile.")
             names.check_labels(request.model.labels)
             paths = list(request.update_mask.paths)
             names.masked(model, request.model, paths, ("display_name", "description", "version_description", "labels"))
             model.update_time = names.now()
+            self._changed(model)
             return self._shown(model)
 
     def merge_aliases(self, request: types.MergeVersionAliasesRequest, caller: Caller) -> types.Model:
@@ -175,7 +182,11 @@ class Models:
             kept = [alias for alias in model.version_aliases if alias not in removed]
             model.version_aliases = kept + added
             model.version_update_time = names.now()
+            self._changed(model)
             return self._shown(model)
+
+    def _changed(self, model: types.Model) -> None:
+        model.etag = f"AMEw9y{next(self._changes)}"
 
     def delete_version(self, request: types.DeleteModelVersionRequest, caller: Caller) -> operations_pb2.Operation:
         with self._lock:
@@ -183,26 +194,26 @@ class Models:
             if "@" not in request.name or DEFAULT in model.version_aliases:
                 raise Refused(StatusCode.FAILED_PRECONDITION, f"The default version of {model.name} cannot be deleted.")
             self._check_unused(model)
-            del self.models[model.name][int(model.version_id)]
-            return self._deleted(model.name)
+            return self._deleting(model.name, lambda: self.models[model.name].pop(int(model.version_id), None))
 
     def delete(self, request: types.DeleteModelRequest, caller: Caller) -> operations_pb2.Operation:
         with self._lock:
             model = self.find(request.name, caller)
             for version in self.models[model.name].values():
                 self._check_unused(version)
-            del self.models[model.name]
-            return self._deleted(model.name)
+            return self._deleting(model.name, lambda: self.models.pop(model.name, None))
 
     def _check_unused(self, model: types.Model) -> None:
         if any(self.deployed(model.name, model.version_id)):
             what = f"{model.name}@{model.version_id}"
             raise Refused(StatusCode.FAILED_PRECONDITION, f"The Model {what} is deployed or being deployed.")
 
-    def _deleted(self, name: str) -> operations_pb2.Operation:
-        from google.protobuf import empty_pb2
+    def _deleting(self, name: str, delete: Callable[[], object]) -> operations_pb2.Operation:
+        def work() -> empty_pb2.Empty:
+            delete()
+            return empty_pb2.Empty()
 
-        return self._operations.start(name, types.DeleteOperationMetadata(), empty_pb2.Empty)
+        return self._operations.start(name, types.DeleteOperationMetadata(), work)
 
 
 def _check_alias(alias: str) -> None:

@@ -1,6 +1,7 @@
 """Predictions: the SavedModel that the traffic chooses, really run."""
 
 import json
+from typing import Any
 
 from google.cloud import aiplatform_v1 as types
 from google.protobuf import json_format, struct_pb2
@@ -33,7 +34,8 @@ class Predictions:
             raise invalid("List of found errors: 1. Field: instances; Message: Required.")
         deployed = self._endpoints.choose(request.endpoint, caller)
         model = self._models.find(f"{deployed.model}@{deployed.model_version_id}", caller)
-        answers = self._serving.predict(model.artifact_uri, [json_format.MessageToDict(row) for row in plain.instances])
+        instances = [_as_json(json_format.MessageToDict(row)) for row in plain.instances]
+        answers = self._serving.predict(model.artifact_uri, instances)
         for answer in answers:
             if "error" in answer:  # then none is answered
                 raise Refused(StatusCode.INVALID_ARGUMENT, json.dumps({"error": answer["error"]}))
@@ -46,3 +48,12 @@ class Predictions:
         rows = [json_format.ParseDict(answer["prediction"], struct_pb2.Value()) for answer in answers]
         types.PredictResponse.pb(response).predictions.extend(rows)
         return response
+
+
+def _as_json(value: Any) -> Any:
+    """Numbers as JSON writes them: those of protobuf are all floats, also what a model takes as integers."""
+    if isinstance(value, list):
+        return [_as_json(each) for each in value]
+    if isinstance(value, dict):
+        return {name: _as_json(each) for name, each in value.items()}
+    return int(value) if isinstance(value, float) and value.is_integer() else value

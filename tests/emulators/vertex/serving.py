@@ -43,12 +43,13 @@ class Serving:
         """Answers each instance by the model at gs://...: {"prediction": ...} or {"error": text}. Raises Refused."""
         with self._lock:
             folder = self._fetched(artifacts.rstrip("/"))
-            process = self._process = self._process or self._start()
+            if self._process is None or self._process.poll() is not None:
+                self._process = self._start()
+            process = self._process
             process.stdin.write(json.dumps([str(folder), instances]).encode() + b"\n")
             process.stdin.flush()
             line = process.stdout.readline()
             if not line:
-                self._process = None
                 raise Refused(StatusCode.UNAVAILABLE, f"The model server ended with {process.wait()}.")
             return json.loads(line)
 
