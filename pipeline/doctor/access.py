@@ -223,7 +223,7 @@ def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str
     mend = [grant(resource[0], resource[1], member, role) for resource, role in [*lacking, *unread]]
     if lacking:
         roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in lacking)
-        raise Missing(f"{email} has not {roles}", *mend)
+        raise Missing(f"{email} lacks {roles}", *mend)
     if unread:
         roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in unread)
         raise Unknown(f"you may not read who has {roles}; granting it again does no harm", *mend)

@@ -21,7 +21,7 @@ class Iam(Service):
         self.accounts: dict[str, bool] = {}  # {email: whether it is disabled}
 
     def reset(self) -> None:
-        self.accounts = {self._cloud.account: False}
+        self.accounts = {self._cloud.account: False, self._cloud.builder: False}
 
     def routes(self):
         name = "/v1/projects/{project}/serviceAccounts/{account}"

@@ -56,7 +56,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 class Policies(Service):
     """The policy of every resource, by its name: projects/ID, buckets/NAME, serviceAccounts/EMAIL and so on.
 
-    As new, the account of the clients has every role. Over REST it answers for buckets.
+    As new, the account of the clients has every role, and that of the builds those that README gives it. Over REST it
+    answers for buckets.
     """
 
     name = "storage"
@@ -69,6 +70,8 @@ class Policies(Service):
 
     def reset(self) -> None:
         self._granted = {self._project: {role: {self._cloud.account} for role in ROLES}}
+        for role in ("roles/logging.logWriter", "roles/storage.objectViewer", "roles/artifactregistry.writer"):
+            self.grant(self._project, role, self._cloud.builder)
 
     def clear(self) -> None:
         """Takes every role from everybody."""

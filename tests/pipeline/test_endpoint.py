@@ -1,5 +1,6 @@
 """An endpoint that gets one model after another: deployed with a share, promoted, rolled back, by many at once."""
 
+import base64
 import concurrent.futures
 import time
 
@@ -7,6 +8,7 @@ import pytest
 
 from pipeline import endpoint
 from pipeline.config import Config
+from pipeline.data import digits
 from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError
 from pipeline.model_registry import Registry
 from pipeline.vertex_api import client, location
@@ -195,6 +197,20 @@ def test_an_endpoint_that_was_made_by_hand_is_used_and_its_models_are_left_alone
     endpoints.create_endpoint(parent=location(serving.config), endpoint={"display_name": "digits"}).result()
     with pytest.raises(UsageError, match="VERTEX_ENDPOINT is the name of several"):
         endpoint.roll_back(serving.config)
+
+
+def test_the_endpoint_answers_with_the_models_in_their_shares(tried):
+    """What is deployed really predicts: the SavedModel, from the copy for serving, asked as an application asks."""
+    predictions = client(tried.config, "PredictionService")
+    label, image = next((name.partition("/")[0], image) for name, image in digits.images(digits.FIRST, limit=1))
+    instance = {"image": {"b64": base64.b64encode(image).decode()}}
+
+    answers = [predictions.predict(endpoint=tried.endpoint.name, instances=[instance]) for _ in range(20)]
+
+    assert sorted(answer.model_version_id for answer in answers) == ["1"] * 18 + ["2"] * 2
+    (prediction,) = answers[0].predictions
+    assert prediction["label"] == label and sorted(prediction["all_classes"]) == list("0123456789")
+    assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-4)
 
 
 def test_what_cannot_be_done_is_said_with_the_next_step(serving):

@@ -16,17 +16,7 @@ SECRET = "projects/spanloop-local/secrets/github-token"
 
 
 @pytest.fixture
-def builder(cloud) -> str:
-    """The account of the builds."""
-    email = f"builds@{cloud.project}.iam.gserviceaccount.com"
-    cloud.accounts.accounts[email] = False
-    for role in ("roles/logging.logWriter", "roles/storage.objectViewer", "roles/artifactregistry.writer"):
-        cloud.policies.grant(f"projects/{cloud.project}", role, email)
-    return email
-
-
-@pytest.fixture
-def config(cloud_environment, builder, gs_workspace) -> Config:
+def config(cloud_environment, gs_workspace) -> Config:
     """A configuration for which everything is there."""
     cloud = cloud_environment
     cloud.registry.add("spanloop", f"pipelines@{DIGEST}")
@@ -41,7 +31,7 @@ def config(cloud_environment, builder, gs_workspace) -> Config:
         image_repository=repository,
         image=f"{repository}@{DIGEST}",
         service_account=cloud.account,
-        build_service_account=builder,
+        build_service_account=cloud.builder,
         endpoint="digits",
         github_token_secret=f"{SECRET}/versions/latest",
     )
@@ -144,18 +134,18 @@ def test_a_repository_and_an_image(config, cloud):
     assert unset.ok is False and unset.mend.startswith("export $(python -m ci build-image")
 
 
-def test_accounts_that_are_not_there_or_may_not_be_used(config, cloud, builder):
-    del cloud.accounts.accounts[builder]
+def test_accounts_that_are_not_there_or_may_not_be_used(config, cloud):
+    del cloud.accounts.accounts[cloud.builder]
     assert "service-accounts create builds --project=spanloop-local" in wrong(config)["build account"].mend
-    cloud.accounts.accounts[builder] = True
-    assert f"service-accounts enable {builder}" in wrong(config)["build account"].mend
+    cloud.accounts.accounts[cloud.builder] = True
+    assert f"service-accounts enable {cloud.builder}" in wrong(config)["build account"].mend
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/iam.serviceAccountUser", cloud.account)
     assert wrong(config)["pipelines' account"].ok is None
 
 
-def test_roles_that_an_account_lacks(config, cloud, builder):
+def test_roles_that_an_account_lacks(config, cloud):
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/aiplatform.user", cloud.account)
-    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", builder)
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", cloud.builder)
     found = wrong(config)
     assert re.search(
         r"--member=serviceAccount:pipelines@.* --role=roles/aiplatform.user", found["pipelines' roles"].mend
