@@ -134,7 +134,7 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
         "run_fn": modules.function("model.run_fn"),
         "tuner_fn": modules.function("model.tuner_fn"),
         "training_config": json.dumps(training_config),
-        "eval_config": json_format.MessageToJson(verdict.eval_config(config, bool(plan.current)), indent=0),
+        "eval_config": json.dumps(json_format.MessageToDict(verdict.eval_config(config, bool(plan.current)))),
         "modules_digest": modules.digest,
         "commit": plan.commit,
         "current": plan.current,
