@@ -5,10 +5,14 @@ import itertools
 
 import pytest
 
+from pipeline import plan
+from pipeline.config import Config
 from pipeline.data import bucket_client, collected, images, reports, spans
 from pipeline.data.bucket import Bucket
+from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
-from tests.conftest import jpeg, photographs, put
+from pipeline.modules import Modules
+from tests.conftest import BucketWorkspace, jpeg, photographs, put
 
 
 @pytest.fixture
@@ -196,3 +200,62 @@ def test_each_call_of_a_report_fails_once(cloud, workspace, failure, monkeypatch
         if not fault.done:
             break
     assert nth > 4
+
+
+def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, monkeypatch):
+    """All that `retrain` asks storage for, in its order; what lies between is TFX, and asks for nothing.
+
+    The work is done and the answer is lost, which is the worst; other failures are tried on each part by itself.
+    """
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+    put(tmp_path / "model", {"saved_model.pb": b"graph"})
+    modules = Modules("modules.classification", "9d", "")
+    first, new = photographs(range(113, 119)), photographs(range(4))
+
+    def release(config: Config, planned: plan.Plan) -> str:
+        releases = open_releases(config.releases)
+        if planned.current:
+            releases.fetch(releases.get(planned.current), str(tmp_path / "current" / config.workspace[-12:]))
+        details = {name: getattr(planned, name) for name in ("identity", "commit", "spans", "labels")}
+        made = releases.publish(
+            str(tmp_path / "model"), modules_digest="", metrics={}, previous=planned.current or None, **details
+        )
+        assert made.tag in releases.tags()
+        return made.tag
+
+    def retrain(config: Config) -> tuple[spans.Prepared, str]:
+        storage = open_storage(config.workspace)
+        with storage.exclusive("retraining"):
+            assert plan.span_to_retrain(storage) is not None
+            prepared = spans.prepare(storage)
+            with storage.exclusive("training"):
+                assert plan.newest_is_untrained(storage)
+                planned = plan.training(config, "all", modules, "c0ffee")
+                examples = [
+                    e for span in spans.published(storage) for split in ("train", "eval") for e in span.examples(split)
+                ]
+                assert len(examples) == 10
+                tag = release(config, planned)
+                reports.save(storage, "training", {"spans": planned.spans, "release": tag}, {})
+        return prepared, tag
+
+    workspace.collect(first)
+    spans.prepare(open_storage(workspace.address))
+    before = Config(workspace=workspace.address)
+    release(before, plan.training(before, "all", modules, "c0ffee"))
+    workspace.collect(new)
+    for nth in itertools.count(1):
+        found = BucketWorkspace(cloud, f"{workspace.address}-{nth}")
+        config = Config(workspace=found.address)
+        found.put(workspace.files())
+        fault = cloud.faults.add(service="storage", nth=nth, kind="lose")
+        prepared, tag = retrain(config)
+        cloud.faults.clear()
+        assert (prepared.span, prepared.images, tag) == (2, 4, "model-2"), nth
+        assert not found.unaccounted([*first.values(), *new.values()]) and found.collected() == {}
+        assert reports.trained_spans(open_storage(found.address)) == {1, 2}
+        assert sorted({name.split("/")[0] for name in found.files("releases")}) == ["model-1", "model-2"]
+        assert not [name for name in found.files() if "/." in f"/{name}"], nth
+        if not fault.done:
+            break
+    assert nth > 60
