@@ -38,7 +38,10 @@ class Faults:
     def add(
         self, service: str = "*", method: str = "*", nth: int = 1, kind: str = "503", times: int = 1, target: str = "*"
     ) -> Fault:
-        """Lets the calls number `nth` to `nth + times - 1` fail, of those that match; `*` in names matches anything."""
+        """Lets the calls number `nth` to `nth + times - 1` fail, of those that match.
+
+        `*` in names matches anything: without a service also asking for a token is a call that counts.
+        """
         if kind not in KINDS or nth < 1 or times < 1:
             raise ValueError(
                 f"a fault is one of {', '.join(KINDS)}, at a call counted from 1: {kind!r}, {nth}, {times}"

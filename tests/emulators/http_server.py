@@ -83,7 +83,7 @@ def serve(connection: ssl.SSLSocket | socket.socket, host: str, services: Sequen
 
 def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Request, bool]:
     """Returns the next request, and whether the connection stays after it."""
-    first, *lines = reader.until(b"\r\n\r\n").decode("latin-1").lstrip("\r\n").split("\r\n")
+    first, *lines = reader.until(b"\r\n\r\n").decode("utf-8", "surrogateescape").lstrip("\r\n").split("\r\n")
     verb, target, version = first.split(" ")
     headers = {}
     for line in lines:
@@ -138,5 +138,5 @@ def _written(request: Request, response: Response, stays: bool) -> bytes:
         lines.append(f"Content-Length: {len(body)}")
     if not stays:
         lines.append("Connection: close")
-    head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
+    head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
     return head if request.verb == "HEAD" else head + body

@@ -22,8 +22,9 @@ A service is a class with `name` (what the log and the faults call it) and `host
             return {"secrets": []}
 
 What every call passes before the handler, once for all (front_desk.py): its line in `cloud.requests`, the fault that
-was asked for, and who the caller is. A call without a valid token is refused before the handler sees it. gRPC requests
-with unknown fields are refused. REST and gRPC may share a host: a client that speaks nothing but HTTP/2 gets gRPC.
+was asked for, who the caller is, and whether the token is good for one of the service's `scopes`. A call without a
+valid token is refused before the handler sees it, and so are gRPC requests with unknown fields. REST and gRPC may share
+a host: a client that speaks nothing but HTTP/2 gets gRPC.
 """
 
 import dataclasses

@@ -53,13 +53,13 @@ def names(bucket, **options):
 
 def test_what_is_written_is_read(cloud, bucket):
     blob = bucket.blob("a/ä b?#%2F&.jpg")
-    blob.metadata = {"label": "Käse"}
+    blob.metadata = {"label": "Käse \U0001f408"}
     blob.cache_control = "no-store"
     blob.upload_from_string(b"\0\r\n--bytes\r\n", content_type="image/jpeg", checksum="md5")
 
     again = bucket.get_blob("a/ä b?#%2F&.jpg")
     assert again.download_as_bytes(checksum="crc32c") == b"\0\r\n--bytes\r\n"
-    assert (again.content_type, again.metadata, again.size) == ("image/jpeg", {"label": "Käse"}, 12)
+    assert (again.content_type, again.metadata, again.size) == ("image/jpeg", {"label": "Käse \U0001f408"}, 12)
     assert (again.cache_control, again.metageneration, again.generation) == ("no-store", 1, blob.generation)
     assert again.download_as_bytes(start=2, end=4) == b"\n--"
     assert bucket.get_blob("a/other") is None

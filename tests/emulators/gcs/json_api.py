@@ -89,7 +89,7 @@ class JsonApi:
             made = f"{parts[0]}/{uploads.announced_name(request)}"
             return self._call(_INSERT, request, names, made) if request.verb == "POST" else None
         method = {"PUT": _UPLOAD, "POST": _UPLOAD, "DELETE": _CANCEL}.get(request.verb)
-        made = self._uploads.target(request.parameters()["upload_id"])
+        made = self._uploads.target(request.parameters().get("upload_id", ""))
         return self._call(method, request, names, made) if method else None
 
     def _call(self, method: Method, request: Request, names: dict[str, str], made: str = "") -> Call:
@@ -189,6 +189,7 @@ class JsonApi:
 
     def insert(self, target: Target) -> Response:
         if target.parameters.get("uploadType") == "resumable":
+            self._check_overwriting(target.caller, target.bucket, uploads.announced_name(target.request))
             return self._uploads.start(target.bucket, target.request, target.parameters)
         name, content = uploads.whole(target.request, target.parameters)
         self._check_overwriting(target.caller, target.bucket, name)

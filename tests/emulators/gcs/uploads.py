@@ -44,7 +44,10 @@ def announced_name(request: Request) -> str:
     if name := request.parameters().get("name"):
         return name
     match = re.search(rb'"name":\s*("(?:[^"\\]|\\.)*")', request.body[:4096])
-    return json.loads(match.group(1)) if match else ""
+    try:
+        return json.loads(match.group(1)) if match else ""
+    except ValueError:
+        return ""
 
 
 def content_of(data: bytes, content_type: str, said: dict[str, Any], headers: Mapping[str, str]) -> Content:
@@ -198,9 +201,6 @@ class Uploads:
         self._find(identity)
         del self._uploads[identity]
         raise StorageError(499, "Client Closed Request")
-
-    def bucket_of(self, identity: str) -> str:
-        return self._find(identity).bucket
 
     def target(self, identity: str) -> str:
         """What an upload makes, for the log."""
