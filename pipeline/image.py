@@ -113,11 +113,14 @@ def make_recipe(config: Config, gpu: bool, root: str) -> Recipe:
         if any(name == source or name.startswith(f"{source}/") for source in wanted) and os.path.isfile(path):
             with open(path, "rb") as file:
                 files[name] = file.read()
+    requirements, base_image = files["requirements.txt"].decode(), base(root)
+    beam = f"docker.io/apache/beam_python{_python()}_sdk:{locked('apache-beam', requirements)}"
     arguments = {
         "_IMAGE": config.image_repository,
-        "_BASE_IMAGE": base(root),
+        "_BASE_IMAGE": base_image,
+        "_BEAM_IMAGE": beam if config.dataflow_workers else base_image,
         "_TENSORFLOW": "gpu" if gpu else "cpu",
-        "_TFX": _tfx(files["requirements.txt"].decode()),
+        "_TFX": locked("tfx", requirements),
     }
     return Recipe(files, arguments)
 
@@ -154,14 +157,14 @@ def base(root: str) -> str:
     return found.group(1)
 
 
-def _tfx(requirements: str) -> str:
-    """Returns the version of TFX that requirements.txt names for the Python that this runs on."""
+def locked(package: str, requirements: str) -> str:
+    """Returns the version that requirements.txt names of a package for the Python that this runs on."""
     from packaging.requirements import Requirement
 
-    lines = [line.rstrip("\\ ") for line in requirements.splitlines() if line.startswith("tfx==")]
+    lines = [line.rstrip("\\ ") for line in requirements.splitlines() if line.startswith(f"{package}==")]
     wanted = [requirement for requirement in map(Requirement, lines) if requirement.marker.evaluate()]
     if len(wanted) != 1:
-        raise BrokenBuildFile("requirements.txt", "it names no one version of tfx for this Python")
+        raise BrokenBuildFile("requirements.txt", f"it names no one version of {package} for this Python")
     return str(wanted[0].specifier).removeprefix("==")
 
 

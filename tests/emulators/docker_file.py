@@ -30,10 +30,10 @@ def stages(text: str, arguments: Mapping[str, str]) -> list[Stage]:
         instruction, rest = instruction.upper(), rest.strip()
         if instruction == "ARG" and not found:
             name, _, default = rest.partition("=")
-            known[name] = arguments.get(name) or default
+            known[name] = arguments.get(name) or _filled(default, known)
         elif instruction == "FROM":
             match = re.fullmatch(r"(\S+)(?: AS (\S+))?", rest, re.IGNORECASE)
-            base = re.sub(r"\$\{?(\w+)\}?", lambda part: known.get(part[1], ""), match[1]) if match else ""
+            base = _filled(match[1], known) if match else ""
             if not base:
                 raise BuildError(f"base name ({rest}) should not be blank")
             found.append(Stage(base, match[2] or str(len(found)), []))
@@ -44,6 +44,10 @@ def stages(text: str, arguments: Mapping[str, str]) -> list[Stage]:
     if not found:
         raise BuildError("file with no instructions")
     return found
+
+
+def _filled(text: str, known: Mapping[str, str]) -> str:
+    return re.sub(r"\$\{?(\w+)\}?", lambda part: known.get(part[1], ""), text)
 
 
 def stage(found: list[Stage], target: str) -> Stage:

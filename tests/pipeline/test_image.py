@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from concurrent import futures
+from importlib import metadata
 
 import pytest
 
@@ -32,7 +33,7 @@ def clone(tmp_path):
     return root
 
 
-EXPORTED = ("cloudbuild/cpu.txt", "cloudbuild/gpu.txt", "cloudbuild/left-out.txt")
+EXPORTED = ("cloudbuild/entrypoint.sh", "cloudbuild/cpu.txt", "cloudbuild/gpu.txt", "cloudbuild/left-out.txt")
 
 
 def git(root, *arguments):
@@ -179,6 +180,16 @@ def test_what_a_build_needs_is_asked_for_before_anything_is_done(clone, cloud):
 def test_a_folder_without_git_is_refused(tmp_path):
     with pytest.raises(NotAClone):
         image.tracked(str(tmp_path))
+
+
+def test_dataflow_gets_beams_own_program(clone):
+    without = image.make_recipe(Config(), False, str(clone))
+    used = image.make_recipe(Config(dataflow_workers=4), False, str(clone))
+    version = metadata.version("apache-beam")
+
+    assert without.arguments["_BEAM_IMAGE"] == without.arguments["_BASE_IMAGE"]
+    assert re.fullmatch(rf"\S+/beam_python3\.\d+_sdk:{re.escape(version)}", used.arguments["_BEAM_IMAGE"])
+    assert used.content != without.content
 
 
 def test_a_python_that_no_base_is_named_for_is_refused(clone):
