@@ -5,6 +5,7 @@ import dataclasses
 import click
 
 from ci.outcome import Outcome, command
+from ci.prepare_span import told as told_of_span
 from ci.train import told as told_of_training
 from pipeline import compiled, logs, vertex_job, vertex_request, vertex_runner
 from pipeline.config import Config
@@ -28,9 +29,8 @@ def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool)
     if wait:
         print(told(request.about, done), file=logs.terminal(), flush=True)
         done = dataclasses.replace(done, state=vertex_job.follow(config, done.job))
-        outcome = vertex_runner.outcome(config, request)
-        text = told_of_training(outcome) if outcome else f"{request.about[0].upper()}{request.about[1:]} {done.state}."
-        return Outcome(text, **dataclasses.asdict(done), **outcome)
+        outcome = vertex_runner.outcome(config, request, done.job)
+        return Outcome(told_of(outcome), **{**outcome, **dataclasses.asdict(done)})
     return Outcome(told(request.about, done), **dataclasses.asdict(done))
 
 
@@ -38,6 +38,18 @@ def told(about: str, done: vertex_runner.Submitted) -> str:
     """Says whether a run was started, and where to look at it."""
     how = "submitted" if done.submitted else f"is there already, {done.state}"
     return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
+
+
+def told_of(outcome: dict) -> str:
+    """Says what came of a run that was waited for."""
+    if "training" not in outcome:
+        return told_of_training(outcome) if outcome else "Done, but somebody has deleted its report."
+    training = outcome["training"]
+    if not training["job"]:
+        started = "No training: the newest span was trained on already."
+    else:
+        started = f"The training {'was submitted' if training['submitted'] else 'is there already'}: {training['link']}"
+    return f"{told_of_span(outcome)}\n{started}"
 
 
 def preview(config: Config, request: vertex_request.Request) -> Outcome:

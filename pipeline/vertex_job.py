@@ -58,6 +58,14 @@ def follow(config: Config, name: str) -> str:
     return state_of(job)
 
 
+def output(config: Config, name: str, node: str, key: str) -> str:
+    """Returns the address of what a node of a run that succeeded wrote as `key`."""
+    with told(f"Asking what came of {name.rpartition('/')[2]}"):
+        job = client(config, "PipelineService").get_pipeline_job(name=name, retry=reading())
+    (found,) = (task for task in _nodes(job) if task.task_name == node)
+    return found.outputs[key].artifacts[0].uri
+
+
 def failure(config: Config, job: "PipelineJob") -> JobFailed:
     """Returns an error that names the node that failed first, and why."""
     failed = [node for node in _nodes(job) if _state(node) == "failed"]

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -70,19 +71,32 @@ def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tupl
 def train_once(config: Config, selection: str, modules: Modules, commit: str) -> dict[str, Any]:
     """Submits the training pipeline, unless a training that included the newest span has ended already.
 
-    Returns `job`, `state` and `submitted`; of spans that were trained on already, or are not there, empty values.
+    Returns `job`, `state`, `submitted` and `link`; of spans that were trained on already, or are not there, nothing but
+    empty values.
     """
     if not plan.newest_is_untrained(open_storage(config.workspace)):
-        return {"job": None, "state": None, "submitted": False}
-    return dataclasses.asdict(send(config, vertex_request.training(config, selection, modules, commit)))
+        return dict.fromkeys(STARTED) | {"submitted": False}
+    done = send(config, vertex_request.training(config, selection, modules, commit))
+    return {name: getattr(done, name) for name in STARTED}
 
 
-def outcome(config: Config, request: Request) -> dict[str, Any]:
-    """Returns what a training that succeeded has reported; nothing of another pipeline."""
-    if request.pipeline.name != TRAINING:
-        return {}
-    told_of = reversed(reports.every(open_storage(config.workspace), "training"))
-    return next((told for told in told_of if told.get("identity") == request.values["identity"]), {})
+def outcome(config: Config, request: Request, job: str) -> dict[str, Any]:
+    """Returns what came of a run that succeeded, by its resource name.
+
+    Of a training what it has reported, as `train` returns it; of a retraining what SpanPreparator found, and as
+    `training` what `train_once` returned.
+    """
+    storage = open_storage(config.workspace)
+    if request.pipeline.name == TRAINING:
+        told_of = reversed(reports.every(storage, "training"))
+        return next((told for told in told_of if told.get("identity") == request.values["identity"]), {})
+    written = vertex_job.output(config, job, "PipelineTrigger", "outcome")
+    found = json.loads(storage.read(written.removeprefix(f"{config.workspace}/")))
+    training = {name: found.pop(name) for name in STARTED}
+    return found | {"training": training}
+
+
+STARTED = ("job", "state", "submitted", "link")
 
 
 def last(config: Config, name: str) -> dict[str, Any] | None:

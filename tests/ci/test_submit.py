@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from ci.submit import submit
+from ci.submit import submit, told_of
 from pipeline.data import reports
 from pipeline.data.storage import open_storage
 from tests.conftest import IMAGE
@@ -85,3 +85,16 @@ def test_what_is_not_set_is_named(ci):
     for variable in ("WORKSPACE", "GCP_REGION", "PIPELINE_IMAGE", "PIPELINE_SERVICE_ACCOUNT"):
         assert variable in done.err
     assert "GCP_PROJECT" not in done.err
+
+
+def test_a_retraining_that_was_waited_for_says_which_training_it_started():
+    prepared = {"span": 2, "images": 7, "labels": {"cat": 7}, "duplicates": 0, "rejected": []}
+    started = {"job": "projects/1/x", "state": "pending", "submitted": True, "link": "https://x/y"}
+    nothing = dict.fromkeys(started)
+
+    assert told_of(prepared | {"training": started}).splitlines() == [
+        "7 images became span 2: cat 7.",
+        "The training was submitted: https://x/y",
+    ]
+    assert "is there already: https://x/y" in told_of(prepared | {"training": started | {"submitted": False}})
+    assert "No training" in told_of(prepared | {"training": nothing})

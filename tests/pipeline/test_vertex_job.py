@@ -5,6 +5,7 @@ import re
 import pytest
 
 from pipeline import vertex_job, vertex_runner
+from pipeline.data.storage import open_storage
 from pipeline.errors import JobFailed
 from pipeline.vertex_api import client
 from pipeline.vertex_request import prepare
@@ -17,7 +18,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 class {name}_Executor(BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
         (artifact,) = next(iter(output_dict.values()))
-        artifact.write("{{}}")
+        artifact.write("{name} was here")
 """
 
 
@@ -42,8 +43,13 @@ def shown(capfd) -> list[tuple[str, str]]:
 
 
 def test_each_node_is_shown_when_it_ends(submitted, cloud_config, capfd):
-    assert vertex_job.follow(cloud_config, submitted("SpanPreparator", "PipelineTrigger")) == "succeeded"
+    name = submitted("SpanPreparator", "PipelineTrigger")
+
+    assert vertex_job.follow(cloud_config, name) == "succeeded"
     assert shown(capfd) == [("SpanPreparator", "done"), ("PipelineTrigger", "done")]
+    written = vertex_job.output(cloud_config, name, "PipelineTrigger", "outcome")
+    written = written.removeprefix(f"{cloud_config.workspace}/")
+    assert open_storage(cloud_config.workspace).read(written) == b"PipelineTrigger was here"
 
 
 def test_a_failed_run_names_the_node_its_error_and_a_page(submitted, cloud_config, capfd):

@@ -126,7 +126,7 @@ def test_a_trigger_that_is_repeated_starts_one_run_and_none_for_what_was_trained
 
     reports.save(open_storage(cloud_config.workspace), "training", {"spans": [1]}, {})
     none = vertex_runner.train_once(cloud_config, "all", modules, "c0ffee")
-    assert none == {"job": None, "state": None, "submitted": False} and runs(cloud) == [name]
+    assert none == {"job": None, "state": None, "submitted": False, "link": None} and runs(cloud) == [name]
 
 
 def test_the_last_run_of_a_pipeline_is_found(cloud_config, wanted, cloud, held):
@@ -143,9 +143,9 @@ def test_the_last_run_of_a_pipeline_is_found(cloud_config, wanted, cloud, held):
 
 def test_the_outcome_of_a_training_is_what_it_reported(cloud_config, wanted):
     storage = open_storage(cloud_config.workspace)
-    assert vertex_runner.outcome(cloud_config, wanted) == {}
+    assert vertex_runner.outcome(cloud_config, wanted, "") == {}
 
     reports.save(storage, "training", {"spans": [1], "release": "model-1", "identity": wanted.values["identity"]}, {})
     reports.save(storage, "training", {"spans": [1], "release": "model-2", "identity": "another"}, {})
 
-    assert vertex_runner.outcome(cloud_config, wanted)["release"] == "model-1"
+    assert vertex_runner.outcome(cloud_config, wanted, "")["release"] == "model-1"
