@@ -1,6 +1,6 @@
 """Models that are in a bucket, run in one warm process for all endpoints and batch jobs."""
 
-import itertools
+import hashlib
 import json
 import os
 import pathlib
@@ -25,12 +25,7 @@ class Serving:
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
         self._lock = threading.Lock()
-        self._numbers = itertools.count(1)
         self._process: subprocess.Popen | None = None
-        self.reset()
-
-    def reset(self) -> None:
-        self._folders: dict[tuple[tuple[str, int], ...], pathlib.Path] = {}
 
     def close(self) -> None:
         with self._lock:
@@ -54,22 +49,24 @@ class Serving:
             return json.loads(line)
 
     def _fetched(self, artifacts: str) -> pathlib.Path:
-        """The folder with a model's files as they are in the bucket now; raises Refused when none is there."""
+        """A folder with a model's files as they are in the bucket now; raises Refused when none is there.
+
+        The same files have the same folder wherever they are, so that they are loaded once.
+        """
         bucket = artifacts.removeprefix("gs://").partition("/")[0]
         names = [f"gs://{bucket}/{name}" for name in self._cloud.gcs.names(f"{artifacts}/")]
         if not names:
             raise Refused(StatusCode.NOT_FOUND, f"There is no model at {artifacts}.")
-        found = [self._cloud.gcs.find(name) for name in names]
-        content = tuple((name, each.generation) for name, each in zip(names, found, strict=True))
-        if content not in self._folders:
-            folder = self._cloud.folder / "models" / str(next(self._numbers))
-            for name, each in zip(names, found, strict=True):
-                path = folder / name.removeprefix(f"{artifacts}/")
+        files = {name.removeprefix(f"{artifacts}/"): self._cloud.gcs.read(name) for name in names}
+        told = [f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in files.items()]
+        folder = self._cloud.folder / "models" / hashlib.sha256("".join(told).encode()).hexdigest()
+        if not folder.exists():
+            for name, data in files.items():
+                path = folder / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if not name.endswith("/"):
-                    path.write_bytes(each.data)
-            self._folders[content] = folder
-        return self._folders[content]
+                    path.write_bytes(data)
+        return folder
 
     def _start(self) -> subprocess.Popen:
         # As clean as a container: nothing that the tests' process has set is seen by the model.
