@@ -1,5 +1,6 @@
 """How everything here names and reaches what it has on Vertex AI."""
 
+import functools
 import re
 from typing import Any
 
@@ -9,10 +10,16 @@ from pipeline.config import Config, Machine
 
 def client(config: Config, service: str) -> Any:
     """Returns the client of a service, such as "EndpointService", in the region of `config`."""
+    return made(config.region, service)
+
+
+@functools.lru_cache
+def made(region: str, service: str) -> Any:
+    """Makes a client. Each reads the credentials anew and opens a connection of its own, so a process makes one."""
     with quietly():
         from google.cloud import aiplatform_v1  # takes two seconds
 
-    options = {"api_endpoint": f"{config.region}-aiplatform.googleapis.com"}
+    options = {"api_endpoint": f"{region}-aiplatform.googleapis.com"}
     return getattr(aiplatform_v1, f"{service}Client")(client_options=options)
 
 

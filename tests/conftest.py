@@ -12,7 +12,7 @@ from importlib import metadata
 import pytest
 from PIL import Image
 
-from pipeline import local_runner
+from pipeline import local_runner, vertex_api
 from pipeline.config import Config
 from pipeline.data import digits, spans, tfrecord
 from pipeline.data.releases import open_releases
@@ -215,6 +215,7 @@ def cloud(cloud_servers) -> Iterator[Cloud]:
 @pytest.fixture
 def cloud_environment(cloud, monkeypatch) -> Cloud:
     """The local servers, with clients of this very process led to them."""
+    vertex_api.made.cache_clear()
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     return cloud

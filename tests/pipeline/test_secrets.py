@@ -34,7 +34,7 @@ def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(
 
 def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(cloud_environment):
     assert secrets.github_token(Config(github_token=TOKEN)) == TOKEN
-    assert not cloud_environment.requests
+    assert not cloud_environment.asked("secretmanager")
 
 
 def test_without_either_the_setting_is_named():
