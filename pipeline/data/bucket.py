@@ -13,10 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from pipeline.data import bucket_client
+from pipeline.data import bucket_client, bucket_objects
 from pipeline.data.bucket_client import THREADS
 from pipeline.data.bucket_lease import Lease
-from pipeline.data.bucket_objects import Objects
 from pipeline.data.bucket_sources import BucketSource, Wanted, each_in_order, read_all
 from pipeline.data.bucket_stage import ARCHIVING, BucketStage, published
 from pipeline.data.storage import DEEPER, Storage, checked, too_large
@@ -25,7 +24,7 @@ from pipeline.errors import NotThere, StorageError
 T = TypeVar("T")
 
 _LONGEST = 1024  # bytes
-_MANIFESTS = 8  # files of any size that are read ahead
+_MANIFESTS = 4  # files of any size that are read ahead
 
 
 class BucketEntry(NamedTuple):
@@ -46,7 +45,7 @@ class Bucket(Storage):
         bucket, _, prefix = self._address.removeprefix("gs://").partition("/")
         self._prefix = f"{prefix}/" if prefix else ""
         self.client = bucket_client.client(bucket)
-        self._objects = Objects(self.client)
+        self._objects = bucket_objects.objects(self.client)
         self._room = threading.Semaphore(self.at_a_time)
 
     def address(self, name: str = "") -> str:

@@ -153,7 +153,7 @@ class Client:
     def about(self, name: str) -> dict | None:
         """Returns `generation`, `updated`, `now` (the server's time, both datetime) and `metadata`; None without it."""
         fields = {"fields": "generation,updated,metadata"}
-        answer = self.call("GET", self.path(name), self._told(name), fields, accept=(200, 404))
+        answer = self.call("GET", self.path(name), self.told(name), fields, accept=(200, 404))
         if answer.status == 404:
             return None
         found = answer.json()
@@ -165,9 +165,9 @@ class Client:
         """Returns an object's bytes, or its last ones, and their generation; raises NotThere."""
         headers = {} if last is None else {"Range": f"bytes=-{last}"}
         accept = (200, 206, 404, 416)
-        answer = self.call("GET", self.path(name), self._told(name), {"alt": "media"}, headers, accept=accept)
+        answer = self.call("GET", self.path(name), self.told(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
-            raise _no_object(self._told(name))
+            raise _no_object(self.told(name))
         # Of nothing there are no last bytes.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
@@ -177,7 +177,7 @@ class Client:
         for wait in (*WAITS, None):
             parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
             headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._streamed(self.path(name), self._told(name), parameters, headers) as answer:
+            with self._streamed(self.path(name), self.told(name), parameters, headers) as answer:
                 generation = answer.headers.get("x-goog-generation", generation)
                 have = have if answer.status_code == 206 else 0
                 file.seek(begin + have)
@@ -188,7 +188,7 @@ class Client:
                         have += len(piece)
                     return
                 except _CUT as error:
-                    self._pause(wait, self._told(name), error)
+                    self._pause(wait, self.told(name), error)
 
     # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
 
@@ -208,7 +208,7 @@ class Client:
         answer = self.call(
             "POST",
             f"/upload{self._objects}",
-            self._told(name),
+            self.told(name),
             parameters,
             {"Content-Type": f"multipart/related; boundary={body.boundary}"},
             body,
@@ -226,13 +226,13 @@ class Client:
     def delete(self, name: str, generation: str | None = None) -> bool:
         """Removes an object; False when there is another generation of it. One that is not there is fine."""
         condition = {} if generation is None else {"ifGenerationMatch": generation}
-        answer = self.call("DELETE", self.path(name), self._told(name), condition, accept=(204, 404, 412))
+        answer = self.call("DELETE", self.path(name), self.told(name), condition, accept=(204, 404, 412))
         return answer.status != 412
 
     def move(self, name: str, generation: str, to: str) -> Answer:
         """Moves an object to a name that is free, at once: 200; 404 when it is gone, 412 when one of both is not so."""
         path, condition = moving(self.bucket, name, generation, to)
-        return self.call("POST", path, self._told(name), condition, accept=(200, 404, 412))
+        return self.call("POST", path, self.told(name), condition, accept=(200, 404, 412))
 
     # How it is asked ---------------------------------------------------------------------------------------------
 
@@ -315,7 +315,8 @@ class Client:
         """Returns an object's path in the JSON API."""
         return f"{self._objects}/{_quoted(name)}"
 
-    def _told(self, name: str) -> str:
+    def told(self, name: str) -> str:
+        """Returns what an error calls an object."""
         return f"gs://{self.bucket}/{name}"
 
 

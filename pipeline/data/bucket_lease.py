@@ -27,6 +27,7 @@ class Lease:
         self._client, self._name, self._doing, self._place = client, name, doing, place
         self._ended = threading.Event()
         self._generation = ""
+        self._mark = os.urandom(12).hex()  # so that a renewal whose answer was lost is known as ours
 
     def __enter__(self) -> "Lease":
         told, between = False, 0.1
@@ -68,7 +69,7 @@ class Lease:
 
     def _write(self, generation: str) -> bool:
         holder = json.dumps({"doing": self._doing, "host": socket.gethostname(), "process": os.getpid()})
-        written = self._client.write(self._name, holder.encode(), generation)
+        written = self._client.write(self._name, holder.encode(), generation, self._mark)
         if written:
             self._generation = written.generation
         return written is not None

@@ -5,6 +5,7 @@ is wrong.
 """
 
 import datetime
+import functools
 import os
 import threading
 
@@ -18,6 +19,12 @@ LARGE = 8 * 2**20  # bytes; of larger ones the data are what costs, and a lost c
 
 # ValueError: names that obstore refuses, such as "a//b".
 _FAILED = (obstore.exceptions.BaseError, ValueError)
+
+
+@functools.cache
+def objects(client: Client) -> "Objects":
+    """Returns the objects of a client's bucket, by connections that all share."""
+    return Objects(client)
 
 
 class Objects:

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pipeline.data import bucket_lease
+from pipeline.data import bucket_client, bucket_lease
 from pipeline.data.bucket_client import Client
 from pipeline.data.bucket_lease import Lease
 
@@ -69,6 +69,19 @@ def test_who_has_lost_it_says_so_and_leaves_it_to_the_other(client, monkeypatch,
             time.sleep(0.01)
     assert "Somebody else is counting in the place, too" in caplog.text
     assert client.read(NAME)[0] == b"of somebody else"
+
+
+def test_a_renewal_whose_answer_is_lost_is_one(cloud, client, monkeypatch, caplog):
+    monkeypatch.setattr(bucket_lease, "SECONDS", 0.2)
+    monkeypatch.setattr(bucket_client, "WAITS", ())  # so that it fails
+    with lease(client):
+        first = client.about(NAME)["generation"]
+        cloud.faults.add(service="storage", method="objects.insert", kind="lose")
+        while "was not renewed" not in caplog.text or client.about(NAME)["generation"] == first:
+            time.sleep(0.02)
+        time.sleep(0.2)
+    assert "Somebody else" not in caplog.text
+    assert client.about(NAME) is None
 
 
 def test_an_error_gives_it_back(client):
