@@ -113,14 +113,14 @@ def make_recipe(config: Config, gpu: bool, root: str) -> Recipe:
         if any(name == source or name.startswith(f"{source}/") for source in wanted) and os.path.isfile(path):
             with open(path, "rb") as file:
                 files[name] = file.read()
-    requirements, base_image = files["requirements.txt"].decode(), base(root)
-    beam = f"docker.io/apache/beam_python{_python()}_sdk:{locked('apache-beam', requirements)}"
+    versions, base_image = requirements(root), base(root)
+    beam = f"docker.io/apache/beam_python{_python()}_sdk:{versions['apache-beam']}"
     arguments = {
         "_IMAGE": config.image_repository,
         "_BASE_IMAGE": base_image,
         "_BEAM_IMAGE": beam if config.dataflow_workers else base_image,
         "_TENSORFLOW": "gpu" if gpu else "cpu",
-        "_TFX": locked("tfx", requirements),
+        "_TFX": versions["tfx"],
     }
     return Recipe(files, arguments)
 
@@ -157,15 +157,14 @@ def base(root: str) -> str:
     return found.group(1)
 
 
-def locked(package: str, requirements: str) -> str:
-    """Returns the version that requirements.txt names of a package for the Python that this runs on."""
+def requirements(root: str) -> dict[str, str]:
+    """Returns what requirements.txt names for the Python that this runs on: versions by the names of packages."""
     from packaging.requirements import Requirement
 
-    lines = [line.rstrip("\\ ") for line in requirements.splitlines() if line.startswith(f"{package}==")]
-    wanted = [requirement for requirement in map(Requirement, lines) if requirement.marker.evaluate()]
-    if len(wanted) != 1:
-        raise BrokenBuildFile("requirements.txt", f"it names no one version of {package} for this Python")
-    return str(wanted[0].specifier).removeprefix("==")
+    with open(os.path.join(root, "requirements.txt"), encoding="utf-8") as file:
+        named = [Requirement(line.rstrip("\\\n ")) for line in file if line[0].isalnum()]
+    ours = [package for package in named if package.marker is None or package.marker.evaluate()]
+    return {package.name: str(package.specifier).removeprefix("==") for package in ours}
 
 
 def pack(files: dict[str, bytes]) -> bytes:

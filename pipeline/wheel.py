@@ -15,13 +15,12 @@ import sys
 import zipfile
 from collections.abc import Iterable, Iterator
 
-from pipeline import modules
+from pipeline import image, modules
 from pipeline.config import Config
 from pipeline.data.storage import open_storage
 from pipeline.errors import BrokenModules, ModulesNeedAnImage, NotInstalled
 from pipeline.modules import Modules
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 OURS = ("pipeline", "ci", "tests", "benchmarks", "install")
 
 
@@ -77,16 +76,16 @@ def _checksum(data: bytes) -> str:
 
 def check(files: dict[str, bytes]) -> None:
     """Raises BrokenModules where Python cannot read a file, ModulesNeedAnImage where the image lacks an import."""
-    image, siblings = image_modules(), Names(files)
+    known, siblings = image_modules(), Names(files)
     top = next(iter(files)).split("/")[0]
-    problems = [f"the name {top!r} is taken by a package of the image"] if top in image or top in OURS else []
+    problems = [f"the name {top!r} is taken by a package of the image"] if top in known or top in OURS else []
     for name, data in files.items():
         for line, module, wanted in sorted(imports(name, data)) if name.endswith(".py") else ():
             first = module.split(".")[0]
             if first == top:
                 there = module in siblings and (not wanted or _brings(files, module, wanted))
             else:
-                there = first not in OURS and (first in sys.stdlib_module_names or image.has(f"{module}.{wanted}"))
+                there = first not in OURS and (first in sys.stdlib_module_names or known.has(f"{module}.{wanted}"))
             if not there:
                 problems.append(f"{name} line {line} imports {module}{wanted and '.'}{wanted}")
     if problems:
@@ -164,23 +163,13 @@ def image_modules() -> Names:
     """
     from importlib import metadata
 
-    from packaging.requirements import Requirement
-
-    left_out = set(_lines("cloudbuild/left-out.txt"))
+    with open(os.path.join(image.ROOT, "cloudbuild", "left-out.txt"), encoding="utf-8") as file:
+        left_out = set(file.read().split("\n"))
     files: list[str] = []
-    for line in _lines("requirements.txt"):
-        wanted = Requirement(line.rstrip("\\ "))
-        if wanted.name in left_out or (wanted.marker and not wanted.marker.evaluate()):
-            continue
+    for package in image.requirements(image.ROOT).keys() - left_out:
         try:
-            record = metadata.distribution(wanted.name).read_text("RECORD") or ""
+            record = metadata.distribution(package).read_text("RECORD") or ""
         except metadata.PackageNotFoundError:
-            raise NotInstalled(wanted.name) from None
+            raise NotInstalled(package) from None
         files += [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines()]
     return Names(files)
-
-
-def _lines(name: str) -> list[str]:
-    """The lines of a requirements file that name a package."""
-    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
-        return [line.strip() for line in file if line[0].isalpha()]
