@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import socket
 import subprocess
@@ -28,7 +29,9 @@ class Podman(Runner):
     def __init__(self, settings: dict[str, str], host: str, registry: str, network: str, folder: pathlib.Path):
         places = folder / "registries.conf"
         places.write_text(f'[[registry]]\nprefix = "{host}"\nlocation = "{registry}"\ninsecure = true\n')
-        self.environment = _without_cloud() | settings | {"CONTAINERS_REGISTRIES_CONF": str(places)}
+        self.environment = os.environ | settings | {"CONTAINERS_REGISTRIES_CONF": str(places)}
+        for name in ("NO_PROXY", "no_proxy"):  # this machine may reach packages by a proxy, but not its own registry
+            self.environment[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
         self._network, self._host, self._registry = network, host, registry
         self._log = (folder / "podman.log").open("ab")
         self.log = folder / "podman.log"
@@ -64,9 +67,11 @@ class Podman(Runner):
                 raise NoSuchImage(pulled.stderr)
         return int(self.run("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
-    def forget(self, image: str) -> None:
-        """Removes a pulled image, and what nothing names any more; what the next build can use stays."""
-        self.run("image", "rm", image)
+    def tidy(self) -> None:
+        """Removes images that no later build can use layers of."""
+        listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
+        built = [name for name in listed if name.startswith(self._host) and not name.endswith("<none>")]
+        self.run("image", "rm", *(name for name in built if not re.search(":(dependencies|newest)-", name)))
         self.run("image", "prune", "--force")
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
@@ -97,7 +102,7 @@ class InContainers(Containers):
         self._podman.pull(image)
         name = f"spanloop-{uuid.uuid4().hex}"
         options = ["--rm", f"--name={name}", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777"]
-        options += ["--cap-drop=all", "--security-opt=no-new-privileges"]
+        options += ["--cap-drop=all", "--security-opt=no-new-privileges", "--http-proxy=false"]
         for number, file in enumerate(sorted({value for value in environment.values() if os.path.isfile(value)})):
             # certificates and keys, which a machine there has for its user alone
             own = self._folder / f"{name}-{number}"
@@ -116,11 +121,6 @@ class InContainers(Containers):
             )
         started(lambda: self._podman.run("kill", name))
         return process.wait()
-
-
-def _without_cloud() -> dict[str, str]:
-    """This process's environment; the local servers' names for themselves are not in it."""
-    return {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
 
 
 @contextlib.contextmanager

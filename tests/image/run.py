@@ -75,7 +75,7 @@ def inside(network: str) -> int:
         _train(cloud, folder, built["image"])
         assert not cloud.refused, f"somebody asked for {cloud.refused}"
         print(f"image: {tasks.ran} containers, none of which asked for another host", flush=True)
-        podman.forget(built["image"])
+        podman.tidy()
         return 0
 
 
