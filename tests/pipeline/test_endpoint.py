@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import shutil
 import time
 
 import pytest
@@ -9,9 +10,10 @@ import pytest
 from pipeline import endpoint
 from pipeline.config import Config
 from pipeline.data import digits
-from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError
+from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError, WrongModelServed
 from pipeline.model_registry import Registry
 from pipeline.vertex_api import client, location
+from tests.serving import Serving
 
 
 class Killed(BaseException):
@@ -211,6 +213,19 @@ def test_the_endpoint_answers_with_the_models_in_their_shares(tried):
     (prediction,) = answers[0].predictions
     assert prediction["label"] == label and sorted(prediction["all_classes"]) == list("0123456789")
     assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_another_model_under_the_same_tag_is_not_taken_for_the_release(serving, saved_model, tmp_path):
+    """Releases that were begun anew, at the same address, count from model-1 once more."""
+    endpoint.deploy(serving.config, serving.release())
+    for name in serving.cloud.gcs.names(serving.config.releases):
+        serving.cloud.gcs.delete(f"gs://{serving.cloud.bucket}/{name}")
+    other = shutil.copytree(saved_model, tmp_path / "other")
+    (other / "assets" / "note.txt").write_text("This is another one.")
+    assert Serving(serving.cloud, serving.config.workspace, str(other)).release().tag == "model-1"
+
+    with pytest.raises(WrongModelServed, match="model-1 .version 1. that is not the release model-1 .version 2."):
+        endpoint.promote(serving.config, "model-1")
 
 
 def test_what_cannot_be_done_is_said_with_the_next_step(serving):
