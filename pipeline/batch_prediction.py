@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pipeline.batch_evaluation import Judge
-from pipeline.cloud_calls import Say, converge, pauses, reading, silent
+from pipeline.cloud_calls import Say, converge, pauses, reading, silent, told
 from pipeline.config import Config
 from pipeline.data.releases import Release
 from pipeline.data.storage import Storage, open_storage
@@ -137,7 +137,8 @@ def predict(config: Config, version: Version, pile: Pile, say: Say = silent) -> 
     # Jobs have no ID of ours, so two who ask at once would start two.
     with storage.exclusive("starting a batch prediction"):
         job = converge("Starting a batch prediction", step)
-    job = _follow(config, jobs, job.name, say)
+    with told("Following the batch prediction"):
+        job = _follow(config, jobs, job.name, say)
     found, problem = _read(storage, job.output_info.gcs_output_directory)
     missing = sum(digest not in found for digest in pile.digests)
     if missing:
@@ -199,13 +200,13 @@ def _read(storage: Storage, address: str) -> tuple[dict[str, Prediction], str]:
     for entry in storage.list(folder):
         for line in storage.read(entry.name).splitlines():
             try:
-                told = json.loads(line)
+                row = json.loads(line)
             except ValueError:  # files of errors have messages in them, and how many images met each
                 problem = problem or line.decode(errors="replace")
                 continue
-            if "prediction" in told:
-                prediction = told["prediction"]
-                found[told[KEY]] = Prediction(prediction["label"], float(prediction["confidence"]))
+            if "prediction" in row:
+                prediction = row["prediction"]
+                found[row[KEY]] = Prediction(prediction["label"], float(prediction["confidence"]))
             else:
-                problem = problem or str(told.get("error", told))
+                problem = problem or str(row.get("error", row))
     return found, problem

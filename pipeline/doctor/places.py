@@ -94,9 +94,7 @@ def image(asking: Asking) -> str:
     """Looks whether the image of the pipelines is there."""
     asking.needs("workspace", "project", "image_repository")
     if not asking.config.image:
-        raise Missing(
-            "PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)"
-        )
+        raise Missing("PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)")
     place, project, name = repository_of(asking.config)
     path, _, digest = asking.config.image.partition("@")
     wanted = f"{'%2F'.join(path.split('/')[3:])}@{digest}"
