@@ -56,6 +56,8 @@ def contents(package: str, search: list[str]) -> dict[str, bytes]:
     for folder, folders, files in os.walk(os.path.join(root, *outer)):
         folders[:] = filter(_counts, folders)
         names += [os.path.relpath(os.path.join(folder, name), root) for name in filter(_counts, files)]
+    if not names:
+        raise ModulesNotFound(package)
     found = {}
     for name in sorted(name.replace(os.sep, "/") for name in names):
         with open(os.path.join(root, name), "rb") as file:

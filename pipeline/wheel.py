@@ -6,6 +6,7 @@ reading its code before it is copied anywhere.
 
 import ast
 import base64
+import csv
 import functools
 import hashlib
 import io
@@ -27,9 +28,8 @@ OURS = ("pipeline", "ci", "tests", "benchmarks", "install")
 def copy(config: Config, search: list[str] | None = None) -> Modules:
     """Copies the modules and their schema to the workspace, unless they are there; returns them as they lie there.
 
-    Raises ModulesNotFound, BrokenModules and ModulesNeedAnImage.
-
-    `search` are the folders that they may be in, sys.path unless given.
+    Raises ModulesNotFound, BrokenModules and ModulesNeedAnImage. `search` are the folders that they may be in,
+    sys.path unless given.
     """
     files = modules.contents(config.modules, search or sys.path)
     check(files)
@@ -58,8 +58,11 @@ def build(files: dict[str, bytes]) -> tuple[str, bytes]:
         f"{about}/METADATA": f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n".encode(),
         f"{about}/WHEEL": b"Wheel-Version: 1.0\nGenerator: spanloop\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
-    record = "".join(f"{name},sha256={_checksum(data)},{len(data)}\n" for name, data in packed.items())
-    packed[f"{about}/RECORD"] = f"{record}{about}/RECORD,,\n".encode()
+    record = io.StringIO()
+    rows = csv.writer(record, lineterminator="\n")
+    rows.writerows((name, f"sha256={_checksum(data)}", len(data)) for name, data in packed.items())
+    rows.writerow((f"{about}/RECORD", "", ""))
+    packed[f"{about}/RECORD"] = record.getvalue().encode()
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:  # not compressed: every release of zlib may do that another way
         for name, data in packed.items():

@@ -16,6 +16,7 @@ FILES = {
     "tasks/cats/__init__.py": b"NAMES = 1\n",
     "tasks/cats/model.py": b"import numpy\nfrom tasks.cats.more import deep\n\ndef run_fn():\n    return deep.VALUE\n",
     "tasks/cats/more/deep.py": b"VALUE = 'from the wheel'\n",
+    "tasks/cats/names, all.csv": b"a,b\n",
     "tasks/cats/schema.pbtxt": b"feature {}\n",
 }
 
@@ -74,7 +75,8 @@ def test_pip_installs_it_without_network_and_tfx_finds_its_functions(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], cwd=target, capture_output=True, text=True, check=True)
 
     assert done.stdout == "from the wheel\n"
-    assert (target / "tasks/cats/schema.pbtxt").read_bytes() == FILES["tasks/cats/schema.pbtxt"]
+    installed = {name: (target / name).read_bytes() for name in FILES}
+    assert installed == FILES
     # TFX splits at the last dot, then at the @
     place, _, function = copied.function("model.run_fn").rpartition(".")
     assert (place.split("@", 1), function) == (["tasks.cats.model", copied.wheel], "run_fn")
