@@ -87,14 +87,11 @@ class Forked(Containers):
         self._tasks: dict[str, _Task] = {}
 
     def run(self, image, command, environment, log, started) -> int:
-        return self.fork(self._find(image), command, environment, log, started)
-
-    def fork(self, image: tuple[pathlib.Path, Mapping[str, str]], command, environment, log, started: Started) -> int:
-        folder, variables = surroundings(image, environment, log)
+        folder, variables = surroundings(self._find(image), environment, log)
         task, name = _Task(), str(next(self._ids))
         wanted = {"id": name, "argv": list(command), "folder": folder, "environment": variables, "log": str(log)}
         with self._lock:
-            process = self._process = self._process or self._warm()
+            process = self._warm()
             self._tasks[name] = task
             process.stdin.write(f"{json.dumps(wanted)}\n".encode())
             process.stdin.flush()
@@ -103,8 +100,15 @@ class Forked(Containers):
         task.ended.wait()
         return task.code
 
+    def warm_up(self) -> None:
+        """Starts the warm process now; it gets ready by itself."""
+        with self._lock:
+            self._warm()
+
     def _warm(self) -> subprocess.Popen:
-        process = subprocess.Popen(
+        if self._process:
+            return self._process
+        process = self._process = subprocess.Popen(
             [sys.executable, "-I", "-W", "ignore", str(FOLDER / "zygote.py")],
             env=self._environment,
             cwd="/",

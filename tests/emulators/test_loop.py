@@ -1,0 +1,302 @@
+"""The whole loop on Google Cloud, with nothing but the product's commands, in a clone of this repository.
+
+It runs once; each test looks at one side of what came of it.
+"""
+
+import base64
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from pipeline import image
+from pipeline.data import digits
+from tests.emulators.cloud import Cloud
+
+pytestmark = pytest.mark.timeout(900)
+
+ROOT = pathlib.Path(image.ROOT)
+FIRST, CHANGED = 200, 120  # images of each camera
+TOKEN = "ghp_an0therSecretThatNobodyMaySee"
+SECRET = "s3cret-of-the-secret-manager"
+
+
+@dataclasses.dataclass
+class Step:
+    """A command: how it ended, what it said, and what of the cloud it asked."""
+
+    code: int
+    told: dict[str, Any]
+    out: str
+    err: str
+    asked: list[str]
+
+    def times(self, method: str) -> int:
+        return self.asked.count(method)
+
+
+class Loop:
+    """A clone and a bucket, and the steps in both by name."""
+
+    def __init__(self, cloud: Cloud, folder: pathlib.Path):
+        self.cloud, self.clone = cloud, folder / "clone"
+        self.workspace = f"gs://{cloud.bucket}/loop"
+        self.steps: dict[str, Step] = {}
+        self.traffic: dict[str, dict[str, int]] = {}
+        self.answered: list[str] = []  # the versions that answered predictions
+        self.released: dict[str, dict[str, Any]] = {}
+        self.jobs: list[Any] = []
+        self.secret = cloud.secrets.add(f"projects/{cloud.project}/secrets/github-token", SECRET.encode())
+        self.environment = {
+            **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            **cloud.environment,
+            "WORKSPACE": self.workspace,
+            "VERTEX_ENDPOINT": "digits",
+            "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: what is shown here is the loop
+            "ACCURACY_MARGIN": "0.6",
+            "GITHUB_TOKEN": TOKEN,
+            "GITHUB_TOKEN_SECRET": self.secret,
+        }
+        self._clone()
+
+    def _clone(self) -> None:
+        """What git tracks, as it is now; trained for a short time only."""
+        for name in image.tracked(image.ROOT):
+            if (ROOT / name).is_file() and not name.startswith("tests/"):
+                (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, self.clone / name)
+        self.change("modules/classification/settings.py", "epochs: int = 15", "epochs: int = 8")
+        git = ["git", "-C", str(self.clone), "-c", "user.name=T", "-c", "user.email=t@example.com"]
+        for command in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "everything"]):
+            subprocess.run([*git, *command], check=True)
+
+    def change(self, name: str, old: str, new: str) -> None:
+        path = self.clone / name
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def ci(self, step: str, *arguments: str) -> dict[str, Any]:
+        """Runs `python -m ci ARGUMENTS --json` in the clone."""
+        before = len(self.cloud.requests)
+        done = subprocess.run(
+            [sys.executable, "-m", "ci", *arguments, "--json"],
+            cwd=self.clone,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+        asked = [asked.method for asked in self.cloud.requests[before:]]
+        told = json.loads(done.stdout) if done.stdout.strip() else {}
+        self.steps[step] = Step(done.returncode, told, done.stdout, done.stderr, asked)
+        assert (
+            done.returncode == 0
+        ), f"{step}: {done.stderr[-3000:]}\n{list(self.cloud.vertex.workers.logs().items())[-1:]}"
+        return told
+
+    def look(self, when: str) -> None:
+        """Notes who gets how much of the endpoint's traffic."""
+        (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
+        shares = {model.display_name: endpoint.traffic_split.get(model.id, 0) for model in endpoint.deployed_models}
+        self.traffic[when] = shares
+
+    def predict(self, times: int) -> None:
+        """Asks the endpoint by Google's own client, as an application does."""
+        (endpoint,) = self.cloud.vertex.endpoints.endpoints
+        _, picture = next(digits.images(digits.CHANGED, skip=CHANGED, limit=1))
+        program = (
+            "import json, sys, warnings\n"
+            "warnings.simplefilter('ignore')\n"
+            "from google.cloud import aiplatform\n"
+            "endpoint, picture, times = sys.argv[1:]\n"
+            "served = aiplatform.Endpoint(endpoint)\n"
+            "instances = [{'image': {'b64': picture}}]\n"
+            "found = [served.predict(instances=instances) for _ in range(int(times))]\n"
+            "print(json.dumps([[one.model_version_id, one.predictions[0]] for one in found]))\n"
+        )
+        arguments = [endpoint, base64.b64encode(picture).decode(), str(times)]
+        done = subprocess.run(
+            [sys.executable, "-c", program, *arguments],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        self.answered = [version for version, prediction in json.loads(done.stdout)]
+        self.predicted = [prediction for _, prediction in json.loads(done.stdout)]
+
+    def play(self) -> None:
+        """The loop, once around."""
+        cloud, first = self.cloud, self.clone.parent / "first"
+        digits.write(str(first), digits.FIRST, limit=FIRST)
+        self.ci("import", "import-images", str(first))
+        self.ci("copy", "copy-modules")
+        self.environment["PIPELINE_IMAGE"] = self.ci("build", "build-image")["image"]
+        self.ci("train", "submit", "--pipeline", "training", "--wait")
+        self.look("released")
+
+        for name, data in digits.images(digits.CHANGED, limit=CHANGED):
+            cloud.gcs.put(f"{self.workspace}/collected/{name}", data)
+        self.ci("count", "count-collected", "--threshold", "100")
+        self.ci("evaluate", "evaluate", "--accuracy-threshold", "0.9", "--on", "vertex")
+
+        self.change("modules/classification/settings.py", "dropout: float = 0.1", "dropout: float = 0.2")
+        self.ci("build after modules", "build-image")
+        self.ci("retrain", "submit", "--pipeline", "retraining", "--wait")
+        for name in list(cloud.vertex.pipelines.jobs):
+            cloud.vertex.pipelines.wait(name)
+        self.look("tried")
+        self.predict(20)
+        self.ci("promote", "promote")
+        self.look("promoted")
+        self.ci("roll back", "rollback")
+        self.look("rolled back")
+
+        self.change("pipeline/wording.py", '"""', '"""One more word. ')
+        self.ci("build after pipeline", "build-image")
+        self.ci("build again", "build-image")
+
+    def note(self) -> None:
+        """Keeps what tests look at: the servers begin anew for others."""
+        cloud = self.cloud
+        self.jobs = list(cloud.vertex.pipelines.jobs.values())
+        self.custom_jobs = list(cloud.vertex.custom_jobs.jobs.values())
+        self.requests, self.refused = list(cloud.requests), list(cloud.refused)
+        self.commands, self.logs = list(cloud.vertex.workers.commands), cloud.vertex.workers.logs()
+        address = f"gs://{cloud.bucket}/"
+        self.objects = {name: cloud.gcs.read(address + name) for name in cloud.gcs.names(address)}
+        self.layout = {
+            path: path.read_bytes()
+            for path in cloud.builds.layout(self.environment["PIPELINE_IMAGE"]).rglob("*")
+            if path.is_file()
+        }
+        for tag in ("model-1", "model-2"):
+            self.released[tag] = json.loads(self.objects[f"loop/releases/{tag}/model.json"])
+
+
+@pytest.fixture(scope="session")
+def loop(cloud_servers, tmp_path_factory) -> Loop:
+    """The loop after it went around once."""
+    cloud_servers.reset()
+    cloud_servers.registry.add("spanloop")
+    # The warm process gets ready beside the first commands.
+    cloud_servers.vertex.workers.warm.warm_up()
+    loop = Loop(cloud_servers, tmp_path_factory.mktemp("loop"))
+    loop.play()
+    loop.note()
+    return loop
+
+
+def job_of(loop: Loop, pipeline: str) -> list[Any]:
+    return [job for job in loop.jobs if job.labels["pipeline"] == pipeline]
+
+
+def test_a_training_on_vertex_releases_a_model_that_serves(loop):
+    trained = loop.steps["train"].told
+    assert trained["submitted"] and trained["state"] == "succeeded"
+    assert loop.released["model-1"]["spans"] == [1]
+    assert loop.traffic["released"] == {"model-1": 100}
+    assert "Trainer" in loop.steps["train"].err and "done" in loop.steps["train"].err
+    assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 2
+
+
+def test_collected_images_that_the_model_gets_wrong_call_for_a_retraining(loop):
+    assert loop.steps["count"].told["enough"] is True
+    found = loop.steps["evaluate"].told
+    assert found["images"] == CHANGED and found["accuracy"] < 0.9 and found["should_retrain"] is True
+    assert loop.steps["evaluate"].times("CreateBatchPredictionJob") == 1
+
+
+def test_the_retraining_makes_a_span_and_starts_one_training_on_it(loop):
+    assert loop.steps["retrain"].told["submitted"] is True
+    (retraining,) = job_of(loop, "retraining")
+    trainings = job_of(loop, "training")
+    assert len(trainings) == 2 and retraining.labels["spans"] == "2"
+    assert loop.released["model-2"]["spans"] == [1, 2] and loop.released["model-2"]["previous"] == "model-1"
+    assert not [name for name in loop.objects if name.startswith("loop/collected/")]
+    states = {detail.task_name: detail.state.name for job in loop.jobs for detail in job.job_detail.task_details}
+    assert set(states.values()) == {"SUCCEEDED"} and {"CurrentModel", "PipelineTrigger", "SpanPreparator"} <= set(
+        states
+    )
+
+
+def test_a_new_model_gets_a_tenth_of_the_traffic_and_is_promoted_and_rolled_back(loop):
+    assert loop.traffic["tried"] == {"model-1": 90, "model-2": 10}
+    assert sorted(loop.answered) == ["1"] * 18 + ["2"] * 2
+    assert all(prediction["label"] in set("0123456789") for prediction in loop.predicted)
+    assert loop.traffic["promoted"] == {"model-2": 100}
+    assert loop.traffic["rolled back"] == {"model-1": 100}
+
+
+def test_a_change_in_modules_changes_the_model_and_builds_nothing(loop):
+    assert loop.steps["build after modules"].told["built"] is False
+    assert not loop.steps["build after modules"].times("CreateBuild")
+    first, second = (loop.released[tag]["modules_digest"] for tag in ("model-1", "model-2"))
+    assert first == loop.steps["copy"].told["digest"] != second
+    wheels = {name.split("/")[2] for name in loop.objects if name.startswith("loop/modules/")}
+    assert wheels == {first, second}
+    images = {executor.get("container", {}).get("image") for job in loop.jobs for executor in executors(job)}
+    assert images == {loop.steps["build"].told["image"]}, "the same image trained both"
+
+
+def test_a_change_in_the_pipeline_makes_exactly_one_build(loop):
+    assert loop.steps["build"].told["built"] and loop.steps["build"].times("CreateBuild") == 1
+    changed = loop.steps["build after pipeline"]
+    assert changed.told["built"] and changed.times("CreateBuild") == 1
+    assert changed.told["image"] != loop.steps["build"].told["image"]
+    assert not loop.steps["build again"].told["built"] and not loop.steps["build again"].times("CreateBuild")
+
+
+def executors(job: Any) -> list[dict[str, Any]]:
+    from google.protobuf import json_format
+
+    spec = json_format.MessageToDict(type(job).pb(job).pipeline_spec)
+    return list(spec["deploymentSpec"]["executors"].values())
+
+
+def test_what_runs_has_the_files_of_the_image_and_nothing_of_modules_or_tests(loop):
+    assert not [path for path in loop.layout if {"modules", "tests", ".git"} & set(path.parts[-3:-1])]
+    assert [path for path in loop.layout if path.name == "vertex_runner.py"]
+    assert all(command[:2] == ["python", "-m"] for command in loop.commands) and len(loop.commands) > 20
+
+
+def secrets(loop: Loop) -> dict[str, bytes]:
+    key = json.loads(pathlib.Path(loop.cloud.environment["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())["private_key"]
+    tokens = {asked.headers.get("authorization", "").partition(" ")[2] for asked in loop.requests} - {""}
+    assert len(tokens) > 10
+    return {
+        "GITHUB_TOKEN": TOKEN.encode(),
+        "the secret's value": SECRET.encode(),
+        "the private key": key.splitlines()[1].encode(),
+        **{f"token {number}": token.encode() for number, token in enumerate(sorted(tokens))},
+    }
+
+
+def test_a_secret_is_in_no_spec_image_request_log_or_argument(loop):
+    searched = {f"object {name}": data for name, data in loop.objects.items()}
+    searched |= {f"image {path}": data for path, data in loop.layout.items()}
+    searched |= {f"log {name}": text.encode() for name, text in loop.logs.items()}
+    searched |= {f"output of {name}": f"{step.out}{step.err}".encode() for name, step in loop.steps.items()}
+    searched["arguments"] = json.dumps(loop.commands).encode()
+    searched["jobs"] = "".join(str(job) for job in (*loop.jobs, *loop.custom_jobs)).encode()
+    for number, asked in enumerate(loop.requests):
+        headers = {name: value for name, value in asked.headers.items() if name != "authorization"}
+        searched[f"request {number} {asked.method}"] = asked.body + f"{asked.target} {headers}".encode()
+    assert len(searched) > 1000
+
+    everything = b"\0".join(searched.values())
+    for what, secret in secrets(loop).items():
+        if secret in everything:
+            pytest.fail(f"{what} is in {[name for name, data in searched.items() if secret in data][:5]}")
+
+
+def test_nobody_asked_for_another_host(loop):
+    assert not loop.refused
