@@ -122,6 +122,9 @@ class BucketStage:
 
     def _upload(self, name: str, file: "_Spooled") -> None:
         if name != self._last:
+            under_way = [upload for upload in self._uploads.values() if not upload.done()]
+            if len(under_way) >= _UPLOADS:  # so that the disk need not hold more than a few
+                concurrent.futures.wait(under_way, return_when=concurrent.futures.FIRST_COMPLETED)
             to = self._bucket.object(self._of_span(name))
             self._uploads[to] = self._pool.submit(self._written, to, file)
 
