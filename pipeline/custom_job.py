@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pipeline.cloud_calls import Say, converge, pauses, reading, told
 from pipeline.config import Config, Machine
 from pipeline.errors import JobFailed, NoMachine
-from pipeline.vertex_api import client, encryption, location, machine_spec
+from pipeline.vertex_api import client, console, encryption, location, machine_spec
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
@@ -66,10 +66,7 @@ class _Job:
     def run(self) -> None:
         """Starts the job unless it is there, and returns when it has succeeded."""
         name = converge(f"Starting {self._node} on Vertex Training", self._find_or_create)
-        link = (
-            f"https://console.cloud.google.com/vertex-ai/locations/{self._config.region}/training/{name.split('/')[-1]}"
-        )
-        link += f"?project={self._config.project}"
+        link = console(self._config, f"locations/{self._config.region}/training/{name.rpartition('/')[2]}")
         self._say(f"{self._node}: {_named(self._machine)}, {link}")
         said = None
         for pause in pauses():
@@ -96,7 +93,7 @@ class _Job:
         if alive:
             return alive[0].name
         try:
-            return self._jobs.create_custom_job(parent=parent, custom_job=self._job).name
+            return self._jobs.create_custom_job(parent=parent, custom_job=self._job, timeout=60).name
         except ResourceExhausted as refused:
             if _is_about_machines(8, refused.message):
                 raise _Unavailable(refused.message) from None

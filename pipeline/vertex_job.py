@@ -7,7 +7,7 @@ from pipeline.cloud_calls import pauses, reading, told
 from pipeline.config import Config
 from pipeline.errors import JobFailed
 from pipeline.node_lines import NodeLines
-from pipeline.vertex_api import client
+from pipeline.vertex_api import client, console
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import PipelineJob
@@ -31,8 +31,7 @@ def state_of(job: "PipelineJob") -> str:
 
 def link(config: Config, name: str) -> str:
     """Returns the page that shows people the run with this resource name."""
-    runs = f"https://console.cloud.google.com/vertex-ai/locations/{config.region}/pipelines/runs"
-    return f"{runs}/{name.rpartition('/')[2]}?project={config.project}"
+    return console(config, f"locations/{config.region}/pipelines/runs/{name.rpartition('/')[2]}")
 
 
 def follow(config: Config, name: str) -> str:
