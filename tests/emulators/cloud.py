@@ -27,6 +27,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     """Every server by the name of its attribute: `cloud.gcs`. A new one is one import and one line here."""
     from tests.emulators.artifact_registry import ArtifactRegistry
     from tests.emulators.cloud_build import CloudBuild
+    from tests.emulators.dataflow import Dataflow
     from tests.emulators.iam import Iam
     from tests.emulators.policies import Policies
     from tests.emulators.resource_manager import ResourceManager
@@ -44,6 +45,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "registry": ArtifactRegistry(cloud),
         "builds": CloudBuild(cloud),
         "vertex": Vertex(cloud),
+        "dataflow": Dataflow(cloud),
     }
 
 

@@ -28,7 +28,7 @@ class Images:
     def find(self, image: str) -> tuple[pathlib.Path, Mapping[str, str]]:
         """The working directory of an image and the environment that it sets; raises NoSuchImage."""
         if image in self._added:
-            return self._added[image], {"PYTHONPATH": str(self._added[image])}
+            return self._added[image], {"PYTHONPATH": str(self._added[image]), "PYTHONUNBUFFERED": "1"}
         try:
             return self._cloud.builds.layout(image), self._cloud.builds.environment(image)
         except KeyError:

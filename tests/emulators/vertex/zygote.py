@@ -95,6 +95,7 @@ def _become(wanted: dict) -> None:
         os.environ.clear()
         os.environ.update(wanted["environment"])
         os.chdir(wanted["folder"])
+        sys.stdout.reconfigure(line_buffering="PYTHONUNBUFFERED" in os.environ)
         code = _run(wanted["argv"])
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(ended.code is not None)

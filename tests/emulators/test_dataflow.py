@@ -1,0 +1,67 @@
+"""Dataflow as Beam's own runner asks it, in a process of its own."""
+
+import json
+
+PIPELINE = """
+    import sys
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import PipelineOptions
+
+    bucket, region, account, *projects = sys.argv[1:]
+    for project in projects:
+        options = PipelineOptions([
+            "--runner=DataflowRunner", f"--project={project}", f"--region={region}", "--job_name=small",
+            f"--temp_location=gs://{bucket}/dataflow/temp", f"--staging_location=gs://{bucket}/dataflow/staging",
+            "--sdk_container_image=europe-west4-docker.pkg.dev/p/r/i@sha256:" + "1a" * 32, "--sdk_location=container",
+            f"--service_account_email={account}", "--autoscaling_algorithm=THROUGHPUT_BASED", "--max_num_workers=3",
+        ])
+        pipeline = beam.Pipeline(options=options)
+        pipeline | beam.Create([1, 2, 3]) | beam.Map(lambda number: number + 1)
+        try:
+            print("job", pipeline.run().job_id())
+        except Exception as error:
+            print("refused", str(error).splitlines()[0])
+"""
+
+
+def test_a_job_is_kept_with_its_limits_image_account_and_staged_files(cloud, run_client):
+    others = f"somebody-elses-{cloud.project}"
+    refused, said = run_client(PIPELINE, cloud.bucket, cloud.region, cloud.account, others, cloud.project).splitlines()
+
+    assert refused.startswith("refused") and others in refused
+    (job,) = cloud.dataflow.jobs.values()
+    assert said == f"job {job['id']}"
+    assert (job["name"], job["type"], job["location"]) == ("small", "JOB_TYPE_BATCH", cloud.region)
+    environment = job["environment"]
+    assert environment["serviceAccountEmail"] == cloud.account
+    (pool,) = environment["workerPools"]
+    assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 3}
+    images = {image["containerImage"] for image in pool["sdkHarnessContainerImages"]}
+    assert images == {f"europe-west4-docker.pkg.dev/p/r/i@sha256:{'1a' * 32}"}
+    assert cloud.gcs.read(environment["sdkPipelineOptions"]["options"]["pipelineUrl"])
+    assert {asked.principal for asked in cloud.asked("dataflow", "CreateJob")} == {cloud.account}
+
+
+def test_a_body_that_is_no_job_is_refused(cloud, run_client):
+    program = """
+        import json, sys
+        import google.auth
+        from google.auth.transport.requests import AuthorizedSession
+
+        session = AuthorizedSession(google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])[0])
+        url = f"https://dataflow.googleapis.com/v1b3/projects/{sys.argv[1]}/locations/europe-west4/jobs"
+        for job in json.loads(sys.argv[2]):
+            answer = session.post(url, json=job)
+            print(answer.status_code, answer.json()["error"]["message"])
+    """
+    environment = {"tempStoragePrefix": f"storage.googleapis.com/{cloud.bucket}/temp"}
+    missing = {"packages": [{"location": f"storage.googleapis.com/{cloud.bucket}/not-there"}]}
+    jobs = [
+        {"name": "x", "environment": environment, "surprise": 1},
+        {"name": "Not A Name", "environment": environment},
+        {"name": "x", "environment": {}},
+        {"name": "x", "environment": environment | {"workerPools": [missing]}},
+    ]
+    said = run_client(program, cloud.project, json.dumps(jobs)).splitlines()
+    assert [line[:3] for line in said] == ["400"] * 4
+    assert "surprise" in said[0] and "Not A Name" in said[1] and "GCS path" in said[2] and "not-there" in said[3]
