@@ -1,12 +1,17 @@
 """Where Beam's work is done, as the compiled pipeline says it."""
 
+import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
-from pipeline import beam
+from pipeline import beam, wheel
 from pipeline.compiled import compile_pipeline
 from pipeline.config import Config
+from pipeline.data.storage import open_storage
 from pipeline.errors import MissingSettings
 from pipeline.plan import Shape
 from pipeline.spec_lint import containers
@@ -64,3 +69,39 @@ def test_transform_hands_the_modules_wheel_on_to_dataflow():
 def test_dataflow_without_a_bucket_is_refused():
     with pytest.raises(MissingSettings, match="WORKSPACE"):
         compile_pipeline(Config(image=IMAGE, dataflow_workers=1), "training", Shape())
+
+
+PROGRAM = """
+import json, sys
+import apache_beam as beam
+from apache_beam.options.pipeline_options import PipelineOptions
+
+pipeline = beam.Pipeline(options=PipelineOptions(json.loads(sys.argv[1])))
+pipeline | beam.Create([1, 2, 3]) | beam.Map(lambda number: number + 1)
+print(pipeline.run().state)
+"""
+
+
+def test_dataflow_takes_the_job_and_gets_the_wheel(cloud_config, cloud):
+    """Beam's own runner, in a process of its own, given what a node is given and what TFX adds for a module path."""
+    config = dataclasses.replace(cloud_config, dataflow_workers=7)
+    address = wheel.copy(config).wheel
+    storage = open_storage(config.workspace)
+    arguments = [*beam.arguments(config, Shape(on_vertex=True)), f"--extra_package={address}"]
+
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", PROGRAM, json.dumps(arguments)],
+        env=os.environ | cloud.environment,
+        capture_output=True,
+        text=True,
+    )
+
+    assert done.returncode == 0, done.stderr[-3000:]
+    (job,) = cloud.dataflow.jobs.values()
+    (pool,) = job["environment"]["workerPools"]
+    assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 7}
+    assert {image["containerImage"] for image in pool["sdkHarnessContainerImages"]} == {IMAGE}
+    assert job["environment"]["serviceAccountEmail"] == config.service_account
+    staged = [entry.name for entry in storage.list("dataflow/staging") if entry.name.endswith(".whl")]
+    (kept,) = storage.list(address.removeprefix(f"{config.workspace}/").rpartition("/")[0])
+    assert [storage.read(name) for name in staged] == [storage.read(kept.name)]
