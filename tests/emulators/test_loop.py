@@ -141,6 +141,7 @@ class Loop:
         self.ci("copy", "copy-modules")
         self.environment["PIPELINE_IMAGE"] = self.ci("build", "build-image")["image"]
         self.ci("train", "submit", "--pipeline", "training", "--wait")
+        self.ci("train again", "submit", "--pipeline", "training")
         self.look("released")
 
         for name, data in digits.images(digits.CHANGED, limit=CHANGED):
@@ -206,6 +207,12 @@ def test_a_training_on_vertex_releases_a_model_that_serves(loop):
     assert loop.traffic["released"] == {"model-1": 100}
     assert "Trainer" in loop.steps["train"].err and "done" in loop.steps["train"].err
     assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 2
+
+
+def test_submitting_again_what_was_submitted_is_one_run(loop):
+    again = loop.steps["train again"]
+    assert again.told["submitted"] is False and again.told["job"] == loop.steps["train"].told["job"]
+    assert len([job for job in job_of(loop, "training") if job.labels["spans"] == "1"]) == 1
 
 
 def test_collected_images_that_the_model_gets_wrong_call_for_a_retraining(loop):
