@@ -130,7 +130,11 @@ class Forked(Containers):
                 task = self._tasks.pop(told["id"])
                 task.code = told["code"]
                 task.ended.set()
-        for task in self._tasks.values():
+        with self._lock:
+            if self._process is process:
+                self._process = None  # another one is started when it is needed
+            lost, self._tasks = self._tasks, {}
+        for task in lost.values():
             task.code = -signal.SIGKILL  # the warm process is gone, and its tasks with it
             task.began.set()
             task.ended.set()
