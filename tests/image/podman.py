@@ -69,9 +69,10 @@ class Podman(Runner):
 
     def tidy(self) -> None:
         """Removes images that no later build can use layers of."""
-        listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}}").stdout.split()
-        built = [name for name in listed if name.startswith(self._host) and not name.endswith("<none>")]
-        self.run("image", "rm", *(name for name in built if not re.search(":(dependencies|newest)-", name)))
+        listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout.splitlines()
+        for name, identity in map(str.split, listed):
+            if name.startswith(self._host) and not re.search(":(dependencies|newest)-", name):
+                self.run("image", "rm", identity if name.endswith("<none>") else name)
         self.run("image", "prune", "--force")
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
