@@ -1,6 +1,8 @@
 # Each target works in a fresh clone: what it needs it sets up first, in .venv, and only once.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
+# A file at a time for each core; of many cores four, since TensorFlow takes a gigabyte in each process.
+IN_PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cloud lint bench emulators test-modern test-image install format requirements
@@ -13,10 +15,10 @@ demo: install ## the whole loop on real images, told step by step: 4 minutes, le
 	@$(PYTHON) -m ci demo
 
 test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python
-	@$(PYTHON) -m pytest $(TESTS)
+	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)
 
 test-cloud: install ## those of them that talk to Google Cloud, on this machine: no network needed
-	@$(PYTHON) -m pytest -m cloud $(TESTS)
+	@$(PYTHON) -m pytest $(IN_PARALLEL) -m cloud $(TESTS)
 
 lint: install ## layout and mistakes that can be seen without running anything
 	@$(PYTHON) -m black --check --quiet --diff .
