@@ -57,28 +57,32 @@ class Dataflow(Service):
             return {}
         from google.cloud import dataflow_v1beta3 as types
 
-        def rpc(service: str, name: str, answer: type, handler: Callable[..., dict[str, Any]]) -> None:
+        def rpc(request_type: type, answer: type, handler: Callable[..., dict[str, Any]]) -> Rpc:
+            """What REST answers in JSON, as messages; `handler` gets the request as JSON has it."""
+
             def perform(request: Any, caller: Caller) -> Any:
                 said = json_format.MessageToDict(type(request).pb(request))
                 found = handler(said, caller, request.project_id, request.location)
                 return answer.wrap(json_format.ParseDict(found, answer.pb(answer())))
 
-            path = f"/google.dataflow.v1beta3.{service}V1Beta3/{name}"
-            found[path] = Rpc(getattr(types, f"{name}Request"), answer, perform)
+            return Rpc(request_type, answer, perform)
 
-        found: dict[str, Rpc] = {}
-        rpc("Jobs", "CreateJob", types.Job, lambda said, *asker: self._create(said["job"], *asker))
-        rpc("Jobs", "GetJob", types.Job, lambda said, *asker: self.get(said, *asker, said["jobId"]))
-        rpc(
-            "Messages",
-            "ListJobMessages",
-            types.ListJobMessagesResponse,
-            lambda said, *asker: self.messages(said, *asker, said["jobId"]),
-        )
-        rpc(
-            "Metrics", "GetJobMetrics", types.JobMetrics, lambda said, *asker: self.metrics(said, *asker, said["jobId"])
-        )
-        return found
+        def of_job(handler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+            return lambda said, *asker: handler(said, *asker, said["jobId"])
+
+        package = "google.dataflow.v1beta3"
+        return {
+            f"/{package}.JobsV1Beta3/CreateJob": rpc(
+                types.CreateJobRequest, types.Job, lambda said, *asker: self._create(said["job"], *asker)
+            ),
+            f"/{package}.JobsV1Beta3/GetJob": rpc(types.GetJobRequest, types.Job, of_job(self.get)),
+            f"/{package}.MessagesV1Beta3/ListJobMessages": rpc(
+                types.ListJobMessagesRequest, types.ListJobMessagesResponse, of_job(self.messages)
+            ),
+            f"/{package}.MetricsV1Beta3/GetJobMetrics": rpc(
+                types.GetJobMetricsRequest, types.JobMetrics, of_job(self.metrics)
+            ),
+        }
 
     def create(self, request: Request, caller: Caller, project: str, region: str) -> dict[str, Any]:
         job = request.json()
