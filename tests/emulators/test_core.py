@@ -149,6 +149,16 @@ def test_a_client_gets_a_new_token_for_one_that_has_expired(cloud, session):
     assert len(cloud.asked("oauth", "token")) == 3
 
 
+def test_what_expired_in_one_test_is_valid_in_the_next(cloud):
+    with secretmanager_v1.SecretManagerServiceClient() as client:
+        client.get_secret(name=SECRET, retry=None)
+        cloud.oauth.expire_all()
+        with pytest.raises(google.api_core.exceptions.Unauthenticated):
+            client.get_secret(name=SECRET, retry=None)
+        cloud.reset()
+        assert client.get_secret(name=SECRET, retry=None).name == SECRET
+
+
 @pytest.mark.parametrize("kind, status, done", [("429", 429, 0), ("500", 500, 0), ("503", 503, 0)])
 def test_a_fault_refuses_the_nth_call(cloud, session, kind, status, done):
     cloud.faults.add("toy", "List*", nth=2, kind=kind, times=2)
