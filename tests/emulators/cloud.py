@@ -28,6 +28,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.artifact_registry import ArtifactRegistry
     from tests.emulators.cloud_build import CloudBuild
     from tests.emulators.dataflow import Dataflow
+    from tests.emulators.github.service import GitHub
     from tests.emulators.iam import Iam
     from tests.emulators.policies import Policies
     from tests.emulators.resource_manager import ResourceManager
@@ -46,6 +47,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "builds": CloudBuild(cloud),
         "vertex": Vertex(cloud),
         "dataflow": Dataflow(cloud),
+        "github": GitHub(cloud),
     }
 
 
@@ -85,6 +87,7 @@ class Cloud:
     vertex: Any
     builds: Any
     dataflow: Any
+    github: Any
     secrets: Any
     projects: Any
 

@@ -1,0 +1,122 @@
+"""Workflows: those that a commit holds, dispatches that start them, their runs, and who a job is to others (OIDC)."""
+
+import itertools
+import json
+import secrets
+import urllib.parse
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.emulators.github.answers import Asked, GitHubRefused, answer, not_found, nothing
+from tests.emulators.github.endpoints import REPOSITORY, Endpoint
+from tests.emulators.services import Response
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+    from tests.emulators.github.service import GitHub
+
+ISSUER = "https://token.actions.githubusercontent.com"
+ID_TOKENS = "https://pipelines.actions.githubusercontent.com/id-token"  # where a job asks, as its runner tells it
+MOST_INPUTS = 25
+
+
+class Dispatch(NamedTuple):
+    """A workflow that was started by a call."""
+
+    workflow: str
+    ref: str
+    inputs: dict[str, Any]
+
+
+class Actions:
+    """`dispatch` is called with each dispatch that is accepted; `workflows` are files that can be dispatched."""
+
+    def __init__(self, github: "GitHub", cloud: "Cloud"):
+        self._github, self._cloud = github, cloud
+        self.workflows: dict[str, set[str]] = {}  # the names of each one's inputs
+        self.dispatched: list[Dispatch] = []
+        self.dispatch: Callable[[Dispatch], object] = lambda dispatch: None
+        self.runs: list[dict[str, Any]] = []
+        self.job_token = secrets.token_hex(8)  # what a job with `id-token: write` asks with
+        self._ids = itertools.count(1)
+
+    def add_run(self, workflow: str, sha: str, conclusion: str, event: str = "push", created: str = "") -> int:
+        """A run of a workflow that has ended."""
+        number = next(self._ids)
+        self.runs.append(
+            {
+                "id": number,
+                "name": workflow,
+                "path": f".github/workflows/{workflow}",
+                "head_sha": sha,
+                "head_branch": self._github.default_branch,
+                "event": event,
+                "status": "completed",
+                "conclusion": conclusion,
+                "created_at": created or "2026-01-01T00:00:00Z",
+                "html_url": self._github.page(f"/actions/runs/{number}"),
+                "url": self._github.address(f"/actions/runs/{number}"),
+            }
+        )
+        return number
+
+    def endpoints(self) -> list[Endpoint]:
+        workflow = f"{REPOSITORY}/actions/workflows/{{workflow}}"
+        return [
+            Endpoint("GET", workflow, "actions/get-workflow", "actions:read", self.get),
+            Endpoint(
+                "POST",
+                f"{workflow}/dispatches",
+                "actions/create-workflow-dispatch",
+                "actions:write",
+                self.create_dispatch,
+            ),
+            Endpoint("GET", f"{workflow}/runs", "actions/list-workflow-runs", "actions:read", self.list_runs),
+            Endpoint("GET", "/id-token", "id-token", "", self.id_token),
+        ]
+
+    def get(self, asked: Asked, workflow: str) -> Response:
+        self._known(workflow)
+        path = f"/actions/workflows/{workflow}"
+        found = {"id": 1, "name": workflow, "path": f".github/workflows/{workflow}", "state": "active"}
+        return answer(found | {"url": self._github.address(path)})
+
+    def create_dispatch(self, asked: Asked, workflow: str) -> Response:
+        self._known(workflow)
+        told = asked.fields("WorkflowDispatch", ref_=str, inputs=dict, return_run_details=bool)
+        inputs = told.get("inputs") or {}
+        unexpected = sorted(set(inputs) - self.workflows[workflow])
+        if unexpected or len(inputs) > MOST_INPUTS:
+            raise GitHubRefused(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
+        if told["ref"].removeprefix("refs/heads/") != self._github.default_branch:
+            raise GitHubRefused(422, f"No ref found for: {told['ref']}")
+        dispatch = Dispatch(workflow, told["ref"], inputs)
+        self.dispatched.append(dispatch)
+        self.dispatch(dispatch)
+        return nothing()
+
+    def list_runs(self, asked: Asked, workflow: str) -> Response:
+        self._known(workflow)
+        query = asked.request.parameters()
+        status = query.get("status", "")
+        found = [
+            run
+            for run in reversed(self.runs)
+            if run["path"].endswith(f"/{workflow}")
+            and status in ("", run["conclusion"], run["status"])
+            and query.get("branch", run["head_branch"]) == run["head_branch"]
+            and query.get("event", run["event"]) == run["event"]
+        ]
+        return asked.page(found, lambda rows: {"total_count": len(found), "workflow_runs": rows})
+
+    def id_token(self, asked: Asked) -> Response:
+        """Proves to others which repository a job belongs to."""
+        if asked.request.headers.get("authorization", "").lower() != f"bearer {self.job_token}":
+            raise GitHubRefused(401, "Unauthorized")
+        audience = urllib.parse.unquote(asked.request.parameters().get("audience", self._github.page("")))
+        subject = f"repo:{self._github.repository}:ref:refs/heads/{self._github.default_branch}"
+        return answer({"value": self._cloud.oauth.identity(ISSUER, subject, audience)})
+
+    def _known(self, workflow: str) -> None:
+        if workflow not in self.workflows:
+            raise not_found()

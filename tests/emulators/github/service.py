@@ -1,0 +1,105 @@
+"""GitHub: releases, workflows, pull requests, issues and deployments of one repository, for those who may.
+
+Each part has `endpoints()`; here every call passes what all share: who asks, for which repository, with which
+permission. A token has the permissions that a workflow's job is given, and a person's token has all.
+"""
+
+import functools
+import secrets
+import threading
+from typing import TYPE_CHECKING, Any
+
+from tests.emulators.github.actions import Actions
+from tests.emulators.github.answers import Asked, GitHubRefused, allows, not_found
+from tests.emulators.github.deployments import Deployments
+from tests.emulators.github.endpoints import Endpoint
+from tests.emulators.github.issues import Issues
+from tests.emulators.github.pulls import Pulls
+from tests.emulators.services import Caller, Request, Response, Route, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
+
+SCOPES = ("actions", "contents", "deployments", "issues", "pull-requests")
+
+
+class GitHub(Service):
+    """One repository on GitHub."""
+
+    name = "github"
+    hosts = ("api.github.com", "uploads.github.com", "*.actions.githubusercontent.com")
+    repository = "acme/widget"
+    default_branch = "main"
+
+    def __init__(self, cloud: "Cloud"):
+        self._cloud = cloud
+        self._lock = threading.RLock()  # one call at a time: each sees all of the one before
+        self.reset()
+
+    def reset(self) -> None:
+        self._tokens: dict[str, dict[str, str]] = {}
+        self.actions = Actions(self, self._cloud)
+        self.deployments = Deployments(self)
+        self.issues = Issues(self)
+        self.pulls = Pulls(self)
+
+    def token(self, **permissions: str) -> str:
+        """A token with these permissions, such as pull_requests="write"; without any it is a person's, and has all."""
+        given = {scope.replace("_", "-"): level for scope, level in permissions.items()}
+        token = f"ghs_{secrets.token_hex(18)}"
+        self._tokens[token] = given or dict.fromkeys(SCOPES, "write")
+        return token
+
+    def address(self, path: str) -> str:
+        """An address of the API below this repository."""
+        return f"https://api.github.com/repos/{self.repository}{path}"
+
+    def page(self, path: str) -> str:
+        """An address that people look at."""
+        return f"https://github.com/{self.repository}{path}"
+
+    def routes(self) -> list[Route]:
+        # The parts are made anew by `reset`, so they are looked up at each call.
+        return [
+            Route(
+                endpoint.verb,
+                endpoint.path,
+                endpoint.method,
+                functools.partial(self._perform, part, place),
+                authenticated=False,
+            )
+            for part in self.parts()
+            for place, endpoint in enumerate(getattr(self, part).endpoints())
+        ]
+
+    def parts(self) -> list[str]:
+        return ["actions", "deployments", "issues", "pulls"]
+
+    def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
+        with self._lock:
+            try:
+                endpoint: Endpoint = getattr(self, part).endpoints()[place]
+                names = self._ours(names)
+                return endpoint.handler(self._let_in(endpoint, request), **names)
+            except GitHubRefused as refused:
+                return refused.response()
+
+    def _ours(self, names: dict[str, str]) -> dict[str, Any]:
+        if "owner" in names and f"{names.pop('owner')}/{names.pop('repo')}".lower() != self.repository:
+            raise not_found()
+        return names
+
+    def _let_in(self, endpoint: Endpoint, request: Request) -> Asked:
+        if not request.headers.get("user-agent"):
+            raise GitHubRefused(
+                403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header."
+            )
+        if not endpoint.permission:
+            return Asked(request, {})
+        kind, _, token = request.headers.get("authorization", "").partition(" ")
+        if kind.lower() not in ("bearer", "token") or token not in self._tokens:
+            raise GitHubRefused(401, "Bad credentials" if token else "Requires authentication")
+        scope, _, level = endpoint.permission.partition(":")
+        if not allows(self._tokens[token], scope, level):
+            raise GitHubRefused(403, "Resource not accessible by integration")
+        return Asked(request, self._tokens[token])
