@@ -9,7 +9,7 @@ from pipeline.config import Config
 
 
 @command
-@click.option("--gpu", is_flag=True, help="With CUDA, for machines that have a GPU.")
+@click.option("--gpu", is_flag=True, help="With CUDA, also if TRAINING_MACHINES names no GPU.")
 def build_image(config: Config, gpu: bool) -> Outcome:
     """Has Cloud Build make the image, unless it was made of the same already; prints it by digest.
 

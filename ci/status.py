@@ -37,6 +37,7 @@ def status(config: Config) -> Outcome:
         collected=waiting,
         last_evaluation=evaluation,
         next=asdict(following),
+        action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
 
 

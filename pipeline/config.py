@@ -148,7 +148,7 @@ class Config:
         "PIPELINE_IMAGE",
         "",
         _matching(r"[a-z0-9.-]+(:\d+)?(/[\w.-]+)+@sha256:[0-9a-f]{64}", "an image by digest: NAME@sha256:..."),
-        "image of the pipelines, by digest, as `python -m ci build-image` prints it",
+        "image of the pipelines, by digest; unless set, the one that `build-image` made of this code",
     )
     image_repository: str = _setting(
         "IMAGE_REPOSITORY",
@@ -235,6 +235,11 @@ class Config:
     def machines(self) -> list[Machine]:
         """The machines to train on, the first choice first."""
         return [_machine(choice.strip()) for choice in self.training_machines.split(",")]
+
+    @property
+    def accelerated(self) -> bool:
+        """True when a machine to train on has an accelerator, so that the image needs CUDA."""
+        return any(machine.accelerator for machine in self.machines)
 
     @property
     def server(self) -> Machine:

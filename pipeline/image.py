@@ -56,9 +56,11 @@ class Recipe:
 def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT) -> tuple[Record, bool]:
     """Builds the image of the repository in `root`; returns its record, and whether it was built just now.
 
-    Raises MissingSettings, ImageBuildFailed or CloudRefused.
+    With CUDA when `gpu` says so or the machines to train on have an accelerator. Raises MissingSettings,
+    ImageBuildFailed or CloudRefused.
     """
     config.require("workspace", "project", "region", "image_repository", "build_service_account")
+    gpu = gpu or config.accelerated
     storage, recipe = open_storage(config.workspace), make_recipe(config, gpu, root)
     if there := _read(storage, _by_content(recipe.content)):
         return there, False
@@ -78,6 +80,13 @@ def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT
     storage.write(_by_image(made.image), encoded, create_only=True)
     storage.write(_by_content(recipe.content), encoded, create_only=True)
     return made, started
+
+
+def of_this_code(config: Config, root: str = ROOT) -> Record | None:
+    """Returns the image that `build` made of the code in `root` as it is now; None when it did not."""
+    config.require("workspace", "image_repository")
+    recipe = make_recipe(config, config.accelerated, root)
+    return _read(open_storage(config.workspace), _by_content(recipe.content))
 
 
 def record(storage: Storage, image: str) -> Record | None:

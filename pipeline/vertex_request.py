@@ -17,7 +17,7 @@ from pipeline.modules import Modules
 from pipeline.plan import Shape
 from pipeline.vertex_api import encryption, label
 
-NEEDED = ("workspace", "project", "region", "image", "service_account")
+NEEDED = ("workspace", "project", "region", "service_account")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +46,18 @@ class Request:
 def prepare(config: Config, name: str, selection: str) -> Request | None:
     """Returns a request for the pipeline `name` on `selection` ("1,2 | all | latest:N"), None with nothing to do.
 
-    Copies the modules, as they are here, to the workspace. Raises MissingSettings, ConfigError, UnfitImage, and what
+    Copies the modules, as they are here, to the workspace. The image is the one that was built of the code as it is
+    here, unless the settings name one. Raises MissingSettings, ConfigError, UnfitImage, and what
     copying, planning and compiling do.
     """
-    config.require(*NEEDED)
+    config.require(*NEEDED, *([] if config.image else ["image_repository"]))
     storage = open_storage(config.workspace)
     span = plan.span_to_retrain(storage) if name == RETRAINING else 0
     if span is None:
         return None
     if "://" not in config.releases:
         raise ConfigError("RELEASES", config.releases, "gs://bucket/prefix: Vertex AI does not see this machine")
+    config = with_image(config)
     check_image(config, storage)
     modules, commit = wheel.copy(config), plan.this_commit()
     if name == RETRAINING:
@@ -118,6 +120,16 @@ def _labels(config: Config, pipeline: Compiled, modules: Modules, commit: str, s
         "image": config.image.partition("@sha256:")[2],
     }
     return {name: label(text) for name, text in named.items()}
+
+
+def with_image(config: Config) -> Config:
+    """Returns settings that name an image. Raises UnfitImage where none was built of this code."""
+    if config.image:
+        return config
+    built = image.of_this_code(config)
+    if not built:
+        raise UnfitImage("not set", f"would be the image of this code, but {config.workspace} knows of none")
+    return dataclasses.replace(config, image=built.image)
 
 
 def check_image(config: Config, storage: Storage) -> None:

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import os
 import pathlib
@@ -121,6 +122,24 @@ def test_a_change_of_code_makes_one_build_and_a_change_of_modules_none(clone, co
     change(clone)
     second, built = image.build(config, root=str(clone))
     assert built and second.image != first.image and creations(cloud) == 2
+
+
+def test_the_image_of_this_code_is_found_as_long_as_nothing_but_modules_changes(clone, config, cloud):
+    assert image.of_this_code(config, str(clone)) is None
+    made, _ = image.build(config, root=str(clone))
+    (clone / "modules" / "model.py").write_text("better = True\n")
+    assert image.of_this_code(config, str(clone)) == made
+
+    change(clone)
+    assert image.of_this_code(config, str(clone)) is None and creations(cloud) == 1
+
+
+def test_machines_with_an_accelerator_get_an_image_with_cuda(clone, config):
+    accelerated = dataclasses.replace(config, training_machines="n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-8")
+    plain, _ = image.build(config, root=str(clone))
+    with_cuda, _ = image.build(accelerated, root=str(clone))
+    assert with_cuda.content == image.make_recipe(config, True, str(clone)).content != plain.content
+    assert image.of_this_code(accelerated, str(clone)) == with_cuda
 
 
 def test_a_build_that_runs_already_is_followed(clone, config, cloud):

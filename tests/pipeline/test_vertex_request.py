@@ -7,7 +7,7 @@ from importlib import metadata
 
 import pytest
 
-from pipeline import plan, vertex_request
+from pipeline import image, plan, vertex_request
 from pipeline.compiled import Compiled
 from pipeline.config import Config
 from pipeline.data import reports, spans
@@ -73,7 +73,7 @@ def test_a_retraining_belongs_to_the_span_that_it_makes(cloud_config, span_in_bu
 
 
 def test_what_is_missing_is_said_before_anything_is_done(cloud_config):
-    with pytest.raises(MissingSettings, match="GCP_PROJECT.*GCP_REGION.*PIPELINE_IMAGE.*PIPELINE_SERVICE_ACCOUNT"):
+    with pytest.raises(MissingSettings, match="GCP_PROJECT.*GCP_REGION.*PIPELINE_SERVICE_ACCOUNT.*IMAGE_REPOSITORY"):
         prepare(Config(workspace=cloud_config.workspace), "training", "all")
     with pytest.raises(MissingSettings, match="WORKSPACE"):
         prepare(dataclasses.replace(cloud_config, workspace="workspace"), "training", "all")
@@ -81,6 +81,18 @@ def test_what_is_missing_is_said_before_anything_is_done(cloud_config):
         prepare(dataclasses.replace(cloud_config, releases="releases"), "training", "all")
     with pytest.raises(NoSpans):
         prepare(cloud_config, "training", "all")
+
+
+def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cloud_config, span_in_bucket, cloud):
+    unset = dataclasses.replace(cloud_config, image="", image_repository=cloud.image_repository)
+    with pytest.raises(UnfitImage, match="not set.*knows of none.*build-image"):
+        prepare(unset, "training", "all")
+
+    content = image.make_recipe(unset, False, image.ROOT).content
+    storage = open_storage(unset.workspace)
+    storage.write(f"images/content-{content}.json", storage.read(f"images/{IMAGE.rpartition(':')[2]}.json"))
+    assert prepare(unset, "training", "all").labels["image"] == IMAGE.rpartition(":")[2][:63]
+    assert json.loads(prepare(unset, "retraining", "all").values["settings"])["image"] == IMAGE
 
 
 def test_an_image_that_does_not_run_what_is_compiled_here_is_refused(cloud_config, span_in_bucket):
