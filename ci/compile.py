@@ -6,7 +6,7 @@ import sys
 import click
 
 from ci.outcome import Outcome, command
-from pipeline import compiled, modules
+from pipeline import compiled, modules, vertex_request
 from pipeline.config import Config
 from pipeline.plan import Shape
 
@@ -21,12 +21,13 @@ from pipeline.plan import Shape
 )
 @click.option("--first", is_flag=True, help="As long as no model was released that a new one has to stand up to.")
 def compile(config: Config, pipeline: str, output: pathlib.Path, first: bool) -> Outcome:
-    """Compiles a pipeline for Vertex AI and writes the job to a file; calls nobody.
+    """Compiles a pipeline for Vertex AI and writes the job to a file.
 
-    What differs from run to run are the job's parameters; `submit` gives them.
+    Calls nobody if PIPELINE_IMAGE names the image; else it is the one that was built of this code. What differs from
+    run to run are the job's parameters; `submit` gives them.
     """
     shape = Shape(baseline=not first, curated=bool(modules.find(config.modules, sys.path).schema), tune=config.tune)
-    made = compiled.compile_pipeline(config, pipeline, shape)
+    made = compiled.compile_pipeline(vertex_request.with_image(config), pipeline, shape)
     output.write_text(made.text, encoding="utf-8")
     return Outcome(
         f"{output} is the pipeline {pipeline}, compiled: {made.digest}.",

@@ -123,9 +123,11 @@ def _labels(config: Config, pipeline: Compiled, modules: Modules, commit: str, s
 
 
 def with_image(config: Config) -> Config:
-    """Returns settings that name an image. Raises UnfitImage where none was built of this code."""
+    """Returns settings that name an image. Raises UnfitImage where none was built of this code, MissingSettings."""
     if config.image:
         return config
+    if not (config.in_cloud and config.image_repository):
+        config.require("image")
     built = image.of_this_code(config)
     if not built:
         raise UnfitImage("not set", f"would be the image of this code, but {config.workspace} knows of none")
