@@ -24,6 +24,13 @@ lint: install ## layout and mistakes that can be seen without running anything
 	@$(PYTHON) -m black --check --quiet --diff .
 	@$(PYTHON) -m ruff check --quiet .
 	@.venv/bin/hadolint cloudbuild/Dockerfile cloudbuild/bases/Dockerfile
+	@.venv/bin/shellcheck .ci/run cloudbuild/*.sh
+	@.venv/bin/yamllint --strict .github cloudbuild .yamllint.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.cloudbuild cloudbuild/cloudbuild.yaml
+	@.venv/bin/zizmor --quiet --offline --strict-collection --persona=auditor .github
 	@echo "lint: nothing found"
 
 bench: install ## every benchmark in benchmarks/, against what it must reach: about half an hour

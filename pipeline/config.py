@@ -25,6 +25,17 @@ def _place(text: str) -> str:
     return text
 
 
+def _releases(text: str) -> str:
+    if text.startswith("github:"):
+        if not re.fullmatch(r"github:[A-Za-z0-9-]+/(?!\.{1,2}$)[\w.-]+", text, re.ASCII):
+            raise Unusable("github:owner/name")
+        return text
+    try:
+        return _place(text)
+    except Unusable as places:
+        raise Unusable(f"{places}, or github:owner/name") from None
+
+
 # https://cloud.google.com/storage/docs/buckets#naming; the prefix may hold nothing that a URL would have to escape
 _BUCKET = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/(?!\.{1,2}(/|$))[\w.-]+)*/*", re.ASCII)
 
@@ -115,7 +126,9 @@ class Config:
     workspace: str = _setting(
         "WORKSPACE", "./workspace", _place, "folder of all images, spans and reports, or gs://bucket/prefix"
     )
-    releases: str = _setting("RELEASES", "", _place, "where models are released; WORKSPACE/releases unless set")
+    releases: str = _setting(
+        "RELEASES", "", _releases, "where models are released, also github:owner/name; WORKSPACE/releases unless set"
+    )
     accuracy_threshold: float = _setting(
         "ACCURACY_THRESHOLD",
         0.8,
@@ -217,13 +230,13 @@ class Config:
         lambda text: _number(text, 0, 100),
         "percent of the endpoint's traffic that a new model gets until it is promoted",
     )
-    github_token_secret: str = _setting(
-        "GITHUB_TOKEN_SECRET",
+    release_token_secret: str = _setting(
+        "RELEASE_TOKEN_SECRET",
         "",
         _matching(
             r"projects/[\w-]+/secrets/[\w-]+/versions/(latest|\d+)", "projects/PROJECT/secrets/NAME/versions/latest"
         ),
-        "resource name of the GitHub token in Secret Manager, which pipelines read it from",
+        "resource name of the token in Secret Manager by which pipelines publish on GitHub",
     )
     github_token: str = _setting("GITHUB_TOKEN", "", str, "GitHub token of a workflow", secret=True)
 

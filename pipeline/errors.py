@@ -180,6 +180,13 @@ class CloudRefused(SpanloopError):
         super().__init__(f"{doing} failed: {told}. `python -m ci doctor` tells what is missing.")
 
 
+class GitHubRefused(SpanloopError):
+    """GitHub did not do what it was asked for, or cannot be reached; `why` ends with what to do next."""
+
+    def __init__(self, doing: str, why: str):
+        super().__init__(f"{doing} failed: {' '.join(why.split()).rstrip('.')}.")
+
+
 class NothingToRollBack(SpanloopError):
     """An endpoint has no model to go back to."""
 

@@ -6,14 +6,14 @@ from pipeline.errors import SecretUnreadable
 
 
 def github_token(config: Config) -> str:
-    """Returns the GitHub token: GITHUB_TOKEN of a workflow, else what GITHUB_TOKEN_SECRET names.
+    """Returns the GitHub token: GITHUB_TOKEN of a workflow, else what RELEASE_TOKEN_SECRET names.
 
     Raises MissingSettings when neither is set, SecretUnreadable.
     """
     if config.github_token:
         return config.github_token
-    config.require("github_token_secret")
-    return read(config.github_token_secret)
+    config.require("release_token_secret")
+    return read(config.release_token_secret)
 
 
 def read(name: str) -> str:

@@ -51,7 +51,7 @@ def endpoint(asking: Asking) -> str:
 
 def secret(asking: Asking) -> str:
     """Reads the secret that a pipeline would read, and shows nothing of it; or looks whether a pipeline may."""
-    name, reader = asking.config.github_token_secret, asking.config.service_account
+    name, reader = asking.config.release_token_secret, asking.config.service_account
     if not name:
         return "not set: pipelines need none"
     place = on_secret(name)

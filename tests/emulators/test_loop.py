@@ -71,7 +71,7 @@ class Loop:
             "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: what is shown here is the loop
             "ACCURACY_MARGIN": "0.6",
             "GITHUB_TOKEN": TOKEN,
-            "GITHUB_TOKEN_SECRET": self.secret,
+            "RELEASE_TOKEN_SECRET": self.secret,
         }
         self._clone()
         cloud.vertex.workers.images.add(CLONE, self.clone)

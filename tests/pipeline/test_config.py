@@ -47,7 +47,10 @@ def test_an_empty_variable_is_as_good_as_none():
         ("TRAINING_MACHINES", "n1-standard-4:NVIDIA_TESLA_T4", "machine types"),
         ("CANARY_TRAFFIC", "101", "from 0 to 100"),
         ("ENCRYPTION_KEY", "my-key", "cryptoKeys"),
-        ("RELEASES", "github:owner/name", "a folder"),
+        ("RELEASES", "github:owner", "github:owner/name"),
+        ("RELEASES", "github:owner/../name", "github:owner/name"),
+        ("RELEASES", "s3://bucket", "or github:owner/name"),
+        ("WORKSPACE", "github:owner/name", "a folder"),
     ],
 )
 def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable, value, expected):

@@ -24,7 +24,7 @@ def test_the_newest_version_or_the_one_that_is_named_is_read(secret):
 
 
 def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(secret, cloud):
-    config = Config(github_token_secret=f"{secret}/versions/latest")
+    config = Config(release_token_secret=f"{secret}/versions/latest")
 
     assert secrets.github_token(Config.from_json(config.to_json())) == TOKEN
 
@@ -38,7 +38,7 @@ def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(cloud_environm
 
 
 def test_without_either_the_setting_is_named():
-    with pytest.raises(MissingSettings, match="GITHUB_TOKEN_SECRET"):
+    with pytest.raises(MissingSettings, match="RELEASE_TOKEN_SECRET"):
         secrets.github_token(Config())
 
 

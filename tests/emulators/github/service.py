@@ -9,10 +9,11 @@ import secrets
 import threading
 from typing import TYPE_CHECKING, Any
 
+from tests.emulators.github.about import About
 from tests.emulators.github.actions import Actions
 from tests.emulators.github.answers import Asked, GitHubRefused, allows, not_found
 from tests.emulators.github.deployments import Deployments
-from tests.emulators.github.endpoints import Endpoint
+from tests.emulators.github.endpoints import Endpoint, Exchange
 from tests.emulators.github.issues import Issues
 from tests.emulators.github.pulls import Pulls
 from tests.emulators.services import Caller, Request, Response, Route, Service
@@ -38,6 +39,8 @@ class GitHub(Service):
 
     def reset(self) -> None:
         self._tokens: dict[str, dict[str, str]] = {}
+        self.exchanges: list[Exchange] = []  # what was asked and answered, faults not
+        self.about = About(self)
         self.actions = Actions(self, self._cloud)
         self.deployments = Deployments(self)
         self.issues = Issues(self)
@@ -73,16 +76,17 @@ class GitHub(Service):
         ]
 
     def parts(self) -> list[str]:
-        return ["actions", "deployments", "issues", "pulls"]
+        return ["about", "actions", "deployments", "issues", "pulls"]
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:
+            endpoint: Endpoint = getattr(self, part).endpoints()[place]
             try:
-                endpoint: Endpoint = getattr(self, part).endpoints()[place]
-                names = self._ours(names)
-                return endpoint.handler(self._let_in(endpoint, request), **names)
+                response = endpoint.handler(self._let_in(endpoint, request), **self._ours(names))
             except GitHubRefused as refused:
-                return refused.response()
+                response = refused.response()
+            self.exchanges.append(Exchange(endpoint, request, response))
+            return response
 
     def _ours(self, names: dict[str, str]) -> dict[str, Any]:
         if "owner" in names and f"{names.pop('owner')}/{names.pop('repo')}".lower() != self.repository:

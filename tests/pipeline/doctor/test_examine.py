@@ -33,7 +33,7 @@ def config(cloud_environment, gs_workspace) -> Config:
         service_account=cloud.account,
         build_service_account=cloud.builder,
         endpoint="digits",
-        github_token_secret=f"{SECRET}/versions/latest",
+        release_token_secret=f"{SECRET}/versions/latest",
     )
 
 
@@ -172,7 +172,7 @@ def test_policies_that_may_not_be_read_leave_it_open_and_say_what_to_grant(confi
 
 
 def test_a_secret_that_is_not_there_empty_or_not_allowed(config, cloud):
-    absent = wrong(dataclasses.replace(config, github_token_secret="projects/spanloop-local/secrets/x/versions/1"))
+    absent = wrong(dataclasses.replace(config, release_token_secret="projects/spanloop-local/secrets/x/versions/1"))
     assert "gcloud secrets create x --project=spanloop-local" in absent["secret"].mend
     cloud.secrets.add(SECRET, b"\n")
     assert "secrets versions add github-token" in wrong(config)["secret"].mend
@@ -181,7 +181,7 @@ def test_a_secret_that_is_not_there_empty_or_not_allowed(config, cloud):
 
 
 def test_what_is_optional_may_be_unset(config):
-    unset = dataclasses.replace(config, endpoint="", github_token_secret="")
+    unset = dataclasses.replace(config, endpoint="", release_token_secret="")
     assert wrong(unset) == {}
 
 

@@ -1,0 +1,48 @@
+"""The workflow job that a command runs in, as GitHub tells it in the environment."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pipeline.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which repository, workflow and run a command belongs to."""
+
+    repository: str  # "owner/name"
+    workflow: str  # its name
+    branch: str
+    run: str  # address of the run's page, "" outside of a workflow
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> "Job":
+        """Raises UsageError where no repository is named."""
+        repository = environ.get("GITHUB_REPOSITORY", "")
+        if not repository:
+            raise UsageError("GITHUB_REPOSITORY is not set: set it to owner/name, as a workflow has it.")
+        server, number = environ.get("GITHUB_SERVER_URL", "https://github.com"), environ.get("GITHUB_RUN_ID", "")
+        return cls(
+            repository,
+            environ.get("GITHUB_WORKFLOW", ""),
+            environ.get("GITHUB_REF_NAME", "") or "main",
+            f"{server}/{repository}/actions/runs/{number}" if number else "",
+        )
+
+
+@dataclass(frozen=True)
+class Needed:
+    """A job that another one waited for: "success", "failure", "cancelled" or "skipped", and what it put out."""
+
+    result: str
+    outputs: Mapping[str, str]
+
+
+def needed(environ: Mapping[str, str]) -> dict[str, Needed]:
+    """Reads NEEDS, which a workflow sets to `${{ toJSON(needs) }}`. Raises UsageError."""
+    try:
+        told = json.loads(environ.get("NEEDS", ""))
+        return {name: Needed(of["result"], of.get("outputs") or {}) for name, of in told.items()}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError("NEEDS is not what `${{ toJSON(needs) }}` gives: set it so in the workflow.") from None

@@ -1,0 +1,66 @@
+"""A repository's variables as settings: those that are ours, and those that follow from them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+
+from pipeline.config import Config
+from pipeline.errors import UsageError
+
+# What nothing else follows from; README, "Fork it", sets them.
+NEEDED = {
+    "GCP_PROJECT": "Google Cloud project that runs everything",
+    "GCP_REGION": "region of Vertex AI and Cloud Build",
+    "WORKSPACE": "gs://bucket/prefix of all images, spans and reports",
+    "WORKLOAD_IDENTITY_PROVIDER": "how Google Cloud knows this repository",
+    "RELEASE_TOKEN_SECRET": "resource name of the token by which pipelines publish on GitHub",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """Variables of the environment, and which of those that Google Cloud needs are missing."""
+
+    environment: Mapping[str, str]
+    missing: tuple[str, ...]
+
+    @property
+    def configured(self) -> bool:
+        return not self.missing
+
+
+def read(text: str) -> dict[str, str]:
+    """Reads what `${{ toJSON(vars) }}` gives. Raises UsageError."""
+    try:
+        told = json.loads(text or "{}")
+        return {str(name): str(value) for name, value in told.items()}
+    except (ValueError, AttributeError):
+        raise UsageError("VARIABLES is not what `${{ toJSON(vars) }}` gives: set it so in the workflow.") from None
+
+
+def settings(variables: Mapping[str, str], repository: str) -> Settings:
+    """Chooses the settings among a repository's variables; what is not set has the names that README creates.
+
+    Only settings of ours pass: no variable of a repository can change PATH and the like. Raises ConfigError for a value
+    that cannot be used.
+    """
+    ours = {
+        field.metadata["variable"]: variables[field.metadata["variable"]]
+        for field in dataclasses.fields(Config)
+        if not field.metadata["secret"] and variables.get(field.metadata["variable"])
+    }
+    missing = tuple(name for name in NEEDED if not variables.get(name))
+    if not missing:
+        ours = _derived(ours["GCP_PROJECT"], ours["GCP_REGION"], repository) | ours
+    Config.from_environment(ours)
+    return Settings(ours, missing)
+
+
+def _derived(project: str, region: str, repository: str) -> dict[str, str]:
+    accounts = f"{project}.iam.gserviceaccount.com"
+    return {
+        "PIPELINE_SERVICE_ACCOUNT": f"pipelines@{accounts}",
+        "BUILD_SERVICE_ACCOUNT": f"builds@{accounts}",
+        "IMAGE_REPOSITORY": f"{region}-docker.pkg.dev/{project}/spanloop/pipelines",
+        "RELEASES": f"github:{repository}",
+    }

@@ -1,0 +1,27 @@
+"""A warning before GitHub ends schedules, on the local GitHub."""
+
+import datetime
+
+import pytest
+
+
+@pytest.fixture
+def check(ci, cloud):
+    def run(idle: int):
+        now = datetime.datetime.now(datetime.timezone.utc)
+        cloud.github.about.pushed = now - datetime.timedelta(days=idle)
+        token = cloud.github.token(contents="read", issues="write")
+        told = {"GITHUB_REPOSITORY": cloud.github.repository, "GITHUB_TOKEN": token}
+        return ci("check-schedule", "--json", **told, **cloud.environment).told
+
+    return run
+
+
+def test_an_issue_warns_while_nobody_pushes_and_is_closed_when_somebody_does(check, cloud):
+    assert not check(3)["soon"] and not cloud.github.issues.issues
+    warned = check(50)
+    assert warned["soon"] and warned["idle_days"] == 50
+    assert check(50)["issue"] == warned["issue"]
+    (issue,) = cloud.github.issues.issues.values()
+    assert warned["ends"] in issue["title"] and "push a commit" in issue["body"] and issue["state"] == "open"
+    assert not check(0)["soon"] and issue["state"] == "closed"

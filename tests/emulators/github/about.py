@@ -1,0 +1,37 @@
+"""The repository itself."""
+
+import datetime
+from typing import TYPE_CHECKING
+
+from tests.emulators.github.answers import Asked, answer
+from tests.emulators.github.endpoints import REPOSITORY, Endpoint
+from tests.emulators.services import Response
+
+if TYPE_CHECKING:
+    from tests.emulators.github.service import GitHub
+
+
+class About:
+    """What GitHub says of the repository; `pushed` is when somebody pushed last."""
+
+    def __init__(self, github: "GitHub"):
+        self._github = github
+        self.pushed = datetime.datetime.now(datetime.timezone.utc)
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("GET", REPOSITORY, "repos/get", "any:read", self.get)]
+
+    def get(self, asked: Asked) -> Response:
+        owner, name = self._github.repository.split("/")
+        found = {
+            "id": 1,
+            "name": name,
+            "full_name": self._github.repository,
+            "owner": {"login": owner, "id": 1},
+            "private": False,
+            "default_branch": self._github.default_branch,
+            "pushed_at": f"{self.pushed:%Y-%m-%dT%H:%M:%SZ}",
+            "url": self._github.address(""),
+            "html_url": self._github.page(""),
+        }
+        return answer(found)
