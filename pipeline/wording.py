@@ -16,6 +16,15 @@ def percent(share: float | None, digits: int = 1) -> str:
     return f"{shown}{NARROW_SPACE}%"
 
 
+def change(before: float | None, now: float | None) -> str:
+    """How many points of percent a share has moved: '+0.8', '−1.2', '±0.0'; a dash where one is not known."""
+    if before is None or now is None:
+        return "–"
+    shown = f"{abs(now - before) * 100:.1f}"
+    sign = "±" if float(shown) == 0 else "+" if now > before else "\N{MINUS SIGN}"
+    return f"{sign}{shown}"
+
+
 def threshold(share: float) -> str:
     """A share that somebody chose, with no more digits than it has: '80 %', '99.95 %'."""
     return f"{share * 100:.10g}{NARROW_SPACE}%"

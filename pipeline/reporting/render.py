@@ -20,6 +20,7 @@ def _environment() -> jinja2.Environment:
     )
     for written in (
         wording.percent,
+        wording.change,
         wording.threshold,
         wording.duration,
         wording.counted,

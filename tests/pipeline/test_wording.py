@@ -2,7 +2,7 @@ import datetime
 
 import pytest
 
-from pipeline.wording import counted, duration, listed, moment, percent, threshold
+from pipeline.wording import change, counted, duration, listed, moment, percent, threshold
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_times_are_in_utc():
     tokyo = datetime.timezone(datetime.timedelta(hours=9))
 
     assert moment(datetime.datetime(2026, 11, 2, 5, 0, tzinfo=tokyo)) == "1 November 2026, 20:00 UTC"
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "shown"),
+    [(0.9, 0.925, "+2.5"), (0.9, 0.88, "−2.0"), (0.9, 0.9001, "±0.0"), (0, 1, "+100.0"), (None, 0.9, "–")],
+)
+def test_a_change_is_told_in_points_with_its_sign(before, now, shown):
+    assert change(before, now) == shown

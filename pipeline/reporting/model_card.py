@@ -1,0 +1,81 @@
+"""The model card that is released with a model: how good it is, what made it, what it takes and returns."""
+
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.data.releases import Release
+from pipeline.reporting import markdown, render
+from pipeline.wording import counted, listed, percent
+
+CARD = "model-card.html"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """How right a model is on a part of what was kept out of training, and the one before on the same."""
+
+    name: str
+    accuracy: float | None
+    before: float | None
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """A release beside the model that it had to stand up to: {"release", "metrics", "new_labels"}, or None."""
+
+    release: Release
+    current: Mapping[str, Any] | None
+
+    most_rows = 100
+
+    @property
+    def created(self) -> datetime.datetime:
+        return datetime.datetime.strptime(self.release.created, "%Y-%m-%dT%H:%M:%S%z")
+
+    @property
+    def overall(self) -> Compared:
+        before = self.current["metrics"]["accuracy"] if self.current else None
+        return Compared("overall", self.release.metrics["accuracy"], before)
+
+    @property
+    def spans(self) -> list[Compared]:
+        return self._by("per_span")
+
+    @property
+    def labels(self) -> list[Compared]:
+        return self._by("per_label")
+
+    def _by(self, part: str) -> list[Compared]:
+        """Returns all in their order, or of too many those that are worst."""
+        before = self.current["metrics"][part] if self.current else {}
+        found = [Compared(name, of, before.get(name)) for name, of in self.release.metrics[part].items()]
+        if len(found) > self.most_rows:
+            found = sorted(found, key=lambda compared: compared.accuracy)[: self.most_rows]
+        return found
+
+
+def card(release: Release, current: Mapping[str, Any] | None) -> dict[str, bytes]:
+    """Returns the card as a file: one self-contained HTML document, by its name."""
+    shown = ModelCard(release, current)
+    return {CARD: render.page("model_card.html", card=shown, release=release, created=shown.created).encode()}
+
+
+def notes(release: Release) -> str:
+    """Returns the text of a release's page on GitHub: Markdown, in which no label and no name does anything."""
+    metrics, code = release.metrics, markdown.code
+    rows = [
+        ("trained on", f"{'span' if len(release.spans) == 1 else 'spans'} {listed(release.spans)}"),
+        ("labels", f"{len(release.labels):,}"),
+        ("stood up to", code(release.previous) if release.previous else "no model before it"),
+        ("commit", code(release.commit or "not known")),
+        ("modules", code(release.modules_digest, 64)),
+        *([("image", code(image, 300))] if (image := getattr(release, "image", "")) else []),
+        *((code(name), f"sha256 {code(digest, 64)}") for name, digest in release.files.items()),
+    ]
+    told = (
+        f"**{percent(metrics['accuracy'])}** of {counted(metrics['images'], 'image')} that were kept out of training."
+    )
+    card = f"The plots, span by span and label by label, are in `{CARD}` below."
+    return "\n\n".join([told, "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]), card]) + "\n"
