@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -23,13 +24,13 @@ def repository(name: str, token: str) -> "Repository":
     """
     import github
 
-    from pipeline.data.github_retry import Patience
+    from pipeline.data.github_retry import patient
 
     api = github.Github(
         auth=github.Auth.Token(token) if token else None,
         base_url=(os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/"),
         timeout=TIMEOUT,
-        retry=Patience.new_one(),
+        retry=patient(),
         seconds_between_requests=0,
         seconds_between_writes=0,  # a run makes a handful of writes: GitHub's advice of a second is for floods
         user_agent="spanloop",
@@ -49,7 +50,7 @@ def told(doing: str) -> Iterator[None]:
         yield
     except github.GithubException as error:
         raise GitHubRefused(doing, _why(error)) from error
-    except requests.exceptions.JSONDecodeError as error:
+    except json.JSONDecodeError as error:
         raise GitHubRefused(doing, "GitHub's answer was damaged on its way. Try again") from error
     except requests.RequestException as error:
         raise GitHubRefused(doing, f"GitHub cannot be reached: {_reason(error)}. Try again later") from error
@@ -91,6 +92,8 @@ def _said(error: "github.GithubException") -> str:
 
 def _reason(error: Exception) -> str:
     """Returns what is at the bottom of an error of requests, without the objects that it went through."""
-    while (inner := getattr(error, "reason", None) or (error.args and error.args[0])) and isinstance(inner, Exception):
-        error = inner
+    inner = [getattr(error, "reason", None), *error.args]
+    for cause in inner:
+        if isinstance(cause, Exception):
+            return _reason(cause)
     return str(error).rpartition(": ")[2] or type(error).__name__

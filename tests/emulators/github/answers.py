@@ -13,14 +13,21 @@ MOST_A_PAGE = 100
 class GitHubRefused(Exception):
     """A refusal: HTTP status, message, and what GitHub says of single fields."""
 
-    def __init__(self, status: int, message: str, errors: Sequence[Mapping[str, str]] = ()):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ):
         super().__init__(message)
         self._status, self._told = status, {"message": message, "documentation_url": "https://docs.github.com/rest"}
+        self._headers = headers
         if errors:
             self._told["errors"] = list(errors)
 
     def response(self) -> Response:
-        return answer(self._told | {"status": str(self._status)}, self._status)
+        return answer(self._told | {"status": str(self._status)}, self._status, self._headers)
 
 
 def not_found() -> GitHubRefused:

@@ -15,6 +15,7 @@ from tests.emulators.github.answers import Asked, GitHubRefused, allows, not_fou
 from tests.emulators.github.deployments import Deployments
 from tests.emulators.github.endpoints import Endpoint, Exchange
 from tests.emulators.github.issues import Issues
+from tests.emulators.github.limits import Limits
 from tests.emulators.github.pulls import Pulls
 from tests.emulators.services import Caller, Request, Response, Route, Service
 
@@ -39,7 +40,8 @@ class GitHub(Service):
 
     def reset(self) -> None:
         self._tokens: dict[str, dict[str, str]] = {}
-        self.exchanges: list[Exchange] = []  # what was asked and answered, faults not
+        self.exchanges: list[Exchange] = []  # what was asked and answered, faults and limits not
+        self.limits = Limits()
         self.about = About(self)
         self.actions = Actions(self, self._cloud)
         self.deployments = Deployments(self)
@@ -80,6 +82,8 @@ class GitHub(Service):
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:
+            if limited := self.limits.take():
+                return limited
             endpoint: Endpoint = getattr(self, part).endpoints()[place]
             try:
                 response = endpoint.handler(self._let_in(endpoint, request), **self._ours(names))
@@ -105,5 +109,6 @@ class GitHub(Service):
             raise GitHubRefused(401, "Bad credentials" if token else "Requires authentication")
         scope, _, level = endpoint.permission.partition(":")
         if not allows(self._tokens[token], scope, level):
-            raise GitHubRefused(403, "Resource not accessible by integration")
+            accepted = {"X-Accepted-GitHub-Permissions": f"{scope.replace('-', '_')}={level}"}
+            raise GitHubRefused(403, "Resource not accessible by integration", headers=accepted)
         return Asked(request, self._tokens[token])
