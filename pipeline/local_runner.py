@@ -11,7 +11,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import logs, plan
 from pipeline.config import Config
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 def train(config: Config, selection: str) -> dict:
     """Runs the training pipeline on the spans that `selection` ("1,2 | all | latest:N") names, and reports its outcome.
 
-    Returns `spans`, `blessed`, `metrics`, `release`, `reasons` and `current`, the model it was compared with.
+    Returns `spans`, `blessed`, `metrics`, `release`, `reasons`, `current`, the model it was compared with, and
+    `durations`, of each node in turn.
     """
     storage = open_storage(config.workspace)
     with storage.exclusive("training"):
@@ -46,7 +47,15 @@ def train_once(config: Config, selection: str) -> dict:
         return _train(config, selection) if plan.newest_is_untrained(storage) else NOTHING_TRAINED
 
 
-NOTHING_TRAINED = {"spans": [], "blessed": None, "metrics": None, "release": None, "reasons": [], "current": None}
+NOTHING_TRAINED = {
+    "spans": [],
+    "blessed": None,
+    "metrics": None,
+    "release": None,
+    "reasons": [],
+    "current": None,
+    "durations": [],
+}
 
 
 def retrain(config: Config, selection: str) -> dict:
@@ -61,8 +70,8 @@ def retrain(config: Config, selection: str) -> dict:
 
             return retraining.create_pipeline(retraining.values(config, selection, None, ""), root)
 
-        address = run(config, "retraining", build, "outcome")
-    with open(address, encoding="utf-8") as file:
+        ended = run(config, "retraining", build, "outcome")
+    with open(ended.address, encoding="utf-8") as file:
         return json.load(file)
 
 
@@ -74,21 +83,31 @@ def _train(config: Config, selection: str) -> dict:
 
         return training.create_pipeline(config, planned.shape, training.values(config, planned, root), root)
 
-    address = run(config, "training", build, "pushed_model")
-    with open(os.path.join(address, "outcome.json"), encoding="utf-8") as file:
-        outcome = json.load(file)
+    ended = run(config, "training", build, "pushed_model")
+    with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
+        outcome = json.load(file) | {"durations": ended.durations}
     if outcome["release"] and outcome["release"] not in open_releases(config.releases).tags():
         # the node that would have released it was not run again
         raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
     storage = open_storage(config.workspace)
     newest = reports.newest(storage, "training")
     if newest is None or newest.get("identity") != planned.identity:  # the node that reports was not run again
-        reports.save(storage, "training", outcome | {"identity": planned.identity}, {})
+        made = {"identity": planned.identity, "modules_digest": planned.modules.digest, "commit": planned.commit}
+        reports.save(storage, "training", outcome | made, {})
+    else:  # it had ended before the last node had
+        reports.attach(storage, newest, reports.DURATIONS, json.dumps(ended.durations, indent=1).encode())
     return outcome
 
 
-def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> str:
-    """Runs the pipeline that `build(pipeline_root)` makes; returns the address of what it wrote as `result`.
+class Ended(NamedTuple):
+    """A run that ended well: the address of what it was run for, and {"node", "state", "seconds"} of each node."""
+
+    address: str
+    durations: list[dict]
+
+
+def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> Ended:
+    """Runs the pipeline that `build(pipeline_root)` makes; returns where it wrote `result`, and how long it took.
 
     People see a line a node; what libraries have to say goes to a file. A node whose inputs did not change is not run
     again. An error of ours comes out as it is, any other as PipelineFailed.
@@ -111,7 +130,7 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
             # its own setter: TFX parses flags anew in each node and would set the logger's level back
             absl.logging.set_verbosity(absl.logging.INFO)
             tfx.LocalDagRunner().run(pipeline)
-            return newest_output(pipeline, result)
+            return Ended(newest_output(pipeline, result), progress.durations)
         except SpanloopError:
             raise
         except Exception as error:
@@ -153,11 +172,15 @@ def newest_output(pipeline: "Pipeline", key: str) -> str:
 
 
 class Progress(logging.Handler):
-    """Shows each node of a running pipeline with its time: LocalDagRunner tells of them in its log, and only there."""
+    """Shows and keeps each node's time in a running pipeline: LocalDagRunner tells of nodes in its log, and only there.
+
+    `durations` are those of nodes that ended: "done", or "unchanged" where an earlier run's outputs were taken.
+    """
 
     def __init__(self):
         super().__init__(logging.INFO)
         self.node = "TFX"  # while it is being imported
+        self.durations: list[dict] = []
         self._thread = threading.get_ident()
         self._lines = NodeLines()
         self._started, self._cached = time.monotonic(), False
@@ -187,4 +210,6 @@ class Progress(logging.Handler):
             self._line("unchanged" if self._cached else "done")
 
     def _line(self, state: str) -> None:
-        self._lines.ended(self.node, state, time.monotonic() - self._started)
+        seconds = time.monotonic() - self._started
+        self.durations.append({"node": self.node, "state": state, "seconds": round(seconds, 3)})
+        self._lines.ended(self.node, state, seconds)

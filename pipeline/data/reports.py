@@ -12,6 +12,7 @@ from pipeline.errors import StorageError
 
 FOLDER = "reports"
 OUTCOME = "outcome.json"
+DURATIONS = "durations.json"  # what a training's nodes took, where that was known only after its outcome was kept
 KINDS = ("training", "evaluation")
 
 
@@ -30,6 +31,17 @@ def save(storage: Storage, kind: str, outcome: Mapping[str, Any], files: Mapping
         # Of several at once only one gets the number: the one that writes the first file.
         if all(storage.write(f"{folder}/{name}", data, create_only=True) for name, data in written.items()):
             return storage.address(folder)
+
+
+def attach(storage: Storage, report: Mapping[str, Any], name: str, data: bytes) -> None:
+    """Keeps a file with a report, as `every` and `newest` return it, which is there already; the first one stays."""
+    storage.write(f"{_folder(report)}/{name}", data, create_only=True)
+
+
+def attached(storage: Storage, report: Mapping[str, Any], name: str) -> bytes | None:
+    """Returns what a file of a report holds, or None."""
+    path = f"{_folder(report)}/{name}"
+    return storage.read(path) if storage.exists(path) else None
 
 
 def every(storage: Storage, kind: str) -> list[dict]:
@@ -51,6 +63,10 @@ def trained_spans(storage: Storage) -> set[int]:
 
 
 _NAME = re.compile(rf"({'|'.join(KINDS)})-(\d{{8}}T\d{{6}}Z)-(\d+)", re.ASCII)
+
+
+def _folder(report: Mapping[str, Any]) -> str:
+    return f"{FOLDER}/{report['address'].rstrip('/').rpartition('/')[2]}"
 
 
 def _order(name: str) -> tuple[str, int]:

@@ -76,11 +76,24 @@ def test_a_training_ends_with_a_release_that_says_what_made_it(trained_workspace
     assert reports.newest(open_storage(str(trained_workspace)), "training")["release"] == "model-1"
 
 
+def test_the_time_of_each_node_is_told_and_kept_with_the_report(trained_workspace, trained_outcome):
+    told = trained_outcome["durations"]
+    assert [(of["node"], of["state"]) for of in told] == [(node, "done") for node in NODES]
+    assert all(0 < of["seconds"] < 300 for of in told)
+    slowest = max(told, key=lambda of: of["seconds"])
+    assert slowest["node"] in ("Transform", "Trainer", "Evaluator")
+
+    storage = open_storage(str(trained_workspace))
+    first = next(report for report in reports.every(storage, "training") if report["release"] == "model-1")
+    assert json.loads(reports.attached(storage, first, reports.DURATIONS)) == told
+
+
 def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_workspace, trained_outcome, capfd):
     again = local_runner.train(config(trained_workspace), "all")
 
     assert states(capfd.readouterr().err) == dict.fromkeys(NODES, "unchanged")
-    assert again == trained_outcome
+    assert again | {"durations": trained_outcome["durations"]} == trained_outcome
+    assert [(of["node"], of["state"]) for of in again["durations"]] == [(node, "unchanged") for node in NODES]
     assert open_releases(str(trained_workspace / "releases")).tags() == ["model-1"]
 
 

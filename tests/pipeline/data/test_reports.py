@@ -62,3 +62,15 @@ def test_reports_at_the_same_time_do_not_mix(storage, workspace):
 def test_there_are_two_kinds(storage):
     with pytest.raises(ValueError):
         reports.save(storage, "gossip", {}, {})
+
+
+def test_a_file_that_comes_later_is_kept_with_its_report_and_the_first_one_stays(storage):
+    reports.save(storage, "training", {"number": 1}, {})
+    reports.save(storage, "training", {"number": 2}, {})
+    older, newer = reports.every(storage, "training")
+    for data in (b"first", b"second"):
+        reports.attach(storage, older, reports.DURATIONS, data)
+
+    assert reports.attached(storage, older, reports.DURATIONS) == b"first"
+    assert reports.attached(storage, newer, reports.DURATIONS) is None
+    assert reports.every(storage, "training") == [older, newer]
