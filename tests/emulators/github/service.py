@@ -17,6 +17,7 @@ from tests.emulators.github.endpoints import Endpoint, Exchange
 from tests.emulators.github.issues import Issues
 from tests.emulators.github.limits import Limits
 from tests.emulators.github.pulls import Pulls
+from tests.emulators.github.releases import DOWNLOADS, UPLOADS, Releases
 from tests.emulators.services import Caller, Request, Response, Route, Service
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class GitHub(Service):
     """One repository on GitHub."""
 
     name = "github"
-    hosts = ("api.github.com", "uploads.github.com", "*.actions.githubusercontent.com")
+    hosts = ("api.github.com", UPLOADS, DOWNLOADS, "*.actions.githubusercontent.com")
     repository = "acme/widget"
     default_branch = "main"
 
@@ -47,6 +48,7 @@ class GitHub(Service):
         self.deployments = Deployments(self)
         self.issues = Issues(self)
         self.pulls = Pulls(self)
+        self.releases = Releases(self)
 
     def token(self, **permissions: str) -> str:
         """A token with these permissions, such as pull_requests="write"; without any it is a person's, and has all."""
@@ -65,7 +67,7 @@ class GitHub(Service):
 
     def routes(self) -> list[Route]:
         # The parts are made anew by `reset`, so they are looked up at each call.
-        return [
+        return [Releases.route(self)] + [
             Route(
                 endpoint.verb,
                 endpoint.path,
@@ -78,7 +80,7 @@ class GitHub(Service):
         ]
 
     def parts(self) -> list[str]:
-        return ["about", "actions", "deployments", "issues", "pulls"]
+        return ["about", "actions", "deployments", "issues", "pulls", "releases"]
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:

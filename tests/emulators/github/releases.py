@@ -1,0 +1,300 @@
+"""Releases with their files, and the git tags that publishing them makes."""
+
+import datetime
+import hashlib
+import itertools
+import secrets
+import urllib.parse
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from tests.emulators.github.answers import Asked, GitHubRefused, answer, invalid, not_found, nothing
+from tests.emulators.github.endpoints import REPOSITORY, Endpoint
+from tests.emulators.services import Caller, Request, Response, Route
+
+if TYPE_CHECKING:
+    from tests.emulators.github.service import GitHub
+
+LONGEST = 125_000  # characters of a release's text
+UPLOADS = "uploads.github.com"
+DOWNLOADS = "release-assets.githubusercontent.com"
+FILE = "application/octet-stream"
+
+
+class Releases:
+    """Releases by ID, published or drafts. Git is `tags`, the commit of each, and `commits`, those that were pushed."""
+
+    def __init__(self, github: "GitHub"):
+        self._github = github
+        self._ids = itertools.count(1)
+        self._releases: dict[int, dict[str, Any]] = {}
+        self._assets: dict[int, dict[int, dict[str, Any]]] = {}  # of each release
+        self._contents: dict[int, bytes] = {}
+        self._signatures: dict[str, int] = {}  # the asset that each lets anybody download
+        self.head = secrets.token_hex(20)
+        self.commits = {self.head}
+        self.tags: dict[str, str] = {}
+        self.failing_uploads = 0  # of so many nothing is kept but their names
+        self.short_downloads = 0  # so many end too early
+
+    # What tests look at, and put there.
+
+    def published(self) -> dict[str, dict[str, bytes]]:
+        """The files of all published releases, by tag."""
+        return {release["tag_name"]: self._files(release) for release in self._all(drafts=False)}
+
+    def drafts(self) -> list[dict[str, bytes]]:
+        """The files of all drafts."""
+        return [self._files(release) for release in self._all(drafts=True)]
+
+    def body(self, tag: str) -> str:
+        return self._tagged(tag)["body"]
+
+    def add(self, tag: str, files: Mapping[str, bytes], body: str = "", draft: bool = False) -> None:
+        """A release that somebody else made."""
+        release = self._make({"tag_name": tag, "body": body, "draft": draft})
+        for name, data in files.items():
+            self._store(release["id"], name, data)
+
+    def put(self, tag: str, name: str, data: bytes) -> None:
+        """Another file in the place of a published one, or a new one."""
+        self.remove(tag, name)
+        self._store(self._tagged(tag)["id"], name, data)
+
+    def damage(self, tag: str, name: str, data: bytes) -> None:
+        """Other bytes in a file of which GitHub knows nothing."""
+        self._contents[self._named(self._tagged(tag)["id"], name)] = data
+
+    def remove(self, tag: str, name: str) -> None:
+        """A published file is deleted, if it is there."""
+        number = self._tagged(tag)["id"]
+        self._assets[number].pop(self._named(number, name), None)
+
+    # What GitHub answers.
+
+    def endpoints(self) -> list[Endpoint]:
+        releases, asset = f"{REPOSITORY}/releases", f"{REPOSITORY}/releases/assets/{{asset_id}}"
+        release, read, write = f"{releases}/{{release_id}}", "contents:read", "contents:write"
+        return [
+            Endpoint("GET", releases, "repos/list-releases", read, self.search),
+            Endpoint("POST", releases, "repos/create-release", write, self.create),
+            Endpoint("GET", f"{releases}/tags/{{tag}}", "repos/get-release-by-tag", read, self.get_by_tag),
+            Endpoint("PATCH", release, "repos/update-release", write, self.update),
+            Endpoint("DELETE", release, "repos/delete-release", write, self.delete),
+            Endpoint("GET", f"{release}/assets", "repos/list-release-assets", read, self.list_assets),
+            Endpoint("POST", f"{release}/assets", "repos/upload-release-asset", write, self.upload),
+            Endpoint("GET", asset, "repos/get-release-asset", read, self.get_asset),
+            Endpoint("DELETE", asset, "repos/delete-release-asset", write, self.delete_asset),
+            Endpoint("GET", f"{REPOSITORY}/git/matching-refs/{{ref}}", "git/list-matching-refs", read, self.list_refs),
+            Endpoint("GET", f"{REPOSITORY}/git/commits/{{commit_sha}}", "git/get-commit", read, self.get_commit),
+        ]
+
+    @staticmethod
+    def route(github: "GitHub") -> Route:
+        """Where a file's own address leads: another host, for everybody who was given it."""
+
+        def download(request: Request, caller: Caller, asset_id: str) -> Response:
+            return github.releases.download(request, asset_id)
+
+        return Route("GET", "/github-production-release-asset/{asset_id}", "download", download, authenticated=False)
+
+    def search(self, asked: Asked) -> Response:
+        found = [*(self._all(drafts=True) if asked.may("contents", "write") else []), *self._all(drafts=False)]
+        return asked.page([self._told(release) for release in found])
+
+    def create(self, asked: Asked) -> Response:
+        given = asked.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
+        return answer(self._told(self._make(given)), 201)
+
+    def get_by_tag(self, asked: Asked, tag: str) -> Response:
+        return answer(self._told(self._tagged(tag)))
+
+    def update(self, asked: Asked, release_id: str) -> Response:
+        release = self._release(release_id)
+        given = asked.fields("Release", tag_name=str, **CHANGEABLE)
+        release.update(self._checked(release | given))
+        return answer(self._told(release))
+
+    def delete(self, asked: Asked, release_id: str) -> Response:
+        number = self._release(release_id)["id"]
+        del self._releases[number], self._assets[number]
+        return nothing()
+
+    def list_assets(self, asked: Asked, release_id: str) -> Response:
+        release = self._release(release_id)
+        if release["draft"] and not asked.may("contents", "write"):
+            raise not_found()
+        return asked.page(list(self._assets[release["id"]].values()))
+
+    def upload(self, asked: Asked, release_id: str) -> Response:
+        query, request = asked.request.parameters(), asked.request
+        if request.host != UPLOADS or query.keys() - {"name", "label"}:
+            raise not_found()
+        number = self._release(release_id)["id"]
+        name = query.get("name", "")
+        if not name or not request.headers.get("content-type"):
+            raise invalid("ReleaseAsset", "content_type" if name else "name", "missing_field")
+        if self._named(number, name):
+            raise invalid("ReleaseAsset", "name", "already_exists")
+        if not request.body:
+            raise GitHubRefused(400, "Bad Content-Length")
+        if self.failing_uploads:
+            self.failing_uploads -= 1
+            self._store(number, name, b"", "starter")
+            raise GitHubRefused(502, "Server Error")
+        return answer(self._store(number, name, request.body, kind=request.headers["content-type"]), 201)
+
+    def get_asset(self, asked: Asked, asset_id: str) -> Response:
+        release, asset = self._asset(asset_id)
+        if release["draft"] and not asked.may("contents", "write"):
+            raise not_found()
+        if FILE not in asked.request.headers.get("accept", ""):
+            return answer(asset)
+        signature = secrets.token_urlsafe(24)
+        self._signatures[signature] = asset["id"]
+        query = urllib.parse.urlencode({"sp": "r", "rscd": f"attachment; filename={asset['name']}", "sig": signature})
+        where = f"https://{DOWNLOADS}/github-production-release-asset/{asset['id']}?{query}"
+        return Response(302, headers={"Location": where})
+
+    def download(self, request: Request, asset_id: str) -> Response:
+        if "authorization" in request.headers:
+            return Response(403, b"<Error><Code>AuthenticationFailed</Code></Error>")
+        asset = self._signatures.get(request.parameters().get("sig", ""))
+        if request.host != DOWNLOADS or asset is None or str(asset) != asset_id or asset not in self._contents:
+            return Response(404, b"<Error><Code>BlobNotFound</Code></Error>")
+        data = self._contents[asset]
+        if self.short_downloads:
+            self.short_downloads -= 1
+            data = data[: len(data) // 2]
+        return Response(200, data, {"Content-Type": FILE})
+
+    def delete_asset(self, asked: Asked, asset_id: str) -> Response:
+        release, asset = self._asset(asset_id)
+        del self._assets[release["id"]][asset["id"]]
+        return nothing()
+
+    def list_refs(self, asked: Asked, ref: str) -> Response:
+        found = [(f"refs/tags/{tag}", sha) for tag, sha in sorted(self.tags.items())]
+        found.append((f"refs/heads/{self._github.default_branch}", self.head))
+        refs = [
+            {
+                "ref": name,
+                "url": self._github.address(f"/git/{name}"),
+                "object": {"type": "commit", "sha": sha, "url": self._github.address(f"/git/commits/{sha}")},
+            }
+            for name, sha in found
+            if name.startswith(f"refs/{ref}")
+        ]
+        return asked.page(refs)
+
+    def get_commit(self, asked: Asked, commit_sha: str) -> Response:
+        if commit_sha not in self.commits:
+            raise not_found()
+        return answer({"sha": commit_sha, "url": self._github.address(f"/git/commits/{commit_sha}")})
+
+    # How they are kept.
+
+    def _make(self, given: dict[str, Any]) -> dict[str, Any]:
+        number = next(self._ids)
+        address = self._github.address(f"/releases/{number}")
+        release = self._checked(
+            {
+                "id": number,
+                "url": address,
+                "assets_url": f"{address}/assets",
+                "upload_url": f"https://{UPLOADS}/repos/{self._github.repository}/releases/{number}/assets{{?name,label}}",
+                "tag_name": given["tag_name"],
+                "target_commitish": given.get("target_commitish") or self._github.default_branch,
+                "name": given.get("name") or "",
+                "body": given.get("body") or "",
+                "draft": given.get("draft") or False,
+                "prerelease": given.get("prerelease") or False,
+                "created_at": "2026-01-01T00:00:00Z",  # GitHub means the commit
+                "published_at": None,
+            }
+        )
+        self._releases[number], self._assets[number] = release, {}
+        return release
+
+    def _checked(self, release: dict[str, Any]) -> dict[str, Any]:
+        """A release as it is to become; publishing it makes the tag."""
+        tag, target = release["tag_name"], release["target_commitish"]
+        if not tag or tag.startswith(("-", "/", ".")) or any(part in tag for part in ("..", " ", "~", "^", ":", "\\")):
+            raise invalid("Release", "tag_name")
+        if target != self._github.default_branch and target not in self.commits:
+            raise invalid("Release", "target_commitish")
+        if len(release["body"]) > LONGEST:
+            raise invalid("Release", "body", "too_long")
+        if not release["draft"]:
+            if any(other["tag_name"] == tag and other["id"] != release["id"] for other in self._all(drafts=False)):
+                raise invalid("Release", "tag_name", "already_exists")
+            self.tags.setdefault(tag, self.head if target == self._github.default_branch else target)
+            release["published_at"] = release["published_at"] or _now()
+        page = f"untagged-{release['id']:020x}" if release["draft"] else tag
+        release["html_url"] = self._github.page(f"/releases/tag/{page}")
+        return {name: value for name, value in release.items() if name not in ("make_latest", "generate_release_notes")}
+
+    def _store(self, release: int, name: str, data: bytes, state: str = "uploaded", kind: str = FILE) -> dict[str, Any]:
+        number = next(self._ids)
+        self._contents[number] = data
+        asset = {
+            "id": number,
+            "url": self._github.address(f"/releases/assets/{number}"),
+            "browser_download_url": self._github.page(f"/releases/download/{release}/{name}"),
+            "name": name,
+            "label": "",
+            "state": state,
+            "content_type": kind,
+            "size": len(data),
+            "digest": f"sha256:{hashlib.sha256(data).hexdigest()}" if state == "uploaded" else None,
+            "download_count": 0,
+            "created_at": _now(),
+            "updated_at": _now(),
+        }
+        self._assets[release][number] = asset
+        return asset
+
+    def _all(self, drafts: bool) -> list[dict[str, Any]]:
+        """The newest first."""
+        return [release for release in reversed(list(self._releases.values())) if release["draft"] == drafts]
+
+    def _told(self, release: dict[str, Any]) -> dict[str, Any]:
+        return release | {"assets": list(self._assets[release["id"]].values())}
+
+    def _files(self, release: dict[str, Any]) -> dict[str, bytes]:
+        return {asset["name"]: self._contents[asset["id"]] for asset in self._assets[release["id"]].values()}
+
+    def _release(self, number: str) -> dict[str, Any]:
+        if not number.isdigit() or int(number) not in self._releases:
+            raise not_found()
+        return self._releases[int(number)]
+
+    def _tagged(self, tag: str) -> dict[str, Any]:
+        for release in self._all(drafts=False):
+            if release["tag_name"] == tag:
+                return release
+        raise not_found()
+
+    def _asset(self, number: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        for release, assets in self._assets.items():
+            if number.isdigit() and int(number) in assets:
+                return self._releases[release], assets[int(number)]
+        raise not_found()
+
+    def _named(self, release: int, name: str) -> int:
+        """The ID of a release's file, 0 when there is none."""
+        return next((number for number, asset in self._assets[release].items() if asset["name"] == name), 0)
+
+
+CHANGEABLE = {
+    "target_commitish": str,
+    "name": str,
+    "body": str,
+    "draft": bool,
+    "prerelease": bool,
+    "make_latest": str,
+}
+
+
+def _now() -> str:
+    return f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}"

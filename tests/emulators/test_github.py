@@ -1,0 +1,276 @@
+"""The local GitHub as PyGithub sees it: what it does, and what it refuses as GitHub does."""
+
+import hashlib
+import io
+import json
+
+import github
+import pytest
+import requests
+from github.GithubException import BadCredentialsException, GithubException, UnknownObjectException
+
+from tests.emulators.github.releases import DOWNLOADS
+
+SHA = "5" * 40
+
+
+@pytest.fixture
+def repository(cloud_environment):
+    """Makes a client with these permissions; without any it may do everything."""
+    here = cloud_environment.github
+
+    def repository(name: str = here.repository, token: str = "", **permissions: str):
+        auth = github.Auth.Token(token or here.token(**permissions))
+        throttled = {"seconds_between_requests": 0, "seconds_between_writes": 0}
+        return github.Github(auth=auth, retry=0, lazy=True, **throttled).get_repo(name)
+
+    return repository
+
+
+@pytest.fixture
+def releases(cloud_environment):
+    return cloud_environment.github.releases
+
+
+def refusal(call, *arguments, **named) -> tuple[int, str]:
+    """What is refused: status, and the message or what is said of a field."""
+    with pytest.raises(GithubException) as error:
+        found = call(*arguments, **named)
+        list(found)  # a list is asked for when it is read
+    fields = [f"{told['field']} {told['code']}" for told in error.value.data.get("errors", ())]
+    return error.value.status, "; ".join(fields) or error.value.data["message"]
+
+
+def draft(repository, tag="model-1", **told):
+    return repository.create_git_release(tag, name=tag, message="Hello.", draft=True, **told)
+
+
+def upload(release, name="model.tar.gz", data=b"a model"):
+    return release.upload_asset_from_memory(io.BytesIO(data), len(data), name)
+
+
+def publish(release, tag="model-1"):
+    return release.update_release(tag, "Hello.", draft=False, tag_name=tag)
+
+
+def asked(cloud, token, verb, path, body=None, host="api.github.com"):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return requests.request(verb, f"https://{host}/repos/acme/widget{path}", json=body, headers=headers)
+
+
+# Who may do what.
+
+
+def test_who_is_not_known_is_let_in_nowhere(repository, cloud):
+    with pytest.raises(BadCredentialsException):
+        list(repository(token="nobody's").get_releases())
+    assert asked(cloud, "", "GET", "/releases").status_code == 401
+
+
+def test_another_repository_is_not_there(repository):
+    with pytest.raises(UnknownObjectException):
+        list(repository("acme/gadget").get_releases())
+
+
+@pytest.mark.parametrize(
+    "permissions, call",
+    [
+        ({"issues": "write"}, lambda repository: repository.get_releases()),
+        ({"contents": "read"}, lambda repository: draft(repository)),
+        ({"contents": "read"}, lambda repository: repository.get_deployments()),
+        ({"actions": "read"}, lambda repository: repository.get_workflow("a.yml").create_dispatch("main", throw=True)),
+        ({"issues": "read"}, lambda repository: repository.create_issue("title")),
+        ({"contents": "write"}, lambda repository: repository.get_issues()),
+        ({"contents": "write"}, lambda repository: repository.get_pull(1).head),
+        ({"pull_requests": "read"}, lambda repository: repository.get_issue(1).create_comment("Hello.")),
+    ],
+)
+def test_what_a_token_may_not_do_is_refused(repository, cloud, permissions, call):
+    cloud.github.actions.workflows["a.yml"] = set()
+    cloud.github.pulls.propose(1, SHA, SHA)
+    assert refusal(call, repository(**permissions)) == (403, "Resource not accessible by integration")
+
+
+def test_what_github_would_pass_over_is_refused(cloud_environment):
+    cloud, token = cloud_environment, cloud_environment.github.token()
+    cloud.github.actions.workflows["a.yml"] = set()
+    for path, body in [
+        ("/releases", {"tag_name": "model-1", "tag": "model-1"}),
+        ("/issues", {"title": "t", "text": "t"}),
+        ("/issues", {"title": 7}),
+        ("/actions/workflows/a.yml/dispatches", {"ref": "main", "input": {}}),
+    ]:
+        answer = asked(cloud, token, "POST", path, body)
+        assert answer.status_code == 422 and answer.json()["errors"][0]["code"] == "invalid"
+    assert requests.post("https://api.github.com/repos/acme/widget/nothing").status_code == 404
+
+
+def test_lists_come_in_pages(repository, cloud, releases):
+    for number in range(1, 66):
+        releases.add(f"model-{number}", {})
+        cloud.github.deployments.add("vertex-ai", SHA, "success")
+        cloud.github.actions.add_run("a.yml", SHA, "success")
+    cloud.github.actions.workflows["a.yml"] = set()
+    here = repository()
+    assert [release.tag_name for release in here.get_releases()] == [f"model-{n}" for n in range(65, 0, -1)]
+    assert len(list(here.get_deployments())) == 65
+    assert len(list(here.get_workflow("a.yml").get_runs())) == 65
+    assert len(list(here.get_git_matching_refs("tags/model-6"))) == 7  # 6, and 60 to 65
+    assert len(cloud.asked("github", "repos/list-releases")) == 3
+
+
+def test_a_limit_is_met_by_as_many_calls_as_a_test_says(repository, cloud):
+    cloud.github.limits.secondary(retry_after=3)
+    cloud.github.limits.primary(seconds=9, calls=2)
+    here = repository()
+    assert refusal(here.get_releases)[1].startswith("You have exceeded a secondary rate limit")
+    for _ in range(2):
+        assert refusal(here.get_releases)[1].startswith("API rate limit exceeded")
+    assert list(here.get_releases()) == []
+
+
+# Workflows, issues, pull requests and deployments.
+
+
+def test_workflows_are_started_with_inputs_that_they_have(repository, cloud):
+    cloud.github.actions.workflows["a.yml"] = {"spans"}
+    workflow = repository(actions="write").get_workflow("a.yml")
+    assert workflow.create_dispatch("main", {"spans": "1"}, throw=True)
+    assert cloud.github.actions.dispatched == [("a.yml", "main", {"spans": "1"})]
+    assert refusal(workflow.create_dispatch, "gone", throw=True) == (422, "No ref found for: gone")
+    assert "Unexpected inputs" in refusal(workflow.create_dispatch, "main", {"span": "1"}, throw=True)[1]
+    with pytest.raises(UnknownObjectException):
+        repository().get_workflow("gone.yml").create_dispatch("main", throw=True)
+
+
+def test_issues_are_opened_found_and_closed(repository):
+    here = repository(issues="write")
+    issue = here.create_issue("It fails", body="Again.", labels=["ours"])
+    here.create_issue("Another")
+    assert [found.number for found in here.get_issues(state="open", labels=["ours"])] == [issue.number]
+    issue.edit(state="closed", state_reason="completed")
+    assert list(here.get_issues(state="open", labels=["ours"])) == []
+    assert refusal(here.create_issue, "Empty", body=" ")[0] == 422
+
+
+def test_pull_requests_are_seen_and_commented_on(repository, cloud):
+    cloud.github.pulls.propose(3, SHA, "6" * 40, fork="other/widget")
+    here = repository(pull_requests="write")
+    pull = here.get_pull(3)
+    assert (pull.head.sha, pull.head.repo.full_name) == (SHA, "other/widget")
+    here.get_issue(3).create_comment("Hello.").edit("Hello again.")
+    assert cloud.github.issues.texts(3) == ["Hello again."]
+    with pytest.raises(UnknownObjectException):
+        here.get_issue(4).create_comment("Hello.")
+
+
+def test_deployments_are_found_by_their_environment(repository, cloud):
+    cloud.github.deployments.add("vertex-ai", SHA, "in_progress", "success")
+    cloud.github.deployments.add("elsewhere", "6" * 40)
+    (found,) = repository(deployments="read").get_deployments(environment="vertex-ai")
+    assert found.sha == SHA and [status.state for status in found.get_statuses()] == ["success", "in_progress"]
+
+
+# Releases.
+
+
+def test_a_draft_is_published_with_its_files(repository, releases):
+    here = repository(contents="write")
+    made = draft(here)
+    asset = upload(made)
+    assert (asset.state, asset.size) == ("uploaded", 7)
+    assert asset.digest == f"sha256:{hashlib.sha256(b'a model').hexdigest()}"
+    assert releases.published() == {} and releases.tags == {}
+
+    published = publish(made)
+
+    assert not published.draft and published.published_at
+    assert [asset.name for asset in here.get_release("model-1").assets] == ["model.tar.gz"]
+    assert releases.published() == {"model-1": {"model.tar.gz": b"a model"}}
+    assert releases.tags == {"model-1": releases.head}
+
+
+def test_a_draft_is_seen_by_those_only_who_may_write(repository, releases, cloud):
+    asset = upload(draft(repository(contents="write")))
+    reader = repository(contents="read")
+    assert list(reader.get_releases()) == [] and len(list(repository().get_releases())) == 1
+    for who in (reader, repository()):
+        with pytest.raises(UnknownObjectException):
+            who.get_release("model-1")
+    token = cloud.github.token(contents="read")
+    assert asked(cloud, token, "GET", f"/releases/assets/{asset.id}").status_code == 404
+    assert asked(cloud, token, "GET", "/releases/1/assets").status_code == 404
+
+
+def test_a_tag_is_published_once_but_drafts_may_share_it(repository, releases):
+    here = repository(contents="write")
+    first, second = draft(here), draft(here)
+    publish(first)
+    publish(first)  # asked for again
+    assert refusal(publish, second) == (422, "tag_name already_exists")
+    assert refusal(here.create_git_release, "model-1", "", "") == (422, "tag_name already_exists")
+    assert publish(second, "model-2").tag_name == "model-2"
+    assert [release.tag_name for release in here.get_releases()] == ["model-2", "model-1"]
+
+
+def test_a_name_is_uploaded_once(repository):
+    made = draft(repository(contents="write"))
+    asset = upload(made)
+    assert refusal(upload, made, data=b"another") == (422, "name already_exists")
+    asset.delete_asset()
+    assert upload(made, data=b"another").size == 7 and [asset.size for asset in made.get_assets()] == [7]
+
+
+def test_an_upload_that_fails_leaves_a_name_without_a_file(repository, releases):
+    releases.failing_uploads = 1
+    made = draft(repository(contents="write"))
+    assert refusal(upload, made) == (502, "Server Error")
+    assert [(asset.state, asset.size, asset.digest) for asset in made.get_assets()] == [("starter", 0, None)]
+    assert refusal(upload, made) == (422, "name already_exists")
+
+
+def test_files_are_uploaded_to_their_own_host(cloud_environment, repository):
+    draft(repository(contents="write"))
+    token = cloud_environment.github.token()
+    assert asked(cloud_environment, token, "POST", "/releases/1/assets?name=a", {}).status_code == 404
+
+
+def test_a_file_is_downloaded_from_another_host_that_sees_no_token(cloud_environment, repository):
+    release = draft(repository(contents="write"))
+    asset = upload(release)
+    publish(release)
+    headers = {"Authorization": f"Bearer {cloud_environment.github.token()}", "Accept": "application/octet-stream"}
+    answer = requests.get(asset.url, headers=headers, allow_redirects=False)
+    assert answer.status_code == 302 and answer.headers["Location"].startswith(f"https://{DOWNLOADS}/")
+    assert requests.get(answer.headers["Location"]).content == b"a model"
+    assert requests.get(answer.headers["Location"], headers=headers).status_code == 403
+    assert requests.get(answer.headers["Location"].partition("?")[0]).status_code == 404
+    assert b"".join(asset.download_asset(chunk_size=1024)[2]) == b"a model"
+    assert json.loads(requests.get(asset.url, headers=headers | {"Accept": "*/*"}).text)["size"] == 7
+
+
+def test_a_tag_is_made_at_a_commit_that_github_knows(repository, releases):
+    releases.commits.add(SHA)
+    here = repository(contents="write")
+    publish(draft(here, target_commitish=SHA))
+    assert releases.tags == {"model-1": SHA} and here.get_git_commit(SHA).sha == SHA
+    assert refusal(draft, here, target_commitish="6" * 40) == (422, "target_commitish invalid")
+    releases.commits.remove(SHA)
+    gone = draft(here, "model-2")
+    assert refusal(gone.update_release, "model-2", "", target_commitish=SHA) == (422, "target_commitish invalid")
+    with pytest.raises(UnknownObjectException):
+        here.get_git_commit(SHA)
+
+
+def test_a_release_that_is_deleted_leaves_its_tag(repository, releases):
+    made = draft(repository(contents="write"))
+    publish(made)
+    made.delete_release()
+    assert releases.published() == {} and list(releases.tags) == ["model-1"]
+    refs = repository(contents="read").get_git_matching_refs("tags/model-")
+    assert [(ref.ref, ref.object.sha) for ref in refs] == [("refs/tags/model-1", releases.head)]
+
+
+def test_texts_have_a_longest(repository):
+    here = repository(contents="write")
+    assert refusal(here.create_git_release, "model-1", "", "x" * 125_001, draft=True) == (422, "body too_long")
