@@ -264,6 +264,13 @@ class UnsetParameters(SpanloopError):
         )
 
 
+class UnreadableReport(UsageError):
+    """A file that shall hold the report of a run holds something else."""
+
+    def __init__(self, what: str):
+        super().__init__(f"This is no report of a run: {what}. `python -m ci rehearse --output FILE` writes one.")
+
+
 def numbers(values: Iterable[int]) -> str:
     """Returns '1-3, 11' for 3, 1, 2, 11; '' for nothing."""
     runs: list[list[int]] = []

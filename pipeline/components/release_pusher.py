@@ -68,7 +68,8 @@ def ReleasePusher(
         outcome["release"] = release.tag
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
         json.dump(outcome, file, indent=1)
-    reports.save(open_storage(workspace), "training", outcome | {"identity": identity}, {})
+    made = {"identity": identity, "modules_digest": modules_digest, "commit": commit}
+    reports.save(open_storage(workspace), "training", outcome | made, {})
 
 
 OUTCOME = "outcome.json"

@@ -1,0 +1,177 @@
+"""A run's report as GitHub shows it below a pull request or on a workflow's page, and as a terminal does.
+
+Labels, reasons and names may be a stranger's: each is shown as a code span, and nothing of it does anything.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from pipeline.errors import numbers
+from pipeline.reporting import mermaid
+from pipeline.reporting.markdown import code, folded, plain, table
+from pipeline.reporting.run_report import REHEARSAL, RunReport
+from pipeline.wording import change, duration, percent, threshold
+
+OPEN = 12  # rows of a table that is not folded
+SHOWN = 50  # rows of any table
+SENTENCE = 300  # characters of a reason
+IMAGES = {
+    "full-codebase": "built by Cloud Build, in ten to twenty minutes",
+    "modules-only": "none is built, the modules alone are copied",
+    "none": "none is built, and nothing is trained",
+}
+
+
+def markdown(report: RunReport) -> str:
+    """Returns the report as Markdown, the verdict in its first line; below 60,000 characters, whatever it holds."""
+    return "\n\n".join([f"### {verdict(report)}", *_parts(report)]) + "\n"
+
+
+def text(report: RunReport) -> str:
+    """Returns the report in a few lines for a terminal or a log."""
+    lines = [f"{verdict(report)}."]
+    if report.current:
+        lines.append(f"{_other(report)} gets {percent(report.current.metrics.accuracy)} of the same images right.")
+    elif report.uncompared:
+        lines.append(f"Not compared: {plain(report.uncompared, SENTENCE)}.")
+    return "\n".join([*lines, *(f"  {plain(reason, SENTENCE)}" for reason in report.reasons[:OPEN])])
+
+
+def verdict(report: RunReport) -> str:
+    """'Rehearsal: good enough to be released, 96.7 % right (+0.8 points)'."""
+    ended = "good enough to be released" if report.blessed else "not good enough to be released"
+    if report.release and report.kind != REHEARSAL:
+        ended = f"released as {_word(report.release)}"
+    points = ""
+    if report.current:
+        points = f" ({change(report.current.metrics.accuracy, report.metrics.accuracy)} points)"
+    return f"{report.kind.capitalize()}: {ended}, {percent(report.metrics.accuracy)} right{points}"
+
+
+def _parts(report: RunReport) -> Iterator[str]:
+    yield " ".join(_told(report))
+    if report.reasons:
+        yield "\n".join(f"- {code(reason, SENTENCE)}" for reason in report.reasons[:OPEN])
+    for kind in ("label", "span"):
+        rows = _rows(report, f"per_{kind}")
+        if len(rows) > 1:
+            yield from _plot(report, kind, rows)
+            yield _table(report, kind, rows)
+    if costs := list(_costs(report)):
+        yield table(["a push of this", ""], costs).replace("---:", "---")
+    if report.durations:
+        yield _durations(report)
+    yield folded("Lineage", _beside(report, ["", "this run"], _lineage(report)).replace("---:", "---"))
+
+
+def _told(report: RunReport) -> Iterator[str]:
+    """Yields what the numbers stand for, in sentences."""
+    pictures = "pictures of handwritten digits" if report.kind == REHEARSAL else "images"
+    judged = f"{report.metrics.images:,} {pictures} that were kept out of training"
+    current = report.current
+    if current:
+        yield f"{_other(report)} gets {percent(current.metrics.accuracy)} of the same {judged} right."
+    else:
+        yield f"Judged on {judged}."
+    if report.uncompared:
+        yield f"Not compared: {code(report.uncompared, SENTENCE)}."
+    if report.threshold is not None:
+        yield f"Needed: {threshold(report.threshold)}."
+    if current and report.modules_digest and report.modules_digest == current.modules_digest:
+        yield "Both have the same modules."
+    if current and current.new_labels:
+        more = f" and {len(current.new_labels) - 10:,} more" if len(current.new_labels) > 10 else ""
+        yield f"Labels that it did not know: {', '.join(map(code, current.new_labels[:10]))}{more}."
+
+
+def _other(report: RunReport) -> str:
+    """'The base c0ffee1' of a rehearsal, else the release's tag."""
+    if report.kind != REHEARSAL:
+        return _word(report.current.release)
+    return f"The base {_word(report.current.commit[:7])}" if report.current.commit else "The base"
+
+
+@dataclass(frozen=True)
+class _Row:
+    """What both models get right of one span or label."""
+
+    name: str
+    now: float | None
+    before: float | None
+
+    @property
+    def order(self) -> tuple[float, float]:
+        """The more it lost, and then the worse it is, the earlier."""
+        return (self.now or 0) - (self.before or 0), self.now or 0
+
+
+def _rows(report: RunReport, part: str) -> list[_Row]:
+    before = getattr(report.current.metrics, part) if report.current else {}
+    return [_Row(name, of, before.get(name)) for name, of in getattr(report.metrics, part).items()]
+
+
+def _worst(rows: Sequence[_Row], most: int) -> Sequence[_Row]:
+    """Returns all in their order, or of too many those that lost most."""
+    return rows if len(rows) <= most else sorted(rows, key=lambda row: row.order)[:most]
+
+
+def _plot(report: RunReport, kind: str, rows: Sequence[_Row]) -> Iterator[str]:
+    shown = [row for row in _worst(rows, mermaid.MOST_BARS) if row.now is not None]
+    if not shown:
+        return
+    before = [row.before or 0.0 for row in shown] if report.current else []
+    yield mermaid.bars(f"Right per {kind} in percent", [row.name for row in shown], [row.now for row in shown], before)
+    key = [f"the {len(shown)} worst of {len(rows):,}"] if len(shown) < len(rows) else []
+    key += [f"bars: this run, line: {_other(report)[:1].lower()}{_other(report)[1:]}"] if report.current else []
+    if key:
+        yield f"<sub>{'; '.join(key)}</sub>"
+
+
+def _table(report: RunReport, kind: str, rows: Sequence[_Row]) -> str:
+    shown = _worst(rows, SHOWN)
+    cells = ([code(row.name), percent(row.now), percent(row.before), change(row.before, row.now)] for row in shown)
+    made = _beside(report, [kind, "this run"], cells, "change")
+    if len(rows) <= OPEN:
+        return made
+    return folded(f"The {len(shown)} worst of {len(rows):,}" if len(shown) < len(rows) else f"All {len(rows)}", made)
+
+
+def _beside(report: RunReport, heads: Sequence[str], rows: Iterable[Sequence[str]], *more: str) -> str:
+    """Returns a table; all its columns after the second are there only when there is a model to compare with."""
+    if report.current:
+        return table([*heads, _other(report), *more], rows)
+    return table(heads, (row[:2] for row in rows))
+
+
+def _costs(report: RunReport) -> Iterator[tuple[str, str]]:
+    if report.branch:
+        yield "takes the branch", f"{code(report.branch)}{f' ({code(report.why, SENTENCE)})' if report.why else ''}"
+        yield "image", IMAGES[report.branch]
+    if report.machines and report.branch != "none":
+        yield "training in the cloud", f"one, on {code(report.machines, SENTENCE)}"
+
+
+def _durations(report: RunReport) -> str:
+    longest = max(report.durations, key=lambda of: of.seconds)
+    rows = [[code(of.node), of.state, duration(of.seconds)] for of in report.durations]
+    return folded(
+        f"It took {duration(report.seconds)}, most of it {_word(longest.node)}", table(["node", "", "took"], rows)
+    )
+
+
+def _lineage(report: RunReport) -> Iterator[Sequence[str]]:
+    before, unknown = report.current, "not known"
+    known = (before.commit, before.modules_digest, before.release) if before else ("", "", "")
+    yield "commit", code(report.commit or unknown, 70), code(known[0] or unknown, 70)
+    yield "modules", code(report.modules_digest or unknown, 64), code(known[1] or unknown, 64)
+    if report.kind != REHEARSAL:  # which releases nothing that lasts
+        yield "release", code(report.release or "none"), code(known[2])
+    yield "spans", code(numbers(report.spans), SENTENCE), ""
+    yield "identity", code(report.identity, 64), ""
+    yield "created", code(report.created), ""
+
+
+def _word(name: str) -> str:
+    """Returns a name outside of a code span, where nothing but letters, digits and dashes is harmless."""
+    return re.sub(r"[^A-Za-z0-9-]", "_", name)[:40]

@@ -1,0 +1,139 @@
+"""Reports of runs: what was written comes back, anything else does not."""
+
+import json
+import time
+
+import pytest
+
+from pipeline.errors import UnreadableReport
+from pipeline.reporting.run_report import MOST_CHARACTERS, MOST_LABELS, RunReport, of_training
+from tests.pipeline.reporting.runs import changed, hostile, report
+
+
+def refused(text: str) -> str:
+    with pytest.raises(UnreadableReport) as error:
+        RunReport.from_json(text)
+    told = str(error.value)
+    assert "\n" not in told and "python -m ci rehearse --output FILE" in told and "octocat" not in told
+    return told
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"current": None, "uncompared": "there is no base"}, {"threshold": None, "release": None, "commit": ""}],
+)
+def test_what_was_written_comes_back(fields):
+    made = report(**fields)
+    assert RunReport.from_json(made.to_json()) == made
+    assert hostile()
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("octocat", 1, "the report has fields that it must not have"),
+        ("metrics.octocat", 1, "metrics has fields that it must not have"),
+        ("current.metrics.octocat", 1, "metrics has fields"),
+        ("kind", "@octocat", "'kind' of the report"),
+        ("kind", ["rehearsal"], "'kind' of the report"),
+        ("branch", "octocat", "'branch'"),
+        ("commit", "@octocat", "'commit'"),
+        ("commit", "c0ffee" * 6 + "beef\n", "'commit'"),
+        ("identity", "x" * 64, "'identity'"),
+        ("created", "yesterday", "'created'"),
+        ("release", "@octocat", "'release'"),
+        ("current.release", "model-1 @octocat", "'release' of current"),
+        ("current", "model-1", "current is no object"),
+        ("blessed", 1, "'blessed'"),
+        ("blessed", "yes", "'blessed'"),
+        ("metrics", None, "metrics is no object"),
+        ("metrics.accuracy", 1.5, "'accuracy' of metrics"),
+        ("metrics.accuracy", True, "'accuracy' of metrics"),
+        ("metrics.accuracy", "0.5", "'accuracy' of metrics"),
+        ("metrics.images", -1, "'images' of metrics"),
+        ("metrics.images", 1.5, "'images' of metrics"),
+        ("metrics.per_label", [], "'per_label' of metrics"),
+        ("metrics.per_label", {"cat": {}}, "'per_label' of metrics"),
+        ("metrics.per_label", {"c" * 256: 0.5}, "'per_label' of metrics"),
+        ("metrics.per_label", {str(n): 0.5 for n in range(MOST_LABELS + 1)}, "'per_label' of metrics"),
+        ("spans", [0], "'spans'"),
+        ("spans", [True], "'spans'"),
+        ("spans", "1", "'spans'"),
+        ("spans", [1] * 2001, "'spans'"),
+        ("reasons", ["x" * 501], "'reasons'"),
+        ("reasons", [1], "'reasons'"),
+        ("durations", [{}], "a duration has no field 'node'"),
+        ("durations", [{"node": "a", "state": "@octocat", "seconds": 1}], "'state' of a duration"),
+        ("durations", [{"node": "a", "state": "done", "seconds": -1}], "'seconds' of a duration"),
+        ("durations", [{"node": "a", "state": "done", "seconds": 1}] * 101, "'durations'"),
+        ("durations", [[]], "a duration is no object"),
+        ("seconds", 1e8, "'seconds'"),
+        ("why", "x" * 501, "'why'"),
+        ("machines", "x" * 301, "'machines'"),
+    ],
+)
+def test_a_field_that_is_not_as_it_has_to_be_is_named_and_its_value_is_not(path, value, said):
+    assert said in refused(changed(path, value))
+
+
+@pytest.mark.parametrize("name", sorted(json.loads(report().to_json())))
+def test_every_field_has_to_be_there(name):
+    told = json.loads(report().to_json())
+    del told[name]
+    assert f"no field {name!r}" in refused(json.dumps(told))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "no JSON"),
+        ("octocat", "no JSON"),
+        ("[]", "the report is no object"),
+        ('"octocat"', "the report is no object"),
+        ('{"kind": "training", "kind": "rehearsal"}', "a field is there twice"),
+        (changed("seconds", 0).replace('"seconds": 0', '"seconds": NaN'), "not finite"),
+        (changed("seconds", 0).replace('"seconds": 0', '"seconds": -Infinity'), "not finite"),
+        (changed("seconds", 0).replace('"seconds": 0', '"seconds": 1e999'), "a number is too long"),
+        (changed("metrics.images", 0).replace('"images": 0', f'"images": {"9" * 900_000}'), "a number is too long"),
+        ("[" * 100_000 + "]" * 100_000, "no JSON"),
+        ('{"a":' * 100_000, "no JSON"),
+        (f'"{"x" * MOST_CHARACTERS}"', "longer than 1,000,000 characters"),
+    ],
+)
+def test_what_is_no_report_is_refused_at_once(text, said):
+    began = time.monotonic()
+    assert said in refused(text)
+    assert time.monotonic() - began < 2
+
+
+TOLD = {
+    "spans": [1, 2],
+    "blessed": False,
+    "metrics": {"accuracy": 0.75, "images": 40, "per_span": {"1": 0.7, "2": 0.8}, "per_label": {"cat": 0.75}},
+    "release": None,
+    "reasons": ["accuracy on span 2 is 0.1000 below that of model-3, more than the 0.02 allowed"],
+    "current": {
+        "release": "model-3",
+        "metrics": {"accuracy": 0.8, "images": 40, "per_span": {"1": 0.7, "2": 0.9}, "per_label": {"cat": 0.8}},
+        "new_labels": ["zebra"],
+    },
+    "identity": "5e" * 32,
+    "created": "2026-11-22T12:04:05Z",
+    "kind": "training",
+}
+
+
+def test_a_training_of_the_workspace_becomes_a_report(release):
+    durations = [{"node": "Trainer", "state": "done", "seconds": 2.5}, {"node": "b", "state": "done", "seconds": 1}]
+    made = of_training(TOLD | {"commit": "c0ffee" * 6 + "beef"}, durations, release("model-3"), threshold=0.8)
+
+    assert RunReport.from_json(made.to_json()) == made
+    assert made.kind == "training" and made.spans == (1, 2) and made.seconds == 3.5
+    assert made.current.commit == release().commit and made.current.new_labels == ("zebra",)
+    assert made.metrics.per_label == {"cat": 0.75} and made.modules_digest == ""
+
+
+def test_a_training_whose_current_release_is_gone_is_still_told():
+    made = of_training(TOLD, [], None)
+    assert made.current.commit == made.current.modules_digest == "" and made.threshold is None
+    assert of_training(TOLD | {"current": None}, [], None).current is None
