@@ -1,0 +1,82 @@
+"""What a clone's workflows say: their jobs, permissions, environments and triggers."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import yaml
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as GitHub reads it: `on` is a word."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
+class Job(NamedTuple):
+    """A job, and the job of the caller where it is one of a workflow that is called."""
+
+    name: str  # as its workflow names it for people
+    says: dict[str, Any]
+    caller: str  # name of the caller's job, "" for a job of the workflow itself
+
+
+class Definition:
+    """The workflow in a file such as cd.yml."""
+
+    def __init__(self, folder: pathlib.Path, file: str):
+        self._folder, self.file = folder, file
+        self.says: dict[str, Any] = yaml.load((folder / file).read_text(encoding="utf-8"), Loader)
+        self.name: str = self.says.get("name", f".github/workflows/{file}")
+
+    def jobs(self) -> Iterator[Job]:
+        """Yields its jobs, and those of the workflows that it calls in place of the calls."""
+        for key, says in self.says["jobs"].items():
+            name = says.get("name", key)
+            if "uses" in says:
+                called = Definition(self._folder, pathlib.PurePath(says["uses"]).name)
+                yield from (Job(job.name, job.says, name) for job in called.jobs())
+            else:
+                yield Job(name, says, "")
+
+    def triggers(self) -> dict[str, Any]:
+        """What starts it, and what is said about that."""
+        on = self.says["on"]
+        if isinstance(on, dict):
+            return {event: about or {} for event, about in on.items()}
+        return dict.fromkeys([on] if isinstance(on, str) else on, {})
+
+    def permissions(self) -> dict[str, str]:
+        """All that its jobs may do, together: `act` has one token for all of them."""
+        found: dict[str, str] = {}
+        for job in self.jobs():
+            for scope, level in job.says.get("permissions", self.says.get("permissions", {})).items():
+                found[scope] = max(found.get(scope, ""), level)  # "write" is more than "read"
+        return found
+
+    def environments(self) -> dict[str, str]:
+        """The environment of each job that names one, by the caller's name and the job's own: "modules only/deploy"."""
+        return {
+            f"{job.caller}/{job.name}".lstrip("/"): job.says["environment"]
+            for job in self.jobs()
+            if "environment" in job.says
+        }
+
+    def inputs(self) -> set[str] | None:
+        """The names of what its button asks for; None when it has no button."""
+        triggers = self.triggers()
+        if "workflow_dispatch" not in triggers:
+            return None
+        return set(triggers["workflow_dispatch"].get("inputs", {}))
+
+
+def read(clone: pathlib.Path) -> dict[str, Definition]:
+    """Reads the workflows of a clone, by their files."""
+    folder = clone / ".github/workflows"
+    return {path.name: Definition(folder, path.name) for path in sorted(folder.glob("*.yml"))}
