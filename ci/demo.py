@@ -2,13 +2,10 @@
 
 import collections
 import contextlib
-import dataclasses
 import datetime
-import fcntl
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -17,18 +14,18 @@ from collections.abc import Callable, Iterator
 import click
 import rich.console
 
+from ci import own_workspace
 from ci.outcome import Outcome, command
 from pipeline.batch_evaluation import LeftOut, new_images, predictor, span_images
 from pipeline.config import Config
 from pipeline.data import digits, spans
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
-from pipeline.errors import SpanloopError, UsageError
+from pipeline.errors import SpanloopError
 from pipeline.evaluation import Judged, examine, judged
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from pipeline.wording import counted, duration, listed, percent
 
-MARKER = ".made-by-the-demo"
 FEW, ENOUGH, MORE = 20, 300, 480  # digits of the changed camera: first come FEW, then MORE, then the others
 CAMERAS = ("first camera", "changed camera")
 SHOWN = 24  # pictures of what the new model gets right
@@ -42,7 +39,7 @@ class StoryBroken(SpanloopError):
 @click.option("--folder", default="./workspace-demo", show_default=True, help="The demo's workspace, made afresh.")
 def demo(config: Config, folder: str) -> Outcome:
     """Tells the whole loop as a story, with the real commands on real images, and writes a report."""
-    with afresh(folder):
+    with own_workspace.afresh(folder, "demo"):
         teller = Teller(folder)
         play(teller)
         with teller.busy("Judging both releases on the same new pictures"):
@@ -63,36 +60,12 @@ def demo(config: Config, folder: str) -> Outcome:
     )
 
 
-@contextlib.contextmanager
-def afresh(folder: str) -> Iterator[None]:
-    """Makes an empty folder and keeps a second demo out of it. All that it removes, an earlier demo made."""
-    marker = os.path.join(folder, MARKER)
-    free = not os.path.lexists(folder) or (os.path.isdir(folder) and not os.listdir(folder))
-    if not free and (os.path.islink(folder) or not os.path.isfile(marker)):
-        raise UsageError(f"{folder} is there and no demo made it, so it stays: name another folder with --folder.")
-    os.makedirs(folder, exist_ok=True)
-    with open(marker, "a") as held:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"A demo is running in {folder}: wait for it, or name another with --folder.") from None
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                shutil.rmtree(entry)
-            elif entry.name != MARKER:
-                os.unlink(entry)
-        yield
-
-
 class Teller:
     """Runs commands as a user would type them, in a workspace of their own, and remembers what came of each."""
 
     def __init__(self, workspace: str):
-        ours = {field.metadata["variable"] for field in dataclasses.fields(Config)}
-        ours |= {"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}  # for the demo's own outcome
         self.steps: list[Step] = []
-        self._environment = {name: value for name, value in os.environ.items() if name not in ours}
-        self._environment["WORKSPACE"] = workspace
+        self._environment = own_workspace.environment(os.environ, WORKSPACE=workspace)
         self._console = rich.console.Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._chapter = ""
         self._began = time.monotonic()

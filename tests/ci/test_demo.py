@@ -1,11 +1,8 @@
 """What the demo does before and around its story; the story itself takes minutes and is told by `make demo`."""
 
-import fcntl
-
 import pytest
 
-from ci.demo import MARKER, StoryBroken, Teller, afresh
-from pipeline.errors import UsageError
+from ci.demo import StoryBroken, Teller
 
 
 def test_a_folder_that_no_demo_made_stays(ci, tmp_path):
@@ -16,39 +13,6 @@ def test_a_folder_that_no_demo_made_stays(ci, tmp_path):
 
     assert done.code == 2 and "photographs" in done.err and "--folder" in done.err
     assert (tmp_path / "photographs" / "1.jpg").read_bytes() == b"mine"
-
-
-def test_a_link_to_a_folder_of_a_demo_is_not_followed(tmp_path):
-    (tmp_path / "demo").mkdir()
-    (tmp_path / "demo" / MARKER).touch()
-    (tmp_path / "link").symlink_to(tmp_path / "demo")
-
-    with pytest.raises(UsageError), afresh(str(tmp_path / "link")):
-        pass
-
-
-def test_what_an_earlier_demo_left_is_removed_and_what_it_links_to_is_not(tmp_path):
-    with afresh(str(tmp_path / "demo")):
-        (tmp_path / "demo" / "spans").mkdir()
-        (tmp_path / "demo" / "spans" / "old").touch()
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "1.jpg").touch()
-    (tmp_path / "demo" / "collected").symlink_to(tmp_path / "mine")
-
-    with afresh(str(tmp_path / "demo")):
-        assert [path.name for path in (tmp_path / "demo").iterdir()] == [MARKER]
-
-    assert (tmp_path / "mine" / "1.jpg").exists()
-
-
-def test_two_demos_do_not_share_a_folder(ci, tmp_path):
-    with afresh(str(tmp_path / "demo")), open(tmp_path / "demo" / MARKER) as held:
-        with pytest.raises(BlockingIOError):
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-        done = ci("demo", "--folder", tmp_path / "demo")
-
-    assert done.code == 2 and "A demo is running" in done.err
 
 
 def test_a_step_is_remembered_as_it_was_typed_with_what_came_of_it(tmp_path, monkeypatch):

@@ -1,0 +1,68 @@
+"""The clone of the repository that a workflow has: its commits, what differs between them, and one beside another."""
+
+import contextlib
+import os
+import subprocess
+from collections.abc import Iterator, Sequence
+
+from pipeline.errors import NotAClone, UsageError
+
+
+def commit(root: str, revision: str) -> str | None:
+    """Returns the full name of a commit, None when there is none of this name."""
+    # --end-of-options: a revision that begins with a dash is no option
+    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    done = _git(root, asked)
+    return done.stdout.decode().strip() if done.returncode == 0 else None
+
+
+def changed(root: str, before: str, after: str) -> list[str]:
+    """Returns the names of the files that differ between two commits."""
+    return _differing(root, before, after)
+
+
+def changed_here(root: str, before: str) -> list[str]:
+    """Returns the names of the files that differ from a commit as they lie here, those that nobody added yet too."""
+    new = _git(root, ["ls-files", "--others", "--exclude-standard", "-z"])
+    return sorted({*_differing(root, before), *_names(new.stdout)})
+
+
+@contextlib.contextmanager
+def beside(root: str, name: str, folder: str) -> Iterator[None]:
+    """Checks out a commit to a folder that is not there, for as long as it is needed."""
+    _remove(root, folder)  # that a process left which was killed
+    # no hook of this clone runs for it
+    done = _git(root, ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", folder, name])
+    try:
+        if done.returncode:
+            raise UsageError(f"git cannot check out {name}: {done.stderr.decode(errors='replace').strip()}")
+        yield
+    finally:
+        _remove(root, folder)
+
+
+def _remove(root: str, folder: str) -> None:
+    _git(root, ["worktree", "remove", "--force", folder])
+
+
+def _differing(root: str, *commits: str) -> list[str]:
+    # a rename is two changes, of which one may be outside
+    done = _git(root, ["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", *commits, "--"])
+    if done.returncode:
+        told = done.stderr.decode(errors="replace").strip()
+        raise UsageError(f"git cannot compare {' with '.join(commits)}: {told}")
+    return _names(done.stdout)
+
+
+def _names(listed: bytes) -> list[str]:
+    return sorted(filter(None, os.fsdecode(listed).split("\0")))
+
+
+def _git(root: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True)
+    except OSError:
+        raise UsageError("git is not on this machine: install it, then run this again.") from None
+    if b"not a git repository" in done.stderr:
+        raise NotAClone(os.path.abspath(root))
+    return done
