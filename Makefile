@@ -30,6 +30,8 @@ lint: install ## layout and mistakes that can be seen without running anything
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.cloudbuild cloudbuild/cloudbuild.yaml
+	@if command -v go >/dev/null; then PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m tests.workflows.programs actionlint; \
+	else echo "lint: without actionlint, which is written in Go: install Go to have workflows checked by it, too"; fi
 	@.venv/bin/zizmor --quiet --offline --strict-collection --persona=auditor .github
 	@echo "lint: nothing found"
 
