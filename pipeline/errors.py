@@ -46,6 +46,13 @@ class NoSpans(SpanloopError):
         super().__init__(f"There are no spans in {workspace} yet: make one with `python -m ci import-images DIR`.")
 
 
+class NoTraining(SpanloopError):
+    """There is no training to tell of yet."""
+
+    def __init__(self, workspace: str):
+        super().__init__(f"No training has ended in {workspace} yet: run `python -m ci train` first.")
+
+
 class NoRelease(SpanloopError):
     """No model was released yet."""
 

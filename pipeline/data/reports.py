@@ -44,6 +44,12 @@ def attached(storage: Storage, report: Mapping[str, Any], name: str) -> bytes | 
     return storage.read(path) if storage.exists(path) else None
 
 
+def durations(storage: Storage, report: Mapping[str, Any]) -> list[dict]:
+    """Returns what the nodes of a training took, [] where that is not known."""
+    kept = None if "durations" in report else attached(storage, report, DURATIONS)
+    return json.loads(kept) if kept else report.get("durations", [])
+
+
 def every(storage: Storage, kind: str) -> list[dict]:
     """Returns the outcomes of a kind, oldest first, each with `kind`, `created` (UTC) and `address` of its folder."""
     names = _names(storage, kind)

@@ -3,7 +3,7 @@
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.github.answers import Asked, GitHubRefused, answer, invalid, not_found
+from tests.emulators.github.answers import Asked, GitHubRefused, answer, invalid, not_found, nothing
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -37,6 +37,7 @@ class Issues:
             Endpoint("POST", f"{issue}/comments", "issues/create-comment", ANY_WRITE, self.comment),
             Endpoint("GET", comment, "issues/get-comment", ANY_READ, self.get_comment),
             Endpoint("PATCH", comment, "issues/update-comment", ANY_WRITE, self.change_comment),
+            Endpoint("DELETE", comment, "issues/delete-comment", ANY_WRITE, self.delete_comment),
             Endpoint("GET", issue, "issues/get", ANY_READ, self.get),
             Endpoint("PATCH", issue, "issues/update", "issues:write", self.change),
         ]
@@ -109,6 +110,10 @@ class Issues:
         comment = self._comment(asked, comment_id, "write")
         comment["body"] = _text("IssueComment", asked.fields("IssueComment", body_=str)["body"])
         return answer(comment)
+
+    def delete_comment(self, asked: Asked, comment_id: str) -> Response:
+        del self.comments[self._comment(asked, comment_id, "write")["id"]]
+        return nothing()
 
     def _below(self, number: int) -> list[dict[str, Any]]:
         return [comment for comment in self.comments.values() if comment["issue_url"].endswith(f"/issues/{number}")]

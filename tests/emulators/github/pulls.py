@@ -24,6 +24,7 @@ class Pulls:
         self._pulls[number] = {
             "url": self._github.address(f"/pulls/{number}"),
             "html_url": self._github.page(f"/pull/{number}"),
+            "issue_url": self._github.address(f"/issues/{number}"),
             "number": number,
             "state": "open",
             "head": {"sha": head, "ref": "change", "repo": {"full_name": fork or repository}},

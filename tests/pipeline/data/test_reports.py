@@ -74,3 +74,15 @@ def test_a_file_that_comes_later_is_kept_with_its_report_and_the_first_one_stays
     assert reports.attached(storage, older, reports.DURATIONS) == b"first"
     assert reports.attached(storage, newer, reports.DURATIONS) is None
     assert reports.every(storage, "training") == [older, newer]
+
+
+def test_what_nodes_took_is_with_the_outcome_or_beside_it_or_not_known(storage):
+    took = [{"node": "Trainer", "state": "done", "seconds": 1.5}]
+    reports.save(storage, "training", {"durations": took}, {})
+    reports.save(storage, "training", {}, {})
+    reports.save(storage, "training", {}, {})
+    inside, beside, unknown = reports.every(storage, "training")
+    reports.attach(storage, beside, reports.DURATIONS, json.dumps(took).encode())
+
+    assert reports.durations(storage, inside) == reports.durations(storage, beside) == took
+    assert reports.durations(storage, unknown) == []
