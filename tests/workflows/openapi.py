@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 VERBS = ("get", "put", "post", "delete", "patch")
 HOSTS = re.compile(r"https://(api|uploads)\.github\.com")
 JSON = "application/json"
-# What PyGithub asks for since a method was on trial; GitHub answers with JSON, and tells of it no more.
-ALSO_JSON = ("application/vnd.github.ant-man-preview+json",)
+# GitHub's name for its JSON, and what PyGithub asks for since a method was on trial: GitHub takes both.
+ALSO_JSON = ("application/vnd.github+json", "application/vnd.github.ant-man-preview+json")
 
 
 class Method(NamedTuple):
@@ -35,6 +35,8 @@ class Description:
 
     def __init__(self, file: Path):
         self._all = json.loads(file.read_text(encoding="utf-8"))
+        # of a file that did not arrive, as is told of uploads in words
+        self._all["components"]["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
         self.methods = {
             told["operationId"]: Method(verb.upper(), path, told)
             for path, verbs in self._all["paths"].items()
@@ -78,6 +80,11 @@ class Description:
             found[int(status)] = self._answer(schema) if schema else None
         return found
 
+    def refusal(self) -> dict[str, Any]:
+        """The JSON schema of all refusals: those of single fields tell their status too, which is not described."""
+        kinds = [self._all["components"]["schemas"][name] for name in ("basic-error", "validation-error")]
+        return self._answer({"type": "object", "properties": {**kinds[0]["properties"], **kinds[1]["properties"]}})
+
     def _answer(self, schema: dict[str, Any]) -> dict[str, Any]:
         used = self._components(schema).get("schemas", {})
         return _sparing(schema) | {"components": {"schemas": {name: _sparing(told) for name, told in used.items()}}}
@@ -120,23 +127,39 @@ def _parts(told: Any) -> Iterator[dict[str, Any]]:
 
 
 def _patch(description: dict[str, Any]) -> None:
+    """Writes otherwise what Prism does not understand, or what GitHub tells only in words."""
     # "integer or string, one of both": a number in a path is both. A file's name is what is sent.
     description["components"].get("parameters", {}).get("workflow-id", {})["schema"] = {"type": "string"}
     for verbs in description["paths"].values():
         for told in verbs.values():
             told.pop("servers", None)  # uploads have a host of their own
             if told["operationId"] == "repos/get-release-asset":
-                # GitHub tells only in words that the file itself may be asked for
+                # the file itself may be asked for
                 told["responses"]["200"]["content"]["application/octet-stream"] = {"example": "a file"}
     for part in _parts(description):
-        if isinstance(headers := part.get("headers"), dict):
-            headers.pop("Link", None)  # each page of the examples has a next one, at an address that nothing has
-        if isinstance(content := part.get("content"), dict) and JSON in content:
-            content.update(dict.fromkeys(ALSO_JSON, content[JSON]))
-        # Prism passes over a whole body without a word when its schema has `nullable` beside no `type`.
-        if part.get("nullable") is True and "type" not in part and "oneOf" in part:
-            part["oneOf"] = [*part["oneOf"], {"enum": [None]}]
-            del part["nullable"]
+        _patch_answer(part)
+        _patch_example(part, description["components"].get("examples", {}))
+        _patch_schema(part)
+
+
+def _patch_answer(part: dict[str, Any]) -> None:
+    if isinstance(headers := part.get("headers"), dict):
+        headers.pop("Link", None)  # each page of the examples has a next one, at an address that nothing has
+    if isinstance(content := part.get("content"), dict) and JSON in content:
+        content.update(dict.fromkeys(ALSO_JSON, content[JSON]))
+
+
+def _patch_example(part: dict[str, Any], examples: dict[str, Any]) -> None:
+    # an example that is referred to is more than its value
+    if isinstance(value := part.get("value"), dict) and str(value.get("$ref")).startswith("#/components/examples/"):
+        part["value"] = examples[value["$ref"].rpartition("/")[2]]["value"]
+
+
+def _patch_schema(part: dict[str, Any]) -> None:
+    # Prism passes over a whole body without a word when its schema has `nullable` beside no `type`.
+    if part.get("nullable") is True and "type" not in part and "oneOf" in part:
+        part["oneOf"] = [*part["oneOf"], {"enum": [None]}]
+        del part["nullable"]
 
 
 def _sparing(schema: dict[str, Any], closed: bool = True) -> dict[str, Any]:
