@@ -1,19 +1,17 @@
 """Secrets, read where they are used and kept nowhere: from the environment of a workflow, or from Secret Manager."""
 
+import os
+
 from pipeline.cloud_calls import quietly, reading
-from pipeline.config import Config
 from pipeline.errors import SecretUnreadable
 
 
-def github_token(config: Config) -> str:
-    """Returns the GitHub token: GITHUB_TOKEN of a workflow, else what RELEASE_TOKEN_SECRET names.
+def github_token(secret: str) -> str:
+    """Returns the GitHub token: $GITHUB_TOKEN, which a workflow has, else what the secret of this resource name holds.
 
-    Raises MissingSettings when neither is set, SecretUnreadable.
+    Returns "" where there is neither: then GitHub shows what everybody may see. Raises SecretUnreadable.
     """
-    if config.github_token:
-        return config.github_token
-    config.require("release_token_secret")
-    return read(config.release_token_secret)
+    return os.environ.get("GITHUB_TOKEN", "") or (read(secret) if secret else "")
 
 
 def read(name: str) -> str:

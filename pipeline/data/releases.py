@@ -7,14 +7,15 @@ import datetime
 import errno
 import gzip
 import hashlib
-import itertools
 import json
 import os
+import posixpath
 import re
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,13 +42,14 @@ class Release:
     files: Mapping[str, str]  # {name: sha256}
     created: str  # UTC, ISO 8601
     previous: str | None  # tag of the release that it had to stand up to
+    image: str = ""  # by digest, that the training ran in; "" where it ran in none
 
 
 class Releases(abc.ABC):
     """A place where models are released under the tags model-1, model-2 and so on.
 
-    A release is two files, the model packed and its record; without a record it is none. What a kind of place has to
-    bring is below `newest`; all the rest is the same everywhere.
+    A release is the model packed, what is released beside it, and its record; without a record it is none. What a kind
+    of place has to bring is below `newest`; all the rest is the same everywhere.
     """
 
     def get(self, tag: str) -> Release:
@@ -55,11 +57,11 @@ class Releases(abc.ABC):
         if not _TAG.fullmatch(tag):
             raise ReleaseNotFound(tag, self.address)
         try:
-            told = json.loads(self._record(tag))
+            told = {"image": ""} | json.loads(self._record(tag))  # which records did not tell at first
             known = {name: told[name] for name in Release.__dataclass_fields__}
+            return Release(**known | {"spans": tuple(known["spans"]), "labels": tuple(known["labels"])})
         except (ValueError, KeyError, TypeError) as error:
             raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r})") from None
-        return Release(**known | {"spans": tuple(known["spans"]), "labels": tuple(known["labels"])})
 
     def publish(
         self,
@@ -72,32 +74,41 @@ class Releases(abc.ABC):
         labels: Iterable[str],
         metrics: Mapping[str, Any],
         previous: str | None,
+        image: str = "",
+        attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
+        describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
-        """Releases the SavedModel in the folder `model`; if there is a release of this identity, returns that."""
+        """Releases the SavedModel in the folder `model`; if there is a release of this identity, returns that.
+
+        `attach` returns files, by name, to be released beside the model, and `describe` what people read where a kind
+        of place shows a text.
+        """
         with self._exclusive(), self._workshop() as folder:
-            for tag in self.tags():
-                with contextlib.suppress(BrokenRelease):
-                    if (there := self.get(tag)).identity == identity:
-                        return there
-            archive = os.path.join(folder, ARCHIVE)
-            with files.told(folder):
-                _pack(model, archive)
-            release = Release(
-                tag="",
-                identity=identity,
-                commit=commit,
-                modules_digest=modules_digest,
-                spans=tuple(spans),
-                labels=tuple(labels),
-                metrics=dict(metrics),
-                files={ARCHIVE: _sha256(archive)},
-                created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
-                previous=previous,
-            )
-            for number in itertools.count(1 + max(map(_number, self._taken()), default=0)):
-                release = dataclasses.replace(release, tag=f"model-{number}")
-                record = f"{json.dumps(dataclasses.asdict(release), indent=1)}\n".encode()
-                if self._release(folder, release.tag, record):
+            archive, number = os.path.join(folder, ARCHIVE), 0
+            while True:
+                # In this order: of two who release the same at once, the other one is found or has taken the number.
+                number = 1 + max([number, *map(_number, self._taken())])
+                if there := self._find(identity):
+                    return there
+                with files.told(folder):
+                    if not os.path.exists(archive):
+                        _pack(model, archive)
+                    release = Release(
+                        tag=f"model-{number}",
+                        identity=identity,
+                        commit=commit,
+                        modules_digest=modules_digest,
+                        spans=tuple(spans),
+                        labels=tuple(labels),
+                        metrics=dict(metrics),
+                        files={ARCHIVE: sha256(archive)},
+                        created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
+                        previous=previous,
+                        image=image,
+                    )
+                    release = _with_files(folder, release, attach(release))
+                    _write(folder, RECORD, f"{json.dumps(dataclasses.asdict(release), indent=1)}\n".encode())
+                if self._release(folder, release, describe(release)):
                     return release
 
     def fetch(self, release: Release, folder: str) -> str:
@@ -106,20 +117,28 @@ class Releases(abc.ABC):
         Nothing is unpacked unless the archive has the checksum that the release names: BrokenRelease.
         """
         with files.told(folder), self._archive(release.tag) as archive:
-            if _sha256(archive) != release.files[ARCHIVE]:
+            if sha256(archive) != release.files.get(ARCHIVE):
                 raise BrokenRelease(release.tag, f"the checksum of {ARCHIVE} is not the one in {RECORD}")
             os.makedirs(folder, exist_ok=True)
             if os.listdir(folder):
                 raise StorageError(f"{folder} is not empty: choose another folder for release {release.tag}.")
             try:
                 _unpack(archive, folder)
-            except (tarfile.TarError, EOFError, gzip.BadGzipFile, _Unsafe) as error:
+            except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, _Unsafe) as error:
                 raise BrokenRelease(release.tag, f"{ARCHIVE} cannot be unpacked ({error})") from None
         return folder
 
     def newest(self) -> Release | None:
         """Returns the newest release, or None before the first."""
         return next(map(self.get, self.tags()), None)
+
+    def _find(self, identity: str) -> Release | None:
+        """Returns the release of this identity, None when there is none."""
+        for tag in self.tags():
+            with contextlib.suppress(BrokenRelease):
+                if (there := self.get(tag)).identity == identity:
+                    return there
+        return None
 
     address: str  # as errors name the place
 
@@ -148,16 +167,27 @@ class Releases(abc.ABC):
         """Gives an empty local folder to pack a model in."""
 
     @abc.abstractmethod
-    def _release(self, folder: str, tag: str, record: bytes) -> bool:
-        """Makes a release of the packed model in the folder, the record last; False when the tag is taken."""
+    def _release(self, folder: str, release: Release, text: str) -> bool:
+        """Makes a release of its files and its record, which lie in the folder; False when the tag is taken."""
 
 
-def open_releases(address: str) -> Releases:
-    """Returns the place that RELEASES names: a folder, or gs://bucket/prefix."""
+def open_releases(address: str, token_secret: str = "") -> Releases:
+    """Returns the place that RELEASES names: a folder, gs://bucket/prefix, or github:owner/name.
+
+    For GitHub the token is $GITHUB_TOKEN, or else the secret of that resource name.
+    """
+    if address.startswith(GITHUB):
+        from pipeline.data.github_releases import GitHubReleases
+        from pipeline.secrets import github_token
+
+        return GitHubReleases(address.removeprefix(GITHUB), github_token(token_secret))
     return BucketReleases(address) if address.startswith("gs://") else FolderReleases(address)
 
 
-def _newest_first(tags: Iterable[str]) -> list[str]:
+GITHUB = "github:"
+
+
+def newest_first(tags: Iterable[str]) -> list[str]:
     return sorted(filter(_TAG.fullmatch, tags), key=_number, reverse=True)
 
 
@@ -168,7 +198,7 @@ class FolderReleases(Releases):
         self.address = self._root = os.path.abspath(path)
 
     def tags(self) -> list[str]:
-        return [tag for tag in _newest_first(self._taken()) if os.path.exists(self._path(tag, RECORD))]
+        return [tag for tag in newest_first(self._taken()) if os.path.exists(self._path(tag, RECORD))]
 
     def _taken(self) -> list[str]:
         with files.told(self._root), contextlib.suppress(FileNotFoundError):
@@ -205,17 +235,14 @@ class FolderReleases(Releases):
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def _release(self, folder: str, tag: str, record: bytes) -> bool:
+    def _release(self, folder: str, release: Release, text: str) -> bool:
         with files.told(self._root):
-            with files.create(os.path.join(folder, RECORD)) as file:
-                file.write(record)
             files.sync(folder)
             try:
-                os.rename(folder, self._path(tag))
+                os.rename(folder, self._path(release.tag))
             except OSError as error:
                 if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                     raise
-                os.unlink(os.path.join(folder, RECORD))
                 return False
             files.sync(self._root)
             return True
@@ -236,7 +263,7 @@ class BucketReleases(Releases):
 
     def tags(self) -> list[str]:
         names = (entry.name.split("/") for entry in self._storage.list(""))
-        return _newest_first(name[0] for name in names if name[1:] == [RECORD])
+        return newest_first(name[0] for name in names if name[1:] == [RECORD])
 
     def _taken(self) -> list[str]:
         return list(filter(_TAG.fullmatch, self._storage.folders("")))
@@ -263,11 +290,12 @@ class BucketReleases(Releases):
     def _workshop(self) -> contextlib.AbstractContextManager[str]:
         return tempfile.TemporaryDirectory(prefix="spanloop-")
 
-    def _release(self, folder: str, tag: str, record: bytes) -> bool:
-        with open(os.path.join(folder, ARCHIVE), "rb") as archive:
-            if not self._storage.write(f"{tag}/{ARCHIVE}", archive, create_only=True):
-                return False
-        return self._storage.write(f"{tag}/{RECORD}", record, create_only=True)
+    def _release(self, folder: str, release: Release, text: str) -> bool:
+        for name in [ARCHIVE, *(name for name in release.files if name != ARCHIVE), RECORD]:
+            with open(os.path.join(folder, name), "rb") as file:
+                if not self._storage.write(f"{release.tag}/{name}", file, create_only=True):
+                    return False
+        return True
 
 
 _TAG = re.compile(r"model-[1-9]\d*", re.ASCII)
@@ -292,16 +320,35 @@ def _pack(folder: str, archive: str) -> None:
                 tar.add(os.path.join(folder, name), name, filter=anonymous)  # which goes through folders in order
 
 
+def _with_files(folder: str, release: Release, attached: Mapping[str, bytes]) -> Release:
+    """Writes what is released beside the model to the folder, and adds the checksums."""
+    for name, data in attached.items():
+        _write(folder, name, data)
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in attached.items()}
+    return dataclasses.replace(release, files={**release.files, **sums})
+
+
+def _write(folder: str, name: str, data: bytes) -> None:
+    path = os.path.join(folder, name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)  # of a tag that was taken
+    with files.create(path) as file:
+        file.write(data)
+
+
 class _Unsafe(Exception):
     pass
 
 
+MOST_FILES = 10_000
+MOST_BYTES = 32 << 30  # so much a model may take up on any disk
+LARGEST_GAIN = 100  # times what the archive takes; a SavedModel's weights hardly shrink, its graph to a tenth
+
+
 def _unpack(archive: str, folder: str) -> None:
-    with tarfile.open(archive) as tar:
-        members = tar.getmembers()
-        for member in members:
-            if member.name.startswith("/") or ".." in member.name.split("/") or not (member.isfile() or member.isdir()):
-                raise _Unsafe(f"{member.name!r} would leave the folder")
+    """Unpacks into a folder when all in the archive belongs there. Raises _Unsafe, and then nothing was written."""
+    with tarfile.open(archive, "r:gz") as tar:
+        members = _checked(tar, min(MOST_BYTES, LARGEST_GAIN * max(os.path.getsize(archive), 1 << 20)))
         for member in members:
             path = os.path.join(folder, member.name)
             os.makedirs(path if member.isdir() else os.path.dirname(path), exist_ok=True)
@@ -310,7 +357,28 @@ def _unpack(archive: str, folder: str) -> None:
                     shutil.copyfileobj(tar.extractfile(member), file)
 
 
-def _sha256(path: str) -> str:
+def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
+    """Returns what is in the archive, which takes at most so many bytes. Raises _Unsafe."""
+    members, names, folders, size = [], set(), set(), 0
+    for member in tar:  # which reads no further than this member's head
+        name, parts = member.name, member.name.split("/")
+        if name.startswith("/") or ".." in parts or not (member.isreg() or member.isdir()) or member.issparse():
+            raise _Unsafe(f"{name!r} would leave the folder")
+        size += member.size
+        if member.size < 0 or size > most or len(members) == MOST_FILES:
+            raise _Unsafe(f"it would take more than {most / 1e9:.1f} GB or {MOST_FILES:,} files")
+        if name in names or posixpath.normpath(name) != name:
+            raise _Unsafe(f"{name!r} is another name of what is there")
+        members.append(member)
+        names.add(name)
+        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    if clash := folders.intersection(member.name for member in members if member.isreg()):
+        raise _Unsafe(f"{min(clash)!r} is a file and a folder")
+    return members
+
+
+def sha256(path: str) -> str:
+    """Returns the checksum of a file, hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

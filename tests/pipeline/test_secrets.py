@@ -3,8 +3,7 @@
 import pytest
 
 from pipeline import secrets
-from pipeline.config import Config
-from pipeline.errors import MissingSettings, SecretUnreadable
+from pipeline.errors import SecretUnreadable
 
 TOKEN = "ghp_a-token-of-a-test"
 
@@ -23,23 +22,24 @@ def test_the_newest_version_or_the_one_that_is_named_is_read(secret):
     assert secrets.read(f"{secret}/versions/1") == "an older one"
 
 
-def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(secret, cloud):
-    config = Config(release_token_secret=f"{secret}/versions/latest")
+def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(secret, cloud, monkeypatch):
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
 
-    assert secrets.github_token(Config.from_json(config.to_json())) == TOKEN
+    assert secrets.github_token(f"{secret}/versions/latest") == TOKEN
 
     assert [asked.service for asked in cloud.requests if asked.service != "oauth"] == ["secretmanager"]
     assert not any(TOKEN in str(asked) for asked in cloud.requests)
 
 
-def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(cloud_environment):
-    assert secrets.github_token(Config(github_token=TOKEN)) == TOKEN
-    assert not cloud_environment.asked("secretmanager")
+def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(secret, cloud, monkeypatch):
+    monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
+    assert secrets.github_token(f"{secret}/versions/1") == TOKEN
+    assert not cloud.requests
 
 
-def test_without_either_the_setting_is_named():
-    with pytest.raises(MissingSettings, match="RELEASE_TOKEN_SECRET"):
-        secrets.github_token(Config())
+def test_without_either_there_is_none(monkeypatch):
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    assert secrets.github_token("") == ""
 
 
 @pytest.mark.parametrize("kind", ["503", "cut", "429"])

@@ -10,7 +10,16 @@ class Limits:
     """Refusals of the next calls, in order."""
 
     def __init__(self):
-        self._next: list[Response] = []
+        self._next: list[Response | None] = []
+
+    def spare(self, calls: int) -> None:
+        """So many calls meet none."""
+        self._next += [None] * calls
+
+    @property
+    def met(self) -> bool:
+        """True when nothing more is to come."""
+        return not self._next
 
     def primary(self, seconds: float, calls: int = 1) -> None:
         """The hourly limit is used up, for as many seconds."""

@@ -36,6 +36,7 @@ class Releases:
         self.tags: dict[str, str] = {}
         self.failing_uploads = 0  # of so many nothing is kept but their names
         self.short_downloads = 0  # so many end too early
+        self.unlisted: set[str] = set()  # tags whose publication lists do not show yet
 
     # What tests look at, and put there.
 
@@ -60,6 +61,10 @@ class Releases:
         """Another file in the place of a published one, or a new one."""
         self.remove(tag, name)
         self._store(self._tagged(tag)["id"], name, data)
+
+    def edit(self, tag: str, body: str) -> None:
+        """Somebody writes another text."""
+        self._tagged(tag)["body"] = body
 
     def damage(self, tag: str, name: str, data: bytes) -> None:
         """Other bytes in a file of which GitHub knows nothing."""
@@ -100,7 +105,9 @@ class Releases:
 
     def search(self, asked: Asked) -> Response:
         found = [*(self._all(drafts=True) if asked.may("contents", "write") else []), *self._all(drafts=False)]
-        return asked.page([self._told(release) for release in found])
+        return asked.page(
+            [self._told(release) for release in found if release["draft"] or release["tag_name"] not in self.unlisted]
+        )
 
     def create(self, asked: Asked) -> Response:
         given = asked.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
@@ -174,7 +181,7 @@ class Releases:
         return nothing()
 
     def list_refs(self, asked: Asked, ref: str) -> Response:
-        found = [(f"refs/tags/{tag}", sha) for tag, sha in sorted(self.tags.items())]
+        found = [(f"refs/tags/{tag}", sha) for tag, sha in sorted(self.tags.items()) if tag not in self.unlisted]
         found.append((f"refs/heads/{self._github.default_branch}", self.head))
         refs = [
             {

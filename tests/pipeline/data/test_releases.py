@@ -1,6 +1,8 @@
 """Released models are complete or not there, and no model is used that is not what its record says."""
 
+import contextlib
 import dataclasses
+import gzip
 import hashlib
 import io
 import itertools
@@ -10,21 +12,66 @@ import signal
 import subprocess
 import sys
 import tarfile
+import tempfile
 
 import pytest
 
 from pipeline.data import bucket_client
-from pipeline.data.releases import open_releases
+from pipeline.data import releases as releases_module
+from pipeline.data.releases import Release, open_releases
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
-from tests.conftest import files_in, put
+from tests.conftest import Workspace, files_in, put
 from tests.pipeline.data.conftest import in_a_bucket, in_a_folder
+
+not_in_a_bucket = pytest.mark.parametrize("kind", ["folder", "github"])
 
 MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/labels.txt": b"cat\ndog\n"}
 
 
+@pytest.fixture(params=["folder", "bucket", "github"])
+def kind(request) -> str:
+    return request.param
+
+
+class GitHubReleased(Workspace):
+    """What is released on the local GitHub, as a workspace that holds nothing else."""
+
+    def __init__(self, github):
+        self._github = github.releases
+        self.releases = f"github:{github.repository}"
+
+    def put(self, files):
+        for name, data in files.items():
+            _, tag, *file = name.split("/")
+            if tag not in self._github.published():
+                self._github.add(tag, {})
+            if file:
+                self._github.put(tag, file[0], data)
+
+    def read(self, name):
+        _, tag, file = name.split("/")
+        return self._github.published()[tag][file]
+
+    def remove(self, name):
+        _, tag, file = name.split("/")
+        self._github.remove(tag, file)
+
+    def files(self, folder=""):
+        return self._github.published()[folder.removeprefix("releases/")]
+
+
+@pytest.fixture
+def workspace(workspace, kind, request, monkeypatch) -> Workspace:
+    if kind != "github":
+        return workspace
+    github = request.getfixturevalue("cloud").github
+    monkeypatch.setenv("GITHUB_TOKEN", github.token(contents="write"))
+    return GitHubReleased(github)
+
+
 @pytest.fixture
 def releases(workspace):
-    return open_releases(f"{workspace.address}/releases")
+    return open_releases(getattr(workspace, "releases", "") or f"{workspace.address}/releases")
 
 
 DETAILS = {
@@ -45,9 +92,9 @@ def model(tmp_path) -> str:
 
 @pytest.fixture
 def publish(tmp_path, releases):
-    def publish(identity: str, model=MODEL, previous=None):
+    def publish(identity: str, model=MODEL, **told):
         put(tmp_path / identity, model)
-        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity, "previous": previous})
+        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity} | told)
 
     return publish
 
@@ -142,6 +189,37 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
     return made
 
 
+@pytest.fixture
+def forge(releases, publish, workspace):
+    """Puts another archive in the place of a released one, with a record that says so."""
+
+    def forge(members, contents=lambda member: io.BytesIO(), end=b"") -> Release:
+        release = publish("first")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            tar.addfile(tarfile.TarInfo("good"), io.BytesIO())
+            for member in members:
+                tar.addfile(member, contents(member))
+        data = packed.getvalue() + end
+        workspace.put({"releases/model-1/model.tar.gz": data})
+        return dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(data).hexdigest()})
+
+    return forge
+
+
+@pytest.fixture
+def refused(releases, tmp_path):
+    """What is said of an archive that is not unpacked, of which nothing is left."""
+
+    def refused(release: Release) -> str:
+        with pytest.raises(BrokenRelease, match="model-1 cannot be trusted: model.tar.gz cannot be unpacked") as error:
+            releases.fetch(release, str(tmp_path / "a/fetched"))
+        assert files_in(tmp_path / "a") == {}
+        return str(error.value)
+
+    return refused
+
+
 @pytest.mark.parametrize(
     "member",
     [
@@ -151,22 +229,106 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
         member("link", tarfile.SYMTYPE, "/etc/passwd"),
         member("link", tarfile.LNKTYPE, "../outside"),
         member("pipe", tarfile.FIFOTYPE),
+        member("device", tarfile.CHRTYPE),
+        member("disk", tarfile.BLKTYPE),
     ],
     ids=lambda member: f"{member.name} {member.linkname}",
 )
-@in_a_folder
-def test_nothing_is_unpacked_outside_its_folder(releases, publish, workspace, tmp_path, member):
-    release = publish("first")
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as tar:
-        tar.addfile(tarfile.TarInfo("good"), io.BytesIO())
-        tar.addfile(member, io.BytesIO())
-    workspace.put({"releases/model-1/model.tar.gz": packed.getvalue()})
-    forged = dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(packed.getvalue()).hexdigest()})
+@not_in_a_bucket
+def test_nothing_is_unpacked_outside_its_folder(forge, refused, member):
+    assert "would leave the folder" in refused(forge([member]))
 
-    with pytest.raises(BrokenRelease, match="would leave the folder"):
-        releases.fetch(forged, str(tmp_path / "a/fetched"))
-    assert files_in(tmp_path / "a") == {}
+
+@pytest.mark.parametrize(
+    "names", [("good",), ("a/b", "a"), ("a", "a/b"), ("./good",), ("a//b",), ("good/b",)], ids=" ".join
+)
+@in_a_folder
+def test_no_file_is_unpacked_over_another(forge, refused, names):
+    told = refused(forge([member(name) for name in names]))
+    assert "another name of what is there" in told or "is a file and a folder" in told
+
+
+class Zeros(io.RawIOBase):
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        buffer[:] = bytes(len(buffer))
+        return len(buffer)
+
+
+@in_a_folder
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(forge, refused, monkeypatch):
+    monkeypatch.setattr(releases_module, "LARGEST_GAIN", 3)
+    huge = member("huge")
+    huge.size = 4 << 20
+    assert "more than 0.0 GB" in refused(forge([huge], lambda _: Zeros()))
+
+
+@in_a_folder
+def test_nor_is_one_with_files_without_end(forge, refused, monkeypatch):
+    monkeypatch.setattr(releases_module, "MOST_FILES", 50)
+    assert "more than 0.1 GB or 50 files" in refused(forge([member(f"{number}") for number in range(50)]))
+
+
+@in_a_folder
+def test_what_only_looks_like_an_archive_is_not_unpacked(releases, publish, workspace, refused):
+    release = publish("first")
+    for data in (b"", b"no archive", gzip.compress(b"no archive"), gzip.compress(b"x" * 4096)[:-20]):
+        workspace.put({"releases/model-1/model.tar.gz": data})
+        refused(dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(data).hexdigest()}))
+
+
+def test_files_are_released_beside_the_model(releases, publish, workspace, tmp_path):
+    card = {"model-card.html": b"<html>", "plot.svg": b"<svg/>"}
+
+    release = publish("first", attach=lambda release: card | {"tag.txt": release.tag.encode()})
+
+    there = workspace.files("releases/model-1")
+    assert {name: there[name] for name in card} == card and there["tag.txt"] == b"model-1"
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in there.items() if name != "model.json"}
+    assert dict(release.files) == sums and releases.get("model-1") == release
+    releases.fetch(release, str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+
+
+def test_a_release_knows_the_image_that_trained_it_but_an_older_one_does_not(releases, publish, workspace):
+    assert publish("first", image="pipelines@sha256:1a").image == releases.get("model-1").image == "pipelines@sha256:1a"
+    told = json.loads(workspace.read("releases/model-1/model.json"))
+    del told["image"]
+    workspace.put({"releases/model-1/model.json": json.dumps(told).encode()})
+    assert releases.get("model-1").image == "" and releases.newest().identity == "first"
+
+
+def test_two_who_release_the_same_at_once_make_one_release(releases, publish, tmp_path):
+    """The other one publishes when this one has packed its model."""
+    others = []
+
+    def other(release):
+        if not others:
+            others.append(release)
+            with unlocked(releases, tmp_path):
+                others.append(publish("same", model={"saved_model.pb": b"the other's"}))
+        return {}
+
+    assert publish("same", attach=other) == others[1]
+    assert releases.tags() == ["model-1"]
+
+
+def test_two_who_release_different_models_at_once_get_two_numbers(releases, publish, workspace, tmp_path):
+    others = []
+
+    def other(release):
+        if not others:
+            others.append(release)
+            with unlocked(releases, tmp_path):
+                others.append(publish("another"))
+        return {"tag.txt": release.tag.encode()}
+
+    assert publish("first", attach=other).tag == "model-2"
+    assert releases.tags() == ["model-2", "model-1"]
+    assert workspace.files("releases/model-2")["tag.txt"] == b"model-2"
+    assert [releases.get(tag).identity for tag in ("model-1", "model-2")] == ["another", "first"]
 
 
 def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
@@ -175,6 +337,15 @@ def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
 
     with pytest.raises(StorageError, match="fetched is not empty"):
         releases.fetch(release, str(tmp_path / "fetched"))
+
+
+@contextlib.contextmanager
+def unlocked(releases, folder):
+    """As if a lock did not hold: what follows must not be left to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(releases), "_exclusive", lambda self: contextlib.nullcontext())
+        patch.setattr(type(releases), "_workshop", lambda self: tempfile.TemporaryDirectory(dir=folder))
+        yield
 
 
 KILLED = """
