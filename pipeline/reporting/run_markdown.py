@@ -32,7 +32,9 @@ def text(report: RunReport) -> str:
     """Returns the report in a few lines for a terminal or a log."""
     lines = [f"{verdict(report)}."]
     if report.current:
-        lines.append(f"{_other(report)} gets {percent(report.current.metrics.accuracy)} of the same images right.")
+        lines.append(
+            f"{_other(report, 'The')} gets {percent(report.current.metrics.accuracy)} of the same images right."
+        )
     elif report.uncompared:
         lines.append(f"Not compared: {plain(report.uncompared, SENTENCE)}.")
     return "\n".join([*lines, *(f"  {plain(reason, SENTENCE)}" for reason in report.reasons[:OPEN])])
@@ -71,7 +73,7 @@ def _told(report: RunReport) -> Iterator[str]:
     judged = f"{report.metrics.images:,} {pictures} that were kept out of training"
     current = report.current
     if current:
-        yield f"{_other(report)} gets {percent(current.metrics.accuracy)} of the same {judged} right."
+        yield f"{_other(report, 'The')} gets {percent(current.metrics.accuracy)} of the same {judged} right."
     else:
         yield f"Judged on {judged}."
     if report.uncompared:
@@ -85,11 +87,11 @@ def _told(report: RunReport) -> Iterator[str]:
         yield f"Labels that it did not know: {', '.join(map(code, current.new_labels[:10]))}{more}."
 
 
-def _other(report: RunReport) -> str:
-    """'The base c0ffee1' of a rehearsal, else the release's tag."""
+def _other(report: RunReport, article: str = "the") -> str:
+    """'the base c0ffee1' of a rehearsal, else the release's tag."""
     if report.kind != REHEARSAL:
         return _word(report.current.release)
-    return f"The base {_word(report.current.commit[:7])}" if report.current.commit else "The base"
+    return f"{article} base {_word(report.current.commit[:7])}" if report.current.commit else f"{article} base"
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ def _plot(report: RunReport, kind: str, rows: Sequence[_Row]) -> Iterator[str]:
     before = [row.before or 0.0 for row in shown] if report.current else []
     yield mermaid.bars(f"Right per {kind} in percent", [row.name for row in shown], [row.now for row in shown], before)
     key = [f"the {len(shown)} worst of {len(rows):,}"] if len(shown) < len(rows) else []
-    key += [f"bars: this run, line: {_other(report)[:1].lower()}{_other(report)[1:]}"] if report.current else []
+    key += [f"bars: this run, line: {_other(report)}"] if report.current else []
     if key:
         yield f"<sub>{'; '.join(key)}</sub>"
 

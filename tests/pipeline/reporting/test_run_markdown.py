@@ -37,7 +37,7 @@ def test_the_verdict_is_the_first_line():
 def test_both_models_are_told_on_each_label():
     shown = markdown(report())
     assert "The base bebebeb gets 94.9\u202f% of the same 118 pictures" in shown
-    assert "label|this run|The base bebebeb|change" in cells(shown)
+    assert "label|this run|the base bebebeb|change" in cells(shown)
     assert "`0`|95.7\u202f%|94.9\u202f%|+0.8" in cells(shown) and "`1`|100.0\u202f%|100.0\u202f%|±0.0" in cells(shown)
     assert "<sub>bars: this run, line: the base bebebeb</sub>" in shown
 
