@@ -3,20 +3,28 @@
 import datetime
 import json
 import os
+import pathlib
 import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from github.Repository import Repository
 
 from ci import outcome
+from ci.workflows import comments
+from pipeline.data import github_client
+from pipeline.data.releases import Release, open_releases
+from pipeline.errors import ReleaseNotFound
+from tests.conftest import put
 from tests.emulators.github.service import GitHub
+from tests.pipeline.reporting import runs
 
 
 class Stage:
     """Where commands are run in this process. What `github` is told to hold, only the stand-in answers."""
 
-    def __init__(self, github: GitHub, monkeypatch: pytest.MonkeyPatch, folder: os.PathLike[str]):
+    def __init__(self, github: GitHub, monkeypatch: pytest.MonkeyPatch, folder: pathlib.Path):
         self.github, self._monkeypatch, self.folder = github, monkeypatch, folder
         self.set(GITHUB_REPOSITORY=github.repository, GITHUB_TOKEN=github.token(), GITHUB_REF_NAME="main")
         monkeypatch.chdir(folder)
@@ -24,6 +32,14 @@ class Stage:
     def set(self, **variables: str) -> None:
         for name, value in variables.items():
             self._monkeypatch.setenv(name, value)
+
+    @property
+    def repository(self) -> Repository:
+        return github_client.repository(self.github.repository, os.environ["GITHUB_TOKEN"])
+
+    def propose(self, head: str) -> int:
+        """A pull request."""
+        return self.github.pulls.propose(7, head, "b" * 40)["number"]
 
     def ci(self, command: str, *arguments: str, **variables: str) -> None:
         self.set(**variables)
@@ -50,6 +66,17 @@ def incident(stage: Stage) -> None:
         stage.ci("incident", NEEDS=json.dumps(told), GITHUB_WORKFLOW="collected data", GITHUB_RUN_ID=f"{run}")
 
 
+def report(stage: Stage) -> None:
+    path = stage.folder / "report.json"
+    path.write_text(runs.report().to_json())
+    comments = stage.github.issues.comments
+    for head in "abc":
+        stage.github.pulls.propose(7, head * 40, "0" * 40, fork="stranger/widget")
+        stage.ci("report", "--file", str(path), "--pull-request", "7", "--head", head * 40)
+        for first in [of for of in comments.values() if head == "a"]:  # its answer was lost, so it is there twice
+            comments[2000] = first | {"id": 2000, "url": stage.github.address("/issues/comments/2000")}
+
+
 def route(stage: Stage) -> None:
     for command in (["init", "--quiet"], ["commit", "--quiet", "--allow-empty", "--message=one"]):
         author = ["-c", "user.name=spanloop", "-c", "user.email="]
@@ -59,4 +86,56 @@ def route(stage: Stage) -> None:
     stage.ci("route", "--deployed", "--head", "HEAD")
 
 
-PLAYS: tuple[Callable[[Stage], None], ...] = (check_schedule, dispatch, incident, route)
+def release(stage: Stage) -> None:
+    there = stage.github.releases
+    model = stage.folder / "model"
+    put(model, {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"})
+    releases = open_releases(f"github:{stage.github.repository}")
+
+    def publish(identity: str, commit: str, attach: Callable[[Release], dict[str, bytes]]) -> Release:
+        told = {"modules_digest": "a" * 64, "spans": [1], "labels": ["cat", "dog"], "metrics": {"accuracy": 0.9}}
+        return releases.publish(
+            str(model),
+            identity=identity,
+            commit=commit,
+            previous=None,
+            image="",
+            attach=attach,
+            describe=lambda release: f"**{release.tag}**",
+            **told,
+        )
+
+    def others_take_the_tag(release: Release) -> dict[str, bytes]:
+        if release.tag == "model-2":
+            there.add(release.tag, {})
+        return {"model-card.md": b"# A card"}
+
+    there.failing_uploads = 1
+    assert publish("one", there.head, lambda release: {}).tag == "model-1"
+    assert publish("two", "b" * 40, others_take_the_tag).tag == "model-3"
+    assert publish("two", "not committed", lambda release: {}).tag == "model-3"
+    releases.fetch(releases.newest(), str(stage.folder / "fetched"))
+    with pytest.raises(ReleaseNotFound):
+        releases.get("model-99")
+
+
+def comment(stage: Stage) -> None:
+    pull, head = stage.repository.get_pull(stage.propose("c" * 40)), "c" * 40
+    comments.keep(stage.repository, pull.number, head, "# First")
+    pull.create_issue_comment(f"{comments.MARKER}\nof a run at the same time")
+    comments.keep(stage.repository, pull.number, head, "# Second, \N{CHECK MARK}")
+    comments.keep(stage.repository, pull.number, "d" * 40, "# Of an older commit")
+
+
+def look(stage: Stage) -> None:
+    """What nothing of ours asks, but others who look at the stand-in."""
+    stage.github.actions.workflows["evaluation.yml"] = set()
+    stage.github.actions.add_run("evaluation.yml", "a" * 40, "success")
+    workflow = stage.repository.get_workflow("evaluation.yml")
+    assert workflow.name and list(workflow.get_runs(status="success"))
+    issue = stage.repository.create_issue("Anything")
+    assert stage.repository.get_issue(issue.number).title
+    assert issue.get_comment(issue.create_comment("A word").id).body
+
+
+PLAYS: tuple[Callable[[Stage], None], ...] = (check_schedule, dispatch, incident, route, release, comment, look)
