@@ -71,7 +71,7 @@ def notes(release: Release) -> str:
         ("stood up to", code(release.previous) if release.previous else "no model before it"),
         ("commit", code(release.commit or "not known")),
         ("modules", code(release.modules_digest, 64)),
-        *([("image", code(image, 300))] if (image := getattr(release, "image", "")) else []),
+        *([("image", code(release.image, 300))] if release.image else []),
         *((code(name), f"sha256 {code(digest, 64)}") for name, digest in release.files.items()),
     ]
     told = (

@@ -65,6 +65,8 @@ def test_what_made_it_and_what_it_takes_and_returns_is_told(judged, read):
     shown = page(read, judged(), against())
     for told in ("c0ffee" * 6 + "beef", "9d" * 32, "ab" * 32, "spans 1 and 2", "stood up to model-1"):
         assert told in shown.text
+    image = f"europe-docker.pkg.dev/p/images/pipelines@sha256:{'1a' * 32}"
+    assert image in page(read, judged(image=image), None).text
     for name in ("image", "label", "confidence", "probabilities", "all_classes"):
         assert name in shown.texts("code")
     assert "float32 [batch, 2]" in shown.text and "one of cat, dog" in shown.text
@@ -92,7 +94,8 @@ def test_notes_say_how_good_it_is_and_what_made_it(judged):
     assert told.startswith("**93.8\u202f%** of 64 images that were kept out of training.")
     assert "| trained on | spans 1 and 2 |" in told and "| stood up to | `model-1` |" in told
     assert f"| modules | `{'9d' * 32}` |" in told and f"| `model.tar.gz` | sha256 `{'ab' * 32}` |" in told
-    assert "image" not in [row.split("|")[1].strip() for row in told.splitlines() if row.startswith("| ")]
+    image = f"europe-docker.pkg.dev/p/images/pipelines@sha256:{'1a' * 32}"
+    assert "| image |" not in told and f"| image | `{image}` |" in notes(judged(image=image))
 
 
 def test_notes_of_a_hostile_release_stay_a_table(judged):
