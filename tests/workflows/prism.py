@@ -10,6 +10,7 @@ import json
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,7 @@ def installed() -> Path:
         return folder
     if missing := [program for program in ("node", "npm") if not shutil.which(program)]:
         raise CannotRun(f"{' and '.join(missing)} not found: install Node.js 20 or newer, then run this again.")
+    print("Installing Prism and GitHub's description of its API, which takes half a minute, once.", file=sys.stderr)
     folder.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix="new-") as name:
         new = Path(name, "packages")

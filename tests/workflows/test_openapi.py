@@ -294,3 +294,14 @@ def test_without_node_the_next_step_is_named(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRun, match="node and npm not found: install Node.js"):
         servers.installed()
+
+
+def test_when_npm_fails_its_words_are_told_and_nothing_is_left(monkeypatch, tmp_path):
+    for name, script in {"node": "exit 0", "npm": "echo 'npm error: no network' >&2; exit 1"}.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CannotRun, match="(?s)check Node.js .* and the network.*no network"):
+        servers.installed()
+    assert not list((tmp_path / "cache/spanloop/node").iterdir())
