@@ -36,8 +36,9 @@ def keep(repository: "Repository", number: int, head: str, text: str) -> Kept | 
         before = _marked(pull)
         ours = [comment for comment in before if _author(comment) == WORKFLOWS]
         if not ours:
-            author = _author(pull.create_issue_comment(body))  # of a person's token it is that person
-            ours = [comment for comment in _marked(pull) if _author(comment) == author]
+            made = pull.create_issue_comment(body)
+            # of a person's token the author is that person; a list may lag behind what was just written
+            ours = [comment for comment in _marked(pull) if _author(comment) == _author(made)] or [made]
         first, *doubled = ours
         if first.body != body:
             first.edit(body)
