@@ -18,7 +18,6 @@ from pipeline.data.releases import Release, open_releases
 from pipeline.errors import ReleaseNotFound
 from tests.conftest import put
 from tests.emulators.github.service import GitHub
-from tests.pipeline.reporting import runs
 
 
 class Stage:
@@ -64,17 +63,6 @@ def incident(stage: Stage) -> None:
     for run, result in enumerate(("failure", "failure", "success"), 1):
         told["count"]["result"] = result
         stage.ci("incident", NEEDS=json.dumps(told), GITHUB_WORKFLOW="collected data", GITHUB_RUN_ID=f"{run}")
-
-
-def report(stage: Stage) -> None:
-    path = stage.folder / "report.json"
-    path.write_text(runs.report().to_json())
-    comments = stage.github.issues.comments
-    for head in "abc":
-        stage.github.pulls.propose(7, head * 40, "0" * 40, fork="stranger/widget")
-        stage.ci("report", "--file", str(path), "--pull-request", "7", "--head", head * 40)
-        for first in [of for of in comments.values() if head == "a"]:  # its answer was lost, so it is there twice
-            comments[2000] = first | {"id": 2000, "url": stage.github.address("/issues/comments/2000")}
 
 
 def route(stage: Stage) -> None:
