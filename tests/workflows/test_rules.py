@@ -1,0 +1,284 @@
+"""What holds of every workflow, by reading it: also what no execution on one machine can show."""
+
+import importlib
+import pathlib
+import re
+import shlex
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from ci.__main__ import commands
+from ci.workflows import deployments
+from tests.workflows.pins import PINS
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+WORKFLOWS = {path.stem: path for path in sorted((ROOT / ".github/workflows").glob("*.yml"))}
+ACTIONS = {path.parent.name: path for path in sorted((ROOT / ".github/actions").glob("*/action.yml"))}
+FILES = [*WORKFLOWS.values(), *ACTIONS.values()]
+CALLED = ("full-codebase", "modules-only")
+BUTTONS = ("collected-data", "evaluation", "promote", "retraining")
+
+
+class Loader(yaml.SafeLoader):
+    """YAML as GitHub reads it: `on` is a word."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
+
+
+def read(path: pathlib.Path) -> dict[str, Any]:
+    return yaml.load(path.read_text(encoding="utf-8"), Loader)
+
+
+def jobs(*names: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """Yields (workflow, job, what it says) of some workflows, or of all."""
+    for workflow in names or WORKFLOWS:
+        for job, says in read(WORKFLOWS[workflow])["jobs"].items():
+            yield workflow, job, says
+
+
+def steps() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (where, step) of every step of workflows and actions."""
+    for workflow, job, says in jobs():
+        yield from ((f"{workflow}: {job}", step) for step in says.get("steps", ()))
+    for name, path in ACTIONS.items():
+        yield from ((name, step) for step in read(path)["runs"]["steps"])
+
+
+def runs() -> Iterator[tuple[str, str]]:
+    yield from ((where, step["run"]) for where, step in steps() if "run" in step)
+
+
+def triggers(workflow: str) -> dict[str, Any]:
+    on = read(WORKFLOWS[workflow])["on"]
+    return on if isinstance(on, dict) else {on: None}
+
+
+def test_there_are_the_workflows_that_readme_tells_of():
+    readme = (ROOT / "README.md").read_text()
+    assert all(f"`{path.name}`" in readme for path in WORKFLOWS.values())
+    assert {*CALLED, *BUTTONS, "cd", "ci", "lint", "report"} == set(WORKFLOWS)
+
+
+def test_each_run_is_one_line_that_a_person_can_type():
+    wrong = [f"{where}: {run}" for where, run in runs() if "\n" in run.strip() or "${{" in run]
+    assert not wrong
+
+
+def test_what_runs_is_a_command_with_options_that_it_has():
+    told = 0
+    for where, run in runs():
+        words = shlex.split(run)
+        if words[:3] != [".venv/bin/python", "-m", "ci"]:
+            assert words[0] in ("make", "python3", "echo"), f"{where}: {run}"
+            continue
+        name, told = words[3], told + 1
+        assert name in commands(), f"{where}: {run}"
+        module = name.replace("-", "_")
+        made = getattr(importlib.import_module(f"ci.{module}"), module)
+        options = {option for parameter in made.params for option in parameter.opts}
+        unknown = [word for word in words[4:] if word.startswith("--") and word not in options]
+        assert not unknown, f"{where}: {run}"
+    assert told > 15
+
+
+def test_targets_of_make_that_run_are_there():
+    phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
+    wanted = {shlex.split(run)[1] for _, run in runs() if run.startswith("make ")}
+    assert wanted and wanted <= set(phony)
+
+
+def test_nothing_is_permitted_but_what_a_job_says():
+    for name, path in WORKFLOWS.items():
+        assert read(path)["permissions"] == {}, name
+    for workflow, job, says in jobs():
+        assert says["permissions"], f"{workflow}: {job}"
+
+
+def test_security_md_tells_the_permissions_as_they_are():
+    rows = re.findall(r"(?m)^\| ([\w-]+) \| ([\w-]+) \| ([\w-]+: [\w:, -]+) \|$", (ROOT / "SECURITY.md").read_text())
+    told = {(workflow, job): dict(pair.split(": ") for pair in may.split(", ")) for workflow, job, may in rows}
+    assert told == {(workflow, job): says["permissions"] for workflow, job, says in jobs()}
+
+
+def test_a_called_workflow_gets_what_its_jobs_need_and_no_more():
+    for workflow, job, says in jobs():
+        if "uses" not in says:
+            continue
+        called = pathlib.Path(says["uses"]).stem
+        assert job == called in CALLED and "secrets" not in says, f"{workflow}: {job}"
+        needed: dict[str, str] = {}
+        for _, _, inner in jobs(called):
+            for scope, level in inner["permissions"].items():
+                needed[scope] = max(needed.get(scope, ""), level)  # "write" is more than "read"
+        assert says["permissions"] == needed
+        inputs = read(WORKFLOWS[called])["on"]["workflow_call"]["inputs"]
+        assert set(says["with"]) == set(inputs)
+
+
+def test_only_jobs_that_sign_in_or_attest_get_an_identity():
+    for workflow, job, says in jobs():
+        if "uses" in says:
+            continue
+        used = {step.get("uses", "").split("@")[0] for step in says["steps"]}
+        wanted = bool(used & {"./.github/actions/cloud", "actions/attest-build-provenance"})
+        assert (says["permissions"].get("id-token") == "write") == wanted, f"{workflow}: {job}"
+        attests = "actions/attest-build-provenance" in used
+        assert (says["permissions"].get("attestations") == "write") == attests, f"{workflow}: {job}"
+
+
+def test_code_of_strangers_meets_no_secret_no_setting_and_no_token_that_writes():
+    exposed = [name for name in WORKFLOWS if "pull_request" in triggers(name)]
+    assert exposed == ["ci", "lint"]
+    for name in exposed:
+        text = WORKFLOWS[name].read_text()
+        assert not re.search(r"secrets\.|vars\.|toJSON\(vars\)|github\.token|GITHUB_TOKEN", text), name
+        for _, job, says in jobs(name):
+            assert says["permissions"] == {"contents": "read"}, f"{name}: {job}"
+    assert not [name for name in WORKFLOWS if "pull_request_target" in triggers(name)]
+
+
+def test_what_reports_on_pull_requests_runs_none_of_their_code():
+    assert [name for name in WORKFLOWS if "workflow_run" in triggers(name)] == ["report"]
+    assert triggers("report")["workflow_run"] == {"workflows": ["ci"], "types": ["completed"]}
+    ((_, _, says),) = jobs("report")
+    (checkout,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/checkout@")]
+    assert set(checkout["with"]) == {"persist-credentials"}, "the default branch, which is what is checked out unasked"
+    (download,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/download-artifact@")]
+    assert download["with"]["path"] == "found"
+    (run,) = [step["run"] for step in says["steps"] if "run" in step]
+    assert re.findall(r"\S*found\S*", run) == ["found/report.json", "found/number"]
+
+
+def test_no_secret_is_used_anywhere():
+    assert not [path.name for path in FILES if "secrets." in path.read_text() or "secrets:" in path.read_text()]
+
+
+def test_a_token_is_given_to_single_steps_only():
+    for workflow, job, says in jobs():
+        assert "GITHUB_TOKEN" not in says.get("env", {}), f"{workflow}: {job}"
+        assert "GITHUB_TOKEN" not in read(WORKFLOWS[workflow]).get("env", {}), workflow
+
+
+def test_checkouts_leave_no_token_behind():
+    found = [step for _, step in steps() if step.get("uses", "").startswith("actions/checkout@")]
+    assert len(found) > 15 and all(step["with"]["persist-credentials"] is False for step in found)
+
+
+def test_actions_from_elsewhere_are_pinned_as_the_table_says():
+    used = set()
+    for path in FILES:
+        for action, commit, tag in re.findall(r"uses: ([\w-]+/[\w/-]+)@(\S+)(?: # (\S+))?", path.read_text()):
+            assert PINS[action] == (tag, commit), f"{path.name}: {action}"
+            used.add(action)
+    assert used == set(PINS), "the table has what is used, and nothing else"
+
+
+def test_actions_of_ours_are_there():
+    used = {step["uses"] for _, step in steps() if step.get("uses", "").startswith("./")}
+    assert used == {f"./.github/actions/{name}" for name in ACTIONS}
+
+
+def test_each_job_ends_and_runs_on_one_kind_of_machine():
+    for workflow, job, says in jobs():
+        if "uses" not in says:
+            assert 5 <= says["timeout-minutes"] <= 120, f"{workflow}: {job}"
+            assert says["runs-on"] == "ubuntu-24.04", f"{workflow}: {job}"
+
+
+def test_a_push_runs_on_main_alone_and_paths_are_the_routers_business():
+    pushed = {name: triggers(name)["push"] for name in WORKFLOWS if "push" in triggers(name)}
+    assert pushed == {"cd": {"branches": ["main"]}, "lint": {"branches": ["main"]}}
+    # a check that is required stays pending for ever where `paths` keep its workflow from running
+    assert not [path.name for path in FILES if re.search(r"(?m)^ *paths(-ignore)?:", path.read_text())]
+    assert triggers("ci") == {"pull_request": ""} or triggers("ci") == {"pull_request": None}
+
+
+def test_what_is_called_starts_in_no_other_way():
+    assert [name for name in WORKFLOWS if "workflow_call" in triggers(name)] == list(CALLED)
+    assert all(set(triggers(name)) == {"workflow_call"} for name in CALLED)
+
+
+def test_the_clock_is_one_that_github_understands():
+    clocks = {name: triggers(name)["schedule"] for name in WORKFLOWS if "schedule" in triggers(name)}
+    assert list(clocks) == ["collected-data"]
+    ((entry,),) = clocks.values()
+    minute, hour, *rest = entry["cron"].split(" ")
+    assert 0 < int(minute) < 60 and 0 <= int(hour) < 24, "at a full hour GitHub is late"
+    assert rest == ["*", "*", "*"]
+
+
+def test_runs_that_must_not_overlap_wait_for_each_other():
+    waits = {name: read(path).get("concurrency") for name, path in WORKFLOWS.items()}
+    for name in ("cd", *BUTTONS):
+        assert waits[name] == {"group": name, "cancel-in-progress": False}, name
+    for name in ("ci", "lint"):
+        assert waits[name] == {"group": f"{name}-${{{{ github.ref }}}}", "cancel-in-progress": True}, name
+    assert all(waits[name] is None for name in CALLED), "the caller's group is theirs, too"
+
+
+def test_environments_say_what_is_deployed():
+    found = {(workflow, job): says["environment"] for workflow, job, says in jobs() if "environment" in says}
+    deploys = {(name, "deploy"): deployments.ENVIRONMENT for name in CALLED}
+    assert found == deploys | {("promote", "promote"): "endpoint"}
+
+
+def test_deploying_comes_after_the_tests_and_only_with_a_cloud():
+    for name in CALLED:
+        says = read(WORKFLOWS[name])["jobs"]["deploy"]
+        assert says["needs"] == ["tests", "rehearse"] and says["if"] == "inputs.configured == 'true'"
+
+
+def test_images_are_built_by_one_branch_and_modules_copied_by_the_other():
+    does = {name: WORKFLOWS[name].read_text() for name in CALLED}
+    assert "ci build-image" in does["full-codebase"] and "ci build-image" not in does["modules-only"]
+    assert "ci copy-modules" in does["modules-only"]
+    assert all("ci submit --pipeline training" in text for text in does.values())
+
+
+@pytest.mark.parametrize("workflow", ["ci", "cd"])
+def test_a_gate_waits_for_every_other_job_whatever_becomes_of_it(workflow):
+    found = read(WORKFLOWS[workflow])["jobs"]
+    gate = found["gate"]
+    assert gate["name"] == f"{workflow} passed" and gate["if"] == "always()"
+    assert set(gate["needs"]) == set(found) - {"gate"}
+    for name, says in found.items():
+        if name not in ("route", "gate"):
+            branch = f"== '{name}'" if name in CALLED else "!= 'none'"
+            assert says["needs"] == "route" and says["if"] == f"needs.route.outputs.branch {branch}", name
+
+
+def test_inputs_of_buttons_have_types_and_defaults():
+    for name in BUTTONS:
+        inputs = (triggers(name)["workflow_dispatch"] or {}).get("inputs", {})
+        for of in inputs.values():
+            assert of["description"] and "default" in of
+            if of["type"] == "choice":
+                assert of["default"] in of["options"]
+            else:
+                assert isinstance(of["default"], {"string": str, "boolean": bool}[of["type"]])
+    options = triggers("retraining")["workflow_dispatch"]["inputs"]["pipeline"]["options"]
+    assert options == ["retraining", "training"]
+
+
+def test_a_workflow_that_is_dispatched_can_be():
+    targets = [shlex.split(run)[4] for _, run in runs() if " ci dispatch " in run]
+    assert targets == ["evaluation.yml"]
+    assert all("workflow_dispatch" in triggers(pathlib.Path(target).stem) for target in targets)
+
+
+def test_what_runs_unwatched_tells_when_it_fails():
+    for name, job, when in (
+        ("collected-data", "count", "always() && github.event_name == 'schedule'"),
+        ("evaluation", "evaluate", "always()"),
+    ):
+        watch = read(WORKFLOWS[name])["jobs"]["watch"]
+        assert watch["needs"] == job and watch["if"] == when
+        assert any(step.get("run") == ".venv/bin/python -m ci incident" for step in watch["steps"])
