@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 IN_PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cloud lint bench emulators test-modern test-image install format requirements
+.PHONY: help demo test test-cloud lint bench emulators test-workflows test-modern test-image install format requirements
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -40,6 +40,10 @@ bench: install ## every benchmark in benchmarks/, against what it must reach: ab
 
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
+
+test-workflows: install ## the workflows, executed on this machine: 9 minutes; needs Go 1.25 and Node.js 20
+	@$(PYTHON) -m tests.workflows.programs check
+	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile tests/workflows/executed tests/workflows/test_openapi.py
 
 test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
 	@$(PYTHON3) tests/modern/run.py

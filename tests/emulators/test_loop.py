@@ -8,19 +8,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import shutil
-import subprocess
 from typing import Any
 
 import pytest
 
-from pipeline import image
 from pipeline.data import digits
+from tests.clone import Clone
 from tests.emulators.cloud import Cloud
 
 pytestmark = pytest.mark.timeout(900)
 
-ROOT = pathlib.Path(image.ROOT)
 FIRST, CHANGED = 200, 120  # images of each camera
 TOKEN = "ghp_an0therSecretThatNobodyMaySee"
 SECRET = "s3cret-of-the-secret-manager"
@@ -54,7 +51,7 @@ class Loop:
     """A clone and a bucket, and the steps in both by name."""
 
     def __init__(self, cloud: Cloud, folder: pathlib.Path):
-        self.cloud, self.clone = cloud, folder / "clone"
+        self.cloud, self.clone = cloud, Clone(folder / "clone", lambda name: not name.startswith("tests/"))
         self.workspace = f"gs://{cloud.bucket}/loop"
         self.steps: dict[str, Step] = {}
         self.traffic: dict[str, dict[str, int]] = {}
@@ -73,25 +70,7 @@ class Loop:
             "GITHUB_TOKEN": TOKEN,
             "RELEASE_TOKEN_SECRET": self.secret,
         }
-        self._clone()
-        cloud.vertex.workers.images.add(CLONE, self.clone)
-
-    def _clone(self) -> None:
-        """What git tracks, as it is now; trained for a short time only."""
-        for name in image.tracked(image.ROOT):
-            if (ROOT / name).is_file() and not name.startswith("tests/"):
-                (self.clone / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, self.clone / name)
-        self.change("modules/classification/settings.py", "epochs: int = 15", "epochs: int = 8")
-        git = ["git", "-C", str(self.clone), "-c", "user.name=T", "-c", "user.email=t@example.com"]
-        for command in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "everything"]):
-            subprocess.run([*git, *command], check=True)
-
-    def change(self, name: str, old: str, new: str) -> None:
-        path = self.clone / name
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
+        cloud.vertex.workers.images.add(CLONE, self.clone.folder)
 
     def ci(self, step: str, *arguments: str) -> dict[str, Any]:
         """Runs `python -m ci ARGUMENTS --json` in the clone."""
@@ -125,7 +104,7 @@ class Loop:
         """Asks the endpoint by Google's own client, as an application does."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints
         _, picture = next(digits.images(digits.CHANGED, skip=CHANGED, limit=1))
-        program = self.clone.parent / "predict.py"
+        program = self.clone.folder.parent / "predict.py"
         program.write_text(PREDICT)
         picture = base64.b64encode(picture).decode()
         code, out, err = self.run("predict", str(program), endpoint, picture, str(times))
@@ -134,7 +113,7 @@ class Loop:
 
     def play(self) -> None:
         """The loop, once around."""
-        cloud, first = self.cloud, self.clone.parent / "first"
+        cloud, first = self.cloud, self.clone.folder.parent / "first"
         digits.write(str(first), digits.FIRST, limit=FIRST)
         self.ci("import", "import-images", str(first))
         self.ci("copy", "copy-modules")
@@ -148,7 +127,7 @@ class Loop:
         self.ci("count", "count-collected", "--threshold", "100")
         self.ci("evaluate", "evaluate", "--accuracy-threshold", "0.9", "--on", "vertex")
 
-        self.change("modules/classification/settings.py", "dropout: float = 0.1", "dropout: float = 0.2")
+        self.clone.change("modules/classification/settings.py", "dropout: float = 0.1", "dropout: float = 0.2")
         self.ci("build after modules", "build-image")
         self.ci("retrain", "submit", "--pipeline", "retraining", "--wait")
         for name in list(cloud.vertex.pipelines.jobs):
@@ -160,7 +139,7 @@ class Loop:
         self.ci("roll back", "rollback")
         self.look("rolled back")
 
-        self.change("pipeline/wording.py", '"""', '"""One more word. ')
+        self.clone.append("pipeline/wording.py", "# One more word.")
         self.ci("build after pipeline", "build-image")
         self.ci("build again", "build-image")
 

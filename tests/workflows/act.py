@@ -17,6 +17,7 @@ from tests.workflows.run import Run
 
 STAND_INS = pathlib.Path(__file__).parent / "stand_ins"
 MACHINE = "ubuntu-24.04"
+LEFT = "stand-ins"  # folder of what the stand-ins leave behind
 LONGEST = 400  # seconds
 
 
@@ -34,7 +35,7 @@ def execute(setting: Setting, workflow: str, event_name: str, event: Mapping[str
     """Runs a workflow's jobs one after another. `id` is the run's number; `token` is what its jobs may do on GitHub."""
     folder = setting.folder / f"{id}"
     (folder / "home").mkdir(parents=True)
-    (setting.folder / "stand-ins").mkdir(exist_ok=True)
+    (setting.folder / LEFT).mkdir(exist_ok=True)
     (folder / "event.json").write_text(json.dumps(event))
     sha = subprocess.run(["git", "-C", setting.clone, "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
     began = time.monotonic()
@@ -50,7 +51,7 @@ def _command(setting: Setting, folder: pathlib.Path, workflow: str, event_name: 
         "GITHUB_REPOSITORY": setting.repository,
         "GITHUB_RUN_ID": f"{id}",
         "GITHUB_RUN_NUMBER": f"{id}",
-        "STAND_IN_FOLDER": str(setting.folder / "stand-ins"),
+        "STAND_IN_FOLDER": str(setting.folder / LEFT),
         "STAND_IN_ORIGIN": str(setting.clone),
     }
     command = [str(programs.installed("act")), event_name]

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from tests.containers import CannotRun, cache
+from tests.workflows import prism
 
 PROGRAMS = {
     "act": ("github.com/nektos/act", "v0.2.87"),
@@ -27,10 +28,10 @@ def installed(name: str) -> Path:
 
 
 def _install(package: str, folder: Path) -> None:
-    go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin:/usr/lib/go/bin")
+    go = shutil.which("go")
     if not go:
         raise CannotRun(
-            f"Go is not on the PATH, and {package} is built by it: install Go 1.24 or newer, then run again."
+            f"Go is not on the PATH, and {package} is built by it: install Go 1.25 or newer, then run this again."
         )
     print(f"Installing {package}, which takes a minute, once.", file=sys.stderr, flush=True)
     # renamed when it is finished, so that nobody finds half a program
@@ -40,7 +41,9 @@ def _install(package: str, folder: Path) -> None:
         done = subprocess.run(command, env=settings, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise CannotRun(f"`go install {package}` failed: {last}. Check the network and Go, then run again.")
+            raise CannotRun(
+                f"`go install {package}` failed: {last}. Check the network and Go (1.25 or newer), then run this again."
+            )
         folder.mkdir(parents=True, exist_ok=True)
         for program in unfinished.iterdir():
             program.replace(folder / program.name)
@@ -48,15 +51,27 @@ def _install(package: str, folder: Path) -> None:
         shutil.rmtree(unfinished, ignore_errors=True)
 
 
+def check() -> None:
+    """Raises CannotRun where workflows cannot be executed."""
+    installed("act")
+    prism.installed()
+    for program in ("bash", "git", "make", "node"):  # which the runners of GitHub have
+        if not shutil.which(program):
+            raise CannotRun(f"{program} is not on the PATH: install it, then run this again.")
+
+
 def main() -> None:
     name, *arguments = sys.argv[1:] or [""]
-    if name not in PROGRAMS:
-        sys.exit(f"error: python -m tests.workflows.programs {'|'.join(PROGRAMS)} [ARGUMENTS]")
     try:
-        program = installed(name)
+        if name == "check":
+            check()
+        elif name in PROGRAMS:
+            program = installed(name)
+            os.execv(program, [str(program), *arguments])
+        else:
+            sys.exit(f"error: say check, {' or '.join(PROGRAMS)}, followed by its arguments")
     except CannotRun as reason:
-        sys.exit(f"error: {name} is missing: {reason}")
-    os.execv(program, [str(program), *arguments])
+        sys.exit(f"error: {reason}")
 
 
 if __name__ == "__main__":

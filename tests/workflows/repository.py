@@ -1,6 +1,7 @@
 """A repository on the local GitHub: what happens to it runs its workflows, and what these start runs after them."""
 
 import collections
+import hashlib
 import json
 import pathlib
 from concurrent.futures import ThreadPoolExecutor
@@ -27,19 +28,19 @@ class Repository:
         self.clone = Clone(folder / "clone")
         self.clone.git("config", "uploadpack.allowAnySHA1InWant", "true")
         self.variables = variables or {}
-        self.runs: list[Run] = []
+        self.tokens: dict[int, dict[str, str]] = {}  # what each run may do on GitHub
         self._events = Events(cloud.github.repository)
         self._waiting: collections.deque[Dispatch] = collections.deque()
-        self._pushed = "0" * 40
+        self._pushed = self.clone.head()
         cloud.github.actions.dispatch = self._waiting.append
-        self._tell_buttons()
+        self._arrive(self._pushed)
 
     # What happens
 
     def push(self, message: str = "a change", workflow: str = "cd.yml") -> Run:
         """Commits what was changed in the clone, and pushes it."""
         before, self._pushed = self._pushed, self.clone.commit(message)
-        self._tell_buttons()
+        self._arrive(self._pushed)
         return self._run(workflow, "push", self._events.push(before, self._pushed))
 
     def propose(self, number: int, message: str = "a change", fork: str = "", action: str = "opened") -> Run:
@@ -70,12 +71,21 @@ class Repository:
         """Somebody starts a workflow; switches are "true" or "false"."""
         return self._run(workflow, "workflow_dispatch", self._dispatched(workflow, inputs))
 
-    def press_twice(self, workflow: str, **inputs: str) -> list[Run]:
-        """Two runs of a workflow at the same time, which GitHub's queues keep apart, if nothing goes wrong there."""
-        event = self._dispatched(workflow, inputs)
-        with ThreadPoolExecutor(2) as together:
-            runs = [together.submit(self._run, workflow, "workflow_dispatch", event) for _ in range(2)]
-        return [run.result() for run in runs]
+    def click(self, workflow: str, **inputs: str) -> None:
+        """Somebody starts a workflow while another one runs: it runs beside what that one starts."""
+        self._waiting.append(Dispatch(workflow, DEFAULT, inputs))
+
+    # What is left behind
+
+    def artifacts(self, run: Run) -> dict[str, dict[str, str]]:
+        """The files of each artifact of a run, with their sha256."""
+        folder = self._folder / act.LEFT / "artifacts" / f"{run.id}"
+        return {artifact.name: _digests(artifact) for artifact in sorted(folder.iterdir())} if folder.exists() else {}
+
+    def attested(self) -> list[str]:
+        """The sha256 of all that was attested."""
+        noted = self._folder / act.LEFT / "attested"
+        return [line.split()[0] for line in noted.read_text().splitlines()] if noted.exists() else []
 
     # What follows
 
@@ -91,22 +101,27 @@ class Repository:
         number = actions.add_run(workflow, head, "", event_name)
         told = next(run for run in actions.runs if run["id"] == number)
         told.update(name=definition.name, status="in_progress", conclusion=None)
+        self.tokens[number] = permissions
         token = self.cloud.github.token(**permissions)
         run = act.execute(self._setting(permissions, fork), workflow, event_name, event, number, token)
         told.update(status="completed", conclusion=run.conclusion)
-        self.runs.append(run)
         for job, environment in definition.environments().items():
             if run.results.get(job, "skipped") != "skipped":
                 self.cloud.github.deployments.add(environment, head, "in_progress", run.results[job])
-        while self._waiting:
-            dispatch = self._waiting.popleft()
-            inputs = {
-                name: value if isinstance(value, str) else json.dumps(value) for name, value in dispatch.inputs.items()
-            }
-            run.started.append(
-                self._run(dispatch.workflow, "workflow_dispatch", self._dispatched(dispatch.workflow, inputs))
-            )
+        self._run_waiting(run)
         return run
+
+    def _run_waiting(self, cause: Run) -> None:
+        """Runs what was dispatched, all at the same time: GitHub's queues are not there to keep it apart."""
+        dispatches = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        with ThreadPoolExecutor(max(1, len(dispatches))) as together:
+            cause.started += together.map(self._run_dispatched, dispatches)
+
+    def _run_dispatched(self, dispatch: Dispatch) -> Run:
+        inputs = {
+            name: given if isinstance(given, str) else json.dumps(given) for name, given in dispatch.inputs.items()
+        }
+        return self._run(dispatch.workflow, "workflow_dispatch", self._dispatched(dispatch.workflow, inputs))
 
     def _follow(self, run: Run, pull_request: Any, fork: str) -> None:
         """Runs, on the default branch, the workflows that wait for the end of such a run."""
@@ -126,8 +141,10 @@ class Repository:
     def _definitions(self) -> dict[str, Definition]:
         return definitions.read(self.clone.folder)
 
-    def _tell_buttons(self) -> None:
-        """Lets GitHub know what can be dispatched."""
+    def _arrive(self, commit: str) -> None:
+        """Lets GitHub know a commit of the default branch, and what can be dispatched there."""
+        self.cloud.github.releases.commits.add(commit)
+        self.cloud.github.releases.head = commit
         found = {file: definition.inputs() for file, definition in self._definitions().items()}
         self.cloud.github.actions.workflows = {file: inputs for file, inputs in found.items() if inputs is not None}
 
@@ -146,3 +163,8 @@ class Repository:
             environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = self.cloud.github.actions.job_token
         variables = {} if fork else self.variables
         return act.Setting(self.clone.folder, self._folder, self.cloud.github.repository, variables, environment)
+
+
+def _digests(folder: pathlib.Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 SHOWN = 40  # lines of a job that failed
+FAILED = "  \N{CROSS MARK}  Failure"  # how act ends a step
 
 
 class Run:
@@ -22,7 +23,8 @@ class Run:
         self._lines: dict[str, list[str]] = {}
         self._other: list[str] = []
         self.started: list[Run] = []  # what it dispatched, and what waits for its end
-        for line in log.read_text(errors="replace").splitlines():
+        self.everything = log.read_text(errors="replace")  # also what act tells about itself, such as environments
+        for line in self.everything.splitlines():
             try:
                 self._take(json.loads(line))
             except ValueError:
@@ -39,7 +41,7 @@ class Run:
             if not there.endswith(told["content"]):  # a composite action repeats what its last step has told
                 self.summaries[job] = there + told["content"]
         message = told.get("msg", "").rstrip()
-        if told.get("level") == "debug" or message.startswith("LocalRepositoryCache"):
+        if told.get("level") == "debug" or "\N{GEAR}" in message or message.startswith("LocalRepositoryCache"):
             return
         if job:
             self._lines.setdefault(job, []).append(message)
@@ -73,7 +75,8 @@ class Run:
     def _failures(self) -> Iterator[str]:
         for job, lines in self._lines.items():
             if self.results.get(job) not in ("success", "skipped"):
-                yield from (f"-- {job}", *lines[-SHOWN:])
+                end = 2 + next((place for place, line in enumerate(lines) if line.startswith(FAILED)), len(lines))
+                yield from (f"-- {job}", *lines[max(0, end - SHOWN) : end])
         if not self.passed:
             yield from ("-- act", *self._other[-SHOWN:])
 
