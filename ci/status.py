@@ -17,7 +17,7 @@ def status(config: Config) -> Outcome:
     """Tells where the loop stands: spans, releases, collected images, the last evaluation, and what to do next."""
     storage = open_storage(config.workspace)
     published = spans.published(storage)
-    tags = open_releases(config.releases).tags()
+    tags = open_releases(config.releases, config.release_token_secret).tags()
     waiting = sum(1 for _ in collected.images(storage))
     evaluation = reports.newest(storage, "evaluation")
     numbers, trained = [span.number for span in published], reports.trained_spans(storage)

@@ -53,7 +53,7 @@ def evaluate(
     judged)` now and then. Raises NoRelease or BrokenRelease.
     """
     storage = open_storage(config.workspace)
-    release = open_releases(config.releases).newest()
+    release = open_releases(config.releases, config.release_token_secret).newest()
     if release is None:
         raise NoRelease(config.releases)
     left_out = LeftOut()
@@ -133,7 +133,7 @@ def span_images(span: Span, split: str) -> Iterator[Labelled]:
 @contextlib.contextmanager
 def judging_here(config: Config, release: Release) -> Iterator[Judge]:
     """Gives what judges images with a release's model, loaded into this process."""
-    with predictor(open_releases(config.releases), release) as predict:
+    with predictor(open_releases(config.releases, config.release_token_secret), release) as predict:
         yield partial(judged, predict=predict)
 
 

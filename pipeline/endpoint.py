@@ -36,7 +36,7 @@ def promote(config: Config, tag: str | None = None, say: Say = silent) -> dict:
     Returns what `deploy` does. Raises ReleaseNotFound or NoRelease.
     """
     endpoint = Endpoint(config, say)
-    release = endpoint.candidate(open_releases(config.releases), tag)
+    release = endpoint.candidate(open_releases(config.releases, config.release_token_secret), tag)
     endpoint.know(release)
     return {"release": release.tag} | endpoint.reach(traffic.promotion(release.tag), f"Promoting {release.tag}")
 
@@ -156,7 +156,9 @@ class Endpoint:
     def _version(self, tag: str) -> Version:
         if tag not in self._versions:
             there = self._registry.find(tag)
-            release = None if there else open_releases(self._config.releases).get(tag)
+            release = (
+                None if there else open_releases(self._config.releases, self._config.release_token_secret).get(tag)
+            )
             self._versions[tag] = there or self._registry.upload(release)
         return self._versions[tag]
 

@@ -86,7 +86,10 @@ def _train(config: Config, selection: str) -> dict:
     ended = run(config, "training", build, "pushed_model")
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
         outcome = json.load(file) | {"durations": ended.durations}
-    if outcome["release"] and outcome["release"] not in open_releases(config.releases).tags():
+    if (
+        outcome["release"]
+        and outcome["release"] not in open_releases(config.releases, config.release_token_secret).tags()
+    ):
         # the node that would have released it was not run again
         raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
     storage = open_storage(config.workspace)

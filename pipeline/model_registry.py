@@ -126,7 +126,7 @@ def serving_copy(config: Config, release: Release) -> str:
     storage = open_storage(config.workspace)
     folder = f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}"
     with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
-        open_releases(config.releases).fetch(release, unpacked)
+        open_releases(config.releases, config.release_token_secret).fetch(release, unpacked)
         for name in _files(unpacked):
             with open(os.path.join(unpacked, name), "rb") as file:
                 storage.write(f"{folder}/{name}", file, create_only=True)

@@ -73,7 +73,9 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
         current="",
         commit=this_commit() if commit is None else commit,
     )
-    return dataclasses.replace(plan, current=_current(plan, open_releases(config.releases)))
+    return dataclasses.replace(
+        plan, current=_current(plan, open_releases(config.releases, config.release_token_secret))
+    )
 
 
 def newest_is_untrained(storage: Storage) -> bool:

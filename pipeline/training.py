@@ -76,7 +76,7 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
 
     baseline = {}
     if shape.baseline:
-        current = CurrentModel(releases=run["releases"], tag=run["current"])
+        current = CurrentModel(releases=run["releases"], token_secret=run["token_secret"], tag=run["current"])
         baseline = {"baseline_model": current.outputs["model"]}
         nodes.append(current)
     evaluator = tfx.Evaluator(
@@ -92,12 +92,14 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
         evaluation=evaluator.outputs["evaluation"],
         workspace=run["workspace"],
         releases=run["releases"],
+        token_secret=run["token_secret"],
         spans=run["spans"],
         labels=run["labels"],
         modules_digest=run["modules_digest"],
         commit=run["commit"],
         current=run["current"],
         identity=run["identity"],
+        image=run["image"],
     )
     nodes += [evaluator, pusher]
     if config.endpoint and (config.in_cloud or shape.on_vertex):
@@ -124,6 +126,7 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
     return {
         "workspace": config.workspace,
         "releases": config.releases,
+        "token_secret": config.release_token_secret,
         "spans": json.dumps(plan.spans),
         "fingerprint": plan.fingerprint,
         "labels": json.dumps(plan.labels),
@@ -139,5 +142,6 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
         "commit": plan.commit,
         "current": plan.current,
         "identity": plan.identity,
+        "image": config.image if modules.wheel else "",  # here it trains in none
         "settings": config.to_json(),
     }

@@ -11,6 +11,7 @@ from typing import Any
 from pipeline import compiled, image, plan, vertex_job, wheel
 from pipeline.compiled import RETRAINING, TRAINING, Compiled
 from pipeline.config import Config
+from pipeline.data.releases import GITHUB
 from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import ConfigError, UnfitImage, UnsetParameters, numbers
 from pipeline.modules import Modules
@@ -55,8 +56,11 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
     span = plan.span_to_retrain(storage) if name == RETRAINING else 0
     if span is None:
         return None
-    if "://" not in config.releases:
-        raise ConfigError("RELEASES", config.releases, "gs://bucket/prefix: Vertex AI does not see this machine")
+    if config.releases.startswith(GITHUB):
+        config.require("release_token_secret")
+    elif "://" not in config.releases:
+        expected = "gs://bucket/prefix or github:owner/name: Vertex AI does not see this machine"
+        raise ConfigError("RELEASES", config.releases, expected)
     config = with_image(config)
     check_image(config, storage)
     modules, commit = wheel.copy(config), plan.this_commit()

@@ -10,11 +10,15 @@ from pipeline.data.releases import open_releases
 @tfx.component
 def CurrentModel(
     releases: tfx.Parameter[str],
+    token_secret: tfx.Parameter[str],
     tag: tfx.Parameter[str],
     model: tfx.OutputArtifact[tfx.artifacts.Model],
 ):
-    """Fetches the release `tag`, verifies it and gives it out as a Model for the Evaluator's baseline."""
-    catalog = open_releases(releases)
+    """Fetches the release `tag`, verifies it and gives it out as a Model for the Evaluator's baseline.
+
+    `token_secret` is the resource name of the secret that holds the token for `releases`, or empty.
+    """
+    catalog = open_releases(releases, token_secret)
     with trees.to_write(path_utils.serving_model_dir(model.uri)) as folder:
         catalog.fetch(catalog.get(tag), folder)
     model.set_string_custom_property("release", tag)

@@ -27,5 +27,7 @@ def EndpointDeployer(
     done = None
     if tag:
         config = Config.from_json(settings)
-        done = endpoint.deploy(config, open_releases(config.releases).get(tag), logging.info)
+        done = endpoint.deploy(
+            config, open_releases(config.releases, config.release_token_secret).get(tag), logging.info
+        )
     deployed.write(json.dumps(done))

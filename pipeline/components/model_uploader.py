@@ -32,6 +32,6 @@ def ModelUploader(
     version = None
     if tag:
         config = Config.from_json(settings)
-        release = open_releases(config.releases).get(tag)
+        release = open_releases(config.releases, config.release_token_secret).get(tag)
         version = model_registry.Registry(config, logging.info).upload(release).name
     uploaded.write(json.dumps({"release": tag, "version": version}))

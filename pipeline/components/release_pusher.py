@@ -11,6 +11,7 @@ from pipeline import trees, verdict
 from pipeline.data import reports
 from pipeline.data.releases import open_releases
 from pipeline.data.storage import open_storage
+from pipeline.reporting import model_card
 
 artifacts = tfx.artifacts
 InputArtifact = tfx.InputArtifact
@@ -24,20 +25,24 @@ def ReleasePusher(
     evaluation: InputArtifact[artifacts.ModelEvaluation],
     workspace: Parameter[str],
     releases: Parameter[str],
+    token_secret: Parameter[str],
     spans: Parameter[str],
     labels: Parameter[str],
     modules_digest: Parameter[str],
     commit: Parameter[str],
     current: Parameter[str],
     identity: Parameter[str],
+    image: Parameter[str],
     pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
 ):
     """Publishes a blessed `model` with the story of its making; writes what came out to `outcome.json` and a report.
 
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
+    `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; so is `image`, by
+    digest, that the model was trained in.
     Publishing the same `identity` again gives the release that is already there.
     """
-    catalog = open_releases(releases)
+    catalog = open_releases(releases, token_secret)
     outcome = {
         "spans": json.loads(spans),
         "blessed": bool(blessing.get_int_custom_property("blessed")),
@@ -64,6 +69,9 @@ def ReleasePusher(
                 labels=json.loads(labels),
                 metrics=outcome["metrics"],
                 previous=current or None,
+                image=image,
+                attach=lambda release: model_card.card(release, outcome["current"]),
+                describe=model_card.notes,
             )
         outcome["release"] = release.tag
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:

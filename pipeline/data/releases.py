@@ -84,7 +84,7 @@ class Releases(abc.ABC):
         of place shows a text.
         """
         with self._exclusive(), self._workshop() as folder:
-            archive, number = os.path.join(folder, ARCHIVE), 0
+            archive, number, spans, labels = os.path.join(folder, ARCHIVE), 0, tuple(spans), tuple(labels)
             while True:
                 # In this order: of two who release the same at once, the other one is found or has taken the number.
                 number = 1 + max([number, *map(_number, self._taken())])
@@ -98,8 +98,8 @@ class Releases(abc.ABC):
                         identity=identity,
                         commit=commit,
                         modules_digest=modules_digest,
-                        spans=tuple(spans),
-                        labels=tuple(labels),
+                        spans=spans,
+                        labels=labels,
                         metrics=dict(metrics),
                         files={ARCHIVE: sha256(archive)},
                         created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",

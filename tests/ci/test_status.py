@@ -86,3 +86,20 @@ def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspa
     judged = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
     assert lines[3].startswith(f"{judged}, report in {workspace}/reports/")
     assert lines[4].startswith("next: retrain, because model-1 ")
+
+
+def test_releases_on_github_are_told_too(ci, cloud):
+    record = {"model.tar.gz": b"x", "model.json": b"{}"}
+    for number in (9, 10):
+        cloud.github.releases.add(f"model-{number}", record)
+    cloud.github.releases.add("model-11", record, draft=True)
+    where = {**cloud.environment, "RELEASES": f"github:{cloud.github.repository}"}
+
+    assert ci("status", "--json", **where, GITHUB_TOKEN=cloud.github.token(contents="read")).told["releases"] == [
+        "model-10",
+        "model-9",
+    ]
+
+    done = ci("status", **where, GITHUB_TOKEN="wrong")
+    assert done.code == 1 and done.err.startswith("error: Listing the releases in github:acme/widget failed: ")
+    assert done.err.count("\n") == 1 and "Set GITHUB_TOKEN" in done.err

@@ -68,6 +68,23 @@ def test_a_bucket_is_a_workspace_whose_releases_lie_in_it():
     assert config.in_cloud and not Config().in_cloud
 
 
+def test_releases_may_be_those_of_a_github_repository():
+    config = Config.from_environment({"WORKSPACE": "gs://bucket", "RELEASES": "github:some-one/a_widget.py"})
+    assert config.releases == "github:some-one/a_widget.py"
+    for wrong in (
+        "github:widget",
+        "github:a/..",
+        "github:a/b/c",
+        "github:a/b c",
+        "github:/b",
+        "https://github.com/a/b",
+    ):
+        with pytest.raises(ConfigError, match="RELEASES.*github:owner/name"):
+            Config.from_environment({"RELEASES": wrong})
+    with pytest.raises(ConfigError, match="WORKSPACE.*a folder, or gs://bucket/prefix"):
+        Config.from_environment({"WORKSPACE": "github:some-one/widget"})
+
+
 def test_machines_are_read_in_their_order():
     config = Config.from_environment({"TRAINING_MACHINES": "n1-standard-8:NVIDIA_TESLA_T4:2, n1-standard-8"})
 

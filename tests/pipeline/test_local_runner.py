@@ -1,5 +1,6 @@
 """Real runs of the pipelines, on few images. Nothing is replaced by anything else."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -72,7 +73,9 @@ def test_a_training_ends_with_a_release_that_says_what_made_it(trained_workspace
 
     release = json.loads((trained_workspace / "releases" / "model-1" / "model.json").read_text())
     assert release["spans"] == [1] and release["metrics"] == metrics
-    assert re.fullmatch("[0-9a-f]{64}", release["modules_digest"])
+    assert re.fullmatch("[0-9a-f]{64}", release["modules_digest"]) and release["image"] == ""
+    card = (trained_workspace / "releases" / "model-1" / "model-card.html").read_bytes()
+    assert release["files"]["model-card.html"] == hashlib.sha256(card).hexdigest() and b"model-1" in card
     assert reports.newest(open_storage(str(trained_workspace)), "training")["release"] == "model-1"
 
 

@@ -83,6 +83,31 @@ def test_what_is_missing_is_said_before_anything_is_done(cloud_config):
         prepare(cloud_config, "training", "all")
 
 
+def test_a_pipeline_that_releases_on_github_needs_to_know_where_its_token_is(
+    cloud_config, span_in_bucket, cloud, monkeypatch
+):
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    config = dataclasses.replace(cloud_config, releases=f"github:{cloud.github.repository}")
+    for name in ("training", "retraining"):
+        with pytest.raises(MissingSettings, match="RELEASE_TOKEN_SECRET"):
+            prepare(config, name, "all")
+
+    secret, token = f"projects/{cloud.project}/secrets/github-token", cloud.github.token(contents="read")
+    cloud.secrets.add(secret, token.encode())
+    config = dataclasses.replace(config, release_token_secret=f"{secret}/versions/latest")
+    request = prepare(config, "training", "all")
+
+    named = {name: request.values[name] for name in ("releases", "token_secret", "image", "current")}
+    assert named == {
+        "releases": "github:acme/widget",
+        "token_secret": config.release_token_secret,
+        "image": IMAGE,
+        "current": "",
+    }
+    assert cloud.asked("github", "repos/list-releases")
+    assert token not in json.dumps(vertex_request.described(config, request))
+
+
 def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cloud_config, span_in_bucket, cloud):
     unset = dataclasses.replace(cloud_config, image="", image_repository=cloud.image_repository)
     with pytest.raises(UnfitImage, match="not set.*knows of none.*build-image"):
