@@ -157,7 +157,9 @@ class GitHubReleases(Releases):
         with contextlib.suppress(GithubException, RequestException):
             for release in list(self._repository.get_releases()):
                 made = _Comment.of(release)
-                if made and release.draft and (made.attempt == attempt or _now() - made.begun > LEFT_BEHIND):
+                left = made and release.draft and (made.attempt == attempt or _now() - made.begun > LEFT_BEHIND)
+                # a list may lag behind, and still show as a draft what was published just now
+                if left and self._repository.get_release(release.id).draft:
                     release.delete_release()
 
     def _published(self) -> "list[GitRelease]":

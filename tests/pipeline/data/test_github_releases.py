@@ -325,6 +325,12 @@ def test_a_comment_that_lies_is_not_believed(opened, publish, there):
     assert publish(releases, "second").tag == "model-2"
 
 
+def test_a_release_that_lists_still_show_as_a_draft_is_not_swept_away(opened, publish, there):
+    there.lagging = True
+    assert publish(opened()).tag == "model-1"
+    assert set(there.published()) == {"model-1"}
+
+
 def test_a_release_that_lists_do_not_show_yet_is_found(opened, publish, there):
     other, releases = opened(), opened()
 
