@@ -82,7 +82,7 @@ def test_what_is_not_set_is_named(ci):
     done = ci("submit", "--pipeline", "training", GCP_PROJECT="project-1")
 
     assert done.code == 2
-    for variable in ("WORKSPACE", "GCP_REGION", "PIPELINE_IMAGE", "PIPELINE_SERVICE_ACCOUNT"):
+    for variable in ("WORKSPACE", "GCP_REGION", "PIPELINE_SERVICE_ACCOUNT", "IMAGE_REPOSITORY"):
         assert variable in done.err
     assert "GCP_PROJECT" not in done.err
 
