@@ -1,0 +1,132 @@
+"""The loop of data, executed: a push leads to a model, and collected images that it gets wrong lead to another one."""
+
+import json
+
+import pytest
+
+from pipeline.data import digits
+from tests.workflows.executed.conftest import finish, jobs, type_in
+from tests.workflows.repository import Repository
+
+pytestmark = pytest.mark.timeout(600)
+
+FIRST, CHANGED = 200, 120  # images of each camera
+WORKSPACE = "gs://spanloop-local/spanloop"
+MODELS = ["model-1", "model-2"]
+
+
+class Story:
+    """What happened, in this order, and what was there in between."""
+
+    def __init__(self, repository: Repository, folder):
+        self.repository, self.cloud = repository, repository.cloud
+        cloud = self.cloud
+        # the warm process of the local Vertex AI gets ready meanwhile
+        cloud.vertex.workers.warm.warm_up()
+        digits.write(str(folder), digits.FIRST, limit=FIRST)
+        type_in(repository, "import-images", str(folder))
+
+        repository.clone.append("pipeline/wording.py", "# a change of the pipeline")
+        self.push = repository.push("a change of the pipeline")
+        self.trained = finish(cloud)
+        self.models_then = self.models()
+
+        self.with_few = repository.tick("collected-data.yml")
+        for name, data in digits.images(digits.CHANGED, limit=CHANGED):
+            cloud.gcs.put(f"{WORKSPACE}/collected/{name}", data)
+        cloud.vertex.pipelines.hold()
+        repository.click("evaluation.yml")
+        self.with_enough = repository.tick("collected-data.yml")
+        self.submitted = jobs(cloud)
+        self.dry = repository.press("retraining.yml", **{"dry-run": "true"})
+        self.submitted_after_dry = jobs(cloud)
+        cloud.vertex.pipelines.release()
+        self.retrained = finish(cloud)
+        self.models_at_last = self.models()
+
+        cloud.vertex.pipelines.hold()
+        repository.clone.append("pipeline/wording.py", "# a change that nobody has built an image of")
+        repository.clone.commit("not pushed to anywhere")
+        before = set(jobs(cloud))
+        self.by_hand = repository.press("retraining.yml", pipeline="training", spans="1", commit=self.push.sha)
+        self.trained_by_hand = [cloud.vertex.pipelines.jobs[name] for name in jobs(cloud) if name not in before]
+        cloud.vertex.pipelines.reset()
+
+    def models(self) -> dict[str, dict]:
+        """What each release says of itself."""
+        published = self.cloud.github.releases.published()
+        return {tag: json.loads(files["model.json"]) for tag, files in published.items()}
+
+
+@pytest.fixture(scope="module")
+def story(configured, tmp_path_factory) -> Story:
+    return Story(configured, tmp_path_factory.mktemp("first"))
+
+
+def test_a_push_that_changes_a_pipeline_takes_the_full_branch_and_leads_to_a_model(story):
+    run = story.push
+    assert run.passed, run.tell()
+    assert run.results == {
+        "route": "success",
+        "full codebase/tests": "success",
+        "full codebase/rehearse": "success",
+        "full codebase/deploy": "success",
+        "modules only": "skipped",
+        "cd passed": "success",
+    }
+    assert len(story.cloud.builds.builds) == 1
+    assert list(story.trained.values()) == ["PIPELINE_STATE_SUCCEEDED"]
+    assert list(story.models_then) == MODELS[:1] and story.models_then["model-1"]["commit"] == run.sha
+
+
+def test_what_was_rehearsed_is_attested(story):
+    (model,) = story.repository.artifacts(story.push)["model"].values()
+    assert story.repository.attested() == [model]
+
+
+def test_too_few_images_start_nothing_and_the_summary_says_why(story):
+    run = story.with_few
+    assert run.results == {"count": "success", "watch": "success"}, run.tell()
+    assert "0 of 100 images: wait for more." in run.summaries["count"]
+    assert not run.started
+
+
+def test_enough_images_start_an_evaluation_that_calls_for_a_retraining(story):
+    run = story.with_enough
+    assert run.results == {"count": "success", "watch": "success"}, run.tell()
+    assert "100 of 100 images: enough to evaluate." in run.summaries["count"]
+    for evaluation in run.started:
+        assert evaluation.workflow == "evaluation.yml"
+        assert evaluation.results == {"evaluate": "success", "watch": "success"}, evaluation.tell()
+        assert evaluation.output("evaluate", "evaluate", "should_retrain") == "true"
+        assert "model-1 gets" in evaluation.summaries["evaluate"]
+
+
+def test_two_evaluations_of_the_same_images_at_the_same_time_submit_one_retraining(story):
+    assert len(story.with_enough.started) == 2
+    assert [name for name in story.submitted if "retraining" in name] == story.submitted[1:]
+    assert len(story.submitted) == 2, "a training of the push, and one retraining"
+    told = [evaluation.log("evaluate") for evaluation in story.with_enough.started]
+    assert (
+        len([log for log in told if "is there already" in log]) == 1
+    ), "one of them found what the other had submitted"
+
+
+def test_a_retraining_ends_with_a_new_release(story):
+    assert set(story.retrained.values()) == {"PIPELINE_STATE_SUCCEEDED"}
+    assert sorted(story.models_at_last) == MODELS
+    new = story.models_at_last["model-2"]
+    assert new["spans"] == [1, 2] and new["previous"] == "model-1"
+    assert not [name for name in story.cloud.gcs.names(f"{WORKSPACE}/") if "/collected/" in name]
+
+
+def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(story):
+    assert story.dry.passed, story.dry.tell()
+    assert "Would submit" in story.dry.summaries["submit"]
+    assert story.submitted_after_dry == story.submitted
+
+
+def test_the_button_trains_on_chosen_spans_with_the_code_of_a_commit(story):
+    assert story.by_hand.passed, story.by_hand.tell()
+    (job,) = story.trained_by_hand
+    assert (job.labels["pipeline"], job.labels["spans"], job.labels["commit"]) == ("training", "1", story.push.sha)
