@@ -12,6 +12,7 @@ import yaml
 
 from ci.__main__ import commands
 from ci.workflows import deployments
+from tests.workflows.definitions import Loader
 from tests.workflows.pins import PINS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -20,17 +21,6 @@ ACTIONS = {path.parent.name: path for path in sorted((ROOT / ".github/actions").
 FILES = [*WORKFLOWS.values(), *ACTIONS.values()]
 CALLED = ("full-codebase", "modules-only")
 BUTTONS = ("collected-data", "evaluation", "promote", "retraining")
-
-
-class Loader(yaml.SafeLoader):
-    """YAML as GitHub reads it: `on` is a word."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)$"), list("tf"))
 
 
 def read(path: pathlib.Path) -> dict[str, Any]:
