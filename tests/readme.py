@@ -36,7 +36,9 @@ def make(cloud: Cloud, folder: pathlib.Path, repository: str = "o/n", token: byt
     for line in (folder / "gcloud.txt").read_text().splitlines():
         _paste(cloud, shlex.split(line), token)
     exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', (folder / "exports.txt").read_text(), re.M))
-    return Project(exports, dict(_variable(line) for line in (folder / "gh.txt").read_text().splitlines()))
+    issues, *variables = (folder / "gh.txt").read_text().splitlines()
+    assert shlex.split(issues) == ["repo", "edit", repository, "--enable-issues"]
+    return Project(exports, dict(map(_variable, variables)))
 
 
 def _pasted(variables: dict[str, str]) -> str:

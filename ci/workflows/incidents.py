@@ -5,10 +5,21 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pipeline.data import github_client
+from pipeline.errors import SpanloopError
 
 if TYPE_CHECKING:
     from github.Issue import Issue
     from github.Repository import Repository
+
+
+class NoIssues(SpanloopError):
+    """The repository has its issues switched off, as forks have at first."""
+
+    def __init__(self, repository: str):
+        super().__init__(
+            f"{repository} has no issues, so nobody is told of this: `gh repo edit --enable-issues` switches them on."
+        )
+
 
 LABEL = "spanloop"  # only those who may triage can give it, so a stranger's issue is never taken for ours
 KEPT = 10  # lines of what happened that an issue shows
@@ -17,12 +28,12 @@ KEPT = 10  # lines of what happened that an issue shows
 def report(repository: "Repository", key: str, title: str, line: str) -> str:
     """Opens the issue about `key`, or adds `line` to the one that is open; returns its address.
 
-    Several about the same (an answer was lost, two runs at once) become one.
+    Several about the same (an answer was lost, two runs at once) become one. Raises NoIssues.
     """
     with github_client.told(f"Telling of {key!r} in an issue"):
         open_ones = _open(repository, key)
         if not open_ones:
-            return repository.create_issue(title, body=_body(key, 1, [line]), labels=[LABEL]).html_url
+            return _create(repository, title, _body(key, 1, [line]))
         issue, *doubled = open_ones
         times, lines = _told(issue.body)
         if line not in lines:  # asked for again by a run that was run again
@@ -41,6 +52,17 @@ def resolve(repository: "Repository", key: str, line: str) -> list[str]:
             issue.edit(state="closed", state_reason="completed")
             closed.append(issue.html_url)
         return closed
+
+
+def _create(repository: "Repository", title: str, body: str) -> str:
+    from github import GithubException
+
+    try:
+        return repository.create_issue(title, body=body, labels=[LABEL]).html_url
+    except GithubException as error:
+        if error.status == 410:
+            raise NoIssues(repository.full_name) from None
+        raise
 
 
 def _open(repository: "Repository", key: str) -> "list[Issue]":

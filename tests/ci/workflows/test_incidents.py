@@ -60,6 +60,13 @@ def test_a_lost_answer_leaves_one_open_issue(repository, issues, cloud):
     assert [issue["state"] for issue in issues()].count("open") == 1
 
 
+def test_where_issues_are_switched_off_it_says_how_to_switch_them_on(repository, cloud):
+    cloud.github.issues.enabled = False
+    with pytest.raises(incidents.NoIssues, match="acme/widget has no issues.*--enable-issues"):
+        incidents.report(repository, "evaluation", "a", "1")
+    assert incidents.resolve(repository, "evaluation", "passed") == []
+
+
 def test_an_issue_of_somebody_else_is_left_alone(repository, issues, cloud):
     person = github_client.repository(cloud.github.repository, cloud.github.token())
     incidents.report(repository, "evaluation", "a", "1")

@@ -21,6 +21,7 @@ class Issues:
         self.issues: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, dict[str, Any]] = {}
         self.threads: set[int] = set()
+        self.enabled = True  # forks have none at first
         self._ids = itertools.count(1001)
 
     def texts(self, number: int) -> list[str]:
@@ -55,6 +56,8 @@ class Issues:
         return asked.page(found)
 
     def create(self, asked: Asked) -> Response:
+        if not self.enabled:
+            raise GitHubRefused(410, "Issues has been disabled in this repository.")
         told = asked.fields("Issue", title_=str, body=str, labels=list, assignees=list)
         number = 1 + max(self.threads, default=0)
         self.threads.add(number)
