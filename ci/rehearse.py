@@ -51,13 +51,16 @@ def rehearse(config: Config, base: str, limit: int, output: str | None, folder: 
         images = os.path.join(folder, "images")
         say(f"Writing {counted(digits.write(images, digits.FIRST, limit=limit), 'image')}")
         here = of_its_own(config, folder)
-        current, uncompared, push = compare(here, base, images, folder)
+        baselines = Baselines(here, images, os.path.join(folder, BASELINES), os.path.join(folder, "base"))
+        current, uncompared, push = compare(here, base, baselines)
         report = train(here, images, current, uncompared, push, config.training_machines)
         path = os.path.abspath(output or os.path.join(folder, "report.json"))
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "w", encoding="utf-8") as file:
             file.write(report.to_json())
         archive = archive_of(here, report)
+        if report.commit and report.commit == clone.commit(".", "HEAD"):  # and nothing differs from it
+            baselines.keep(report.commit, os.path.dirname(archive))
     compared = report.current and {"commit": report.current.commit, "accuracy": report.current.metrics.accuracy}
     return Outcome(
         f"{run_markdown.text(report)}\nReport: {path}",
@@ -85,7 +88,7 @@ def of_its_own(config: Config, folder: str) -> Config:
     )
 
 
-def compare(config: Config, base: str, images: str, folder: str) -> tuple[Release | None, str, Route]:
+def compare(config: Config, base: str, baselines: Baselines) -> tuple[Release | None, str, Route]:
     """Puts the base's model where the new one has to stand up to it.
 
     Returns it, or None and why there is none; and the branch that a push of what differs takes, "" if nobody knows.
@@ -94,10 +97,8 @@ def compare(config: Config, base: str, images: str, folder: str) -> tuple[Releas
     try:
         commit, push = differing(base)
         say(f"Looking for the model of the base {commit}")
-        scratch = os.path.join(folder, "base")
-        os.makedirs(scratch)
-        kept = Baselines(config, images, os.path.join(folder, BASELINES), scratch).release(commit)
-        return baseline.adopt(*kept, config.releases), "", push
+        os.makedirs(baselines.scratch)
+        return baseline.adopt(*baselines.release(commit), config.releases), "", push
     except NoBaseline as why:
         say(f"Not compared: {why}.")
         return None, str(why), push

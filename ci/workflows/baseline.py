@@ -41,7 +41,7 @@ class Baselines:
 
         Raises NoBaseline when that commit's code makes none.
         """
-        kept = os.path.join(self.folder, commit, self._key())
+        kept = self._place(commit)
         whole = _whole(kept)
         if whole is None:
             shutil.rmtree(self.folder, ignore_errors=True)  # of other commits, and what is damaged
@@ -55,6 +55,15 @@ class Baselines:
         if whole is None:
             raise NoBaseline("what the base released cannot be read")
         return kept, whole
+
+    def keep(self, commit: str, release: str) -> None:
+        """Keeps the folder of a release that a commit's code has made, for whom this commit is the base."""
+        place = self._place(commit)
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(release, os.path.join(place, os.path.basename(release)))
+
+    def _place(self, commit: str) -> str:
+        return os.path.join(self.folder, commit, self._key())
 
     def _train(self, code: str, releases: str) -> None:
         config = self.config

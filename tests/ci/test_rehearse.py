@@ -111,7 +111,9 @@ def test_a_change_that_spoils_the_model_is_compared_with_its_base(tmp_path):
     assert told["archive"].startswith(str(clone.root / "workspace-rehearsal"))
     with tarfile.open(told["archive"]) as archive:
         assert "saved_model.pb" in archive.getnames()
-    assert list((clone.root / "workspace-rehearsal" / "baseline" / base).glob("*/model-1/model.json"))
+    kept = clone.root / "workspace-rehearsal" / "baseline"
+    assert list((kept / base).glob("*/model-1/model.json"))
+    assert list((kept / head).glob("*/model-*/model.json")), "it will be the base of others"
     summary = (tmp_path / "summary").read_text()
     assert "### Rehearsal: not good enough to be released" in summary and "```mermaid" in summary
     assert clone.git("status", "--porcelain") == "?? out/" and clone.git("worktree", "list").count("\n") == 0

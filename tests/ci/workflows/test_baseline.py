@@ -82,6 +82,12 @@ def test_other_settings_images_or_commits_make_another_one(base, baselines, call
     assert [path.name for path in (tmp_path / "baseline").iterdir()] == [base.git("rev-parse", "HEAD")]
 
 
+def test_what_a_commit_s_own_rehearsal_made_is_its_baseline(base, baselines, calls, trained_workspace):
+    baselines().keep(base.base, str(trained_workspace / "releases" / "model-1"))
+    _, release = baselines().release(base.base)
+    assert release == open_releases(str(trained_workspace / "releases")).get("model-1") and not calls()
+
+
 def test_a_release_that_was_damaged_in_the_cache_is_made_again(base, baselines, calls):
     place, release = baselines().release(base.base)
     with open(f"{place}/model-1/model.tar.gz", "ab") as archive:

@@ -101,6 +101,18 @@ def test_a_push_of_modules_copies_them_and_builds_no_image(story):
     assert len(wheels) == 2
 
 
+def test_a_push_is_compared_with_the_model_that_the_one_before_has_rehearsed(story):
+    trainings = [
+        run.log(job).count("training: full log in")
+        for run, job in (
+            (story.mixed.run, "full codebase/rehearse"),
+            (story.modules.run, "modules only/rehearse"),
+        )
+    ]
+    assert trainings == [2, 1], "of the first push nobody has kept the base's model yet"
+    assert f"base {story.mixed.run.sha[:7]} gets" in story.modules.run.summaries["modules only/rehearse"]
+
+
 def test_a_push_of_documentation_runs_nothing_and_passes(story):
     run = story.documentation.run
     assert run.results == {
