@@ -44,6 +44,11 @@ class Story:
         self.retrained = finish(cloud)
         self.models_at_last = self.models()
 
+        repository.variables["VERTEX_ENDPOINT"] = "digits"
+        self.promoted = [repository.press("promote.yml", tag=tag) for tag in MODELS]
+        self.rolled_back = repository.press("promote.yml", action="rollback")
+        self.serving = self.traffic()
+
         cloud.vertex.pipelines.hold()
         repository.clone.append("pipeline/wording.py", "# a change that nobody has built an image of")
         repository.clone.commit("not pushed to anywhere")
@@ -51,6 +56,11 @@ class Story:
         self.by_hand = repository.press("retraining.yml", pipeline="training", spans="1", commit=self.push.sha)
         self.trained_by_hand = [cloud.vertex.pipelines.jobs[name] for name in jobs(cloud) if name not in before]
         cloud.vertex.pipelines.reset()
+
+    def traffic(self) -> dict[str, int]:
+        """Who gets how much of the endpoint's traffic."""
+        (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
+        return {model.display_name: endpoint.traffic_split.get(model.id, 0) for model in endpoint.deployed_models}
 
     def models(self) -> dict[str, dict]:
         """What each release says of itself."""
@@ -124,6 +134,13 @@ def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(story):
     assert story.dry.passed, story.dry.tell()
     assert "Would submit" in story.dry.summaries["submit"]
     assert story.submitted_after_dry == story.submitted
+
+
+def test_the_button_promotes_releases_and_takes_the_last_step_back(story):
+    for run, model in zip([*story.promoted, story.rolled_back], [*MODELS, "model-1"], strict=True):
+        assert run.results == {"promote": "success"}, run.tell()
+        assert f"digits: {model} 100 %" in run.summaries["promote"]
+    assert story.serving == {"model-1": 100}
 
 
 def test_the_button_trains_on_chosen_spans_with_the_code_of_a_commit(story):
