@@ -41,7 +41,7 @@ bench: install ## every benchmark in benchmarks/, against what it must reach: ab
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
-test-workflows: install ## the workflows, executed on this machine: 9 minutes; needs Go 1.25 and Node.js 20
+test-workflows: install ## the workflows, executed on this machine: 7 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check
 	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile tests/workflows/executed tests/workflows/test_openapi.py
 
