@@ -19,7 +19,7 @@ from ci.outcome import Outcome, command
 from pipeline.batch_evaluation import LeftOut, new_images, predictor, span_images
 from pipeline.config import Config
 from pipeline.data import digits, spans
-from pipeline.data.releases import open_releases
+from pipeline.data.releases import releases_of
 from pipeline.data.storage import open_storage
 from pipeline.errors import SpanloopError
 from pipeline.evaluation import Judged, examine, judged
@@ -181,7 +181,7 @@ def of_every_label(mended: list[tuple[Judged, Judged]]) -> list[tuple[Judged, Ju
 
 def told(steps: list[Step], config: Config) -> Story:
     """Judges both releases on the same images, none of which they were trained on, and puts the story together."""
-    storage, releases = open_storage(config.workspace), open_releases(config.releases)
+    storage, releases = open_storage(config.workspace), releases_of(config)
     new, old = map(releases.get, releases.tags())
     published = spans.published(storage)
     fresh = list(new_images(storage, LeftOut()))

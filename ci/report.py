@@ -11,7 +11,7 @@ from ci.workflows.comments import Kept
 from ci.workflows.job import Job
 from pipeline.config import Config
 from pipeline.data import github_client, reports
-from pipeline.data.releases import Release, open_releases
+from pipeline.data.releases import Release, releases_of
 from pipeline.data.storage import open_storage
 from pipeline.errors import NoTraining, SpanloopError, UsageError
 from pipeline.reporting import run_markdown, run_report
@@ -101,6 +101,6 @@ def newest(config: Config) -> tuple[RunReport, str]:
 def released(config: Config, tag: str) -> Release | None:
     """Returns a release for its lineage, or None where that is not known any more."""
     try:
-        return open_releases(config.releases, config.release_token_secret).get(tag)
+        return releases_of(config).get(tag)
     except SpanloopError:
         return None

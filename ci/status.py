@@ -7,7 +7,7 @@ from ci.wording import labels
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
 from pipeline.data.loop_state import next_step
-from pipeline.data.releases import open_releases
+from pipeline.data.releases import releases_of
 from pipeline.data.storage import open_storage
 from pipeline.wording import counted, percent
 
@@ -17,7 +17,7 @@ def status(config: Config) -> Outcome:
     """Tells where the loop stands: spans, releases, collected images, the last evaluation, and what to do next."""
     storage = open_storage(config.workspace)
     published = spans.published(storage)
-    tags = open_releases(config.releases, config.release_token_secret).tags()
+    tags = releases_of(config).tags()
     waiting = sum(1 for _ in collected.images(storage))
     evaluation = reports.newest(storage, "evaluation")
     numbers, trained = [span.number for span in published], reports.trained_spans(storage)

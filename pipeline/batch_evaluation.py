@@ -16,7 +16,7 @@ from typing import BinaryIO
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
 from pipeline.data.images import BadImage
-from pipeline.data.releases import Release, Releases, open_releases
+from pipeline.data.releases import Release, Releases, releases_of
 from pipeline.data.spans import Span
 from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import NoRelease
@@ -53,7 +53,7 @@ def evaluate(
     judged)` now and then. Raises NoRelease or BrokenRelease.
     """
     storage = open_storage(config.workspace)
-    release = open_releases(config.releases, config.release_token_secret).newest()
+    release = releases_of(config).newest()
     if release is None:
         raise NoRelease(config.releases)
     left_out = LeftOut()
@@ -133,7 +133,7 @@ def span_images(span: Span, split: str) -> Iterator[Labelled]:
 @contextlib.contextmanager
 def judging_here(config: Config, release: Release) -> Iterator[Judge]:
     """Gives what judges images with a release's model, loaded into this process."""
-    with predictor(open_releases(config.releases, config.release_token_secret), release) as predict:
+    with predictor(releases_of(config), release) as predict:
         yield partial(judged, predict=predict)
 
 

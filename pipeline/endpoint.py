@@ -11,7 +11,7 @@ from typing import Any
 from pipeline import traffic
 from pipeline.cloud_calls import Say, converge, let_finish, reading, silent, told, wait
 from pipeline.config import Config
-from pipeline.data.releases import Release, Releases, open_releases
+from pipeline.data.releases import Release, Releases, releases_of
 from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
 from pipeline.model_registry import Registry, Version
 from pipeline.traffic import Goal, State
@@ -36,7 +36,7 @@ def promote(config: Config, tag: str | None = None, say: Say = silent) -> dict:
     Returns what `deploy` does. Raises ReleaseNotFound or NoRelease.
     """
     endpoint = Endpoint(config, say)
-    release = endpoint.candidate(open_releases(config.releases, config.release_token_secret), tag)
+    release = endpoint.candidate(releases_of(config), tag)
     endpoint.know(release)
     return {"release": release.tag} | endpoint.reach(traffic.promotion(release.tag), f"Promoting {release.tag}")
 
@@ -156,9 +156,7 @@ class Endpoint:
     def _version(self, tag: str) -> Version:
         if tag not in self._versions:
             there = self._registry.find(tag)
-            release = (
-                None if there else open_releases(self._config.releases, self._config.release_token_secret).get(tag)
-            )
+            release = None if there else releases_of(self._config).get(tag)
             self._versions[tag] = there or self._registry.upload(release)
         return self._versions[tag]
 

@@ -17,7 +17,7 @@ from pipeline import logs, plan
 from pipeline.config import Config
 from pipeline.data import reports
 from pipeline.data import spans as published_spans
-from pipeline.data.releases import open_releases
+from pipeline.data.releases import releases_of
 from pipeline.data.storage import open_storage
 from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
 from pipeline.node_lines import NodeLines
@@ -86,10 +86,7 @@ def _train(config: Config, selection: str) -> dict:
     ended = run(config, "training", build, "pushed_model")
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
         outcome = json.load(file) | {"durations": ended.durations}
-    if (
-        outcome["release"]
-        and outcome["release"] not in open_releases(config.releases, config.release_token_secret).tags()
-    ):
+    if outcome["release"] and outcome["release"] not in releases_of(config).tags():
         # the node that would have released it was not run again
         raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
     storage = open_storage(config.workspace)

@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.cloud_calls import Say, converge, let_finish, reading, silent, told, wait
 from pipeline.config import Config
-from pipeline.data.releases import ARCHIVE, Release, open_releases
+from pipeline.data.releases import ARCHIVE, Release, releases_of
 from pipeline.data.storage import open_storage
 from pipeline.errors import numbers
 from pipeline.vertex_api import client, encryption, label, location
@@ -126,7 +126,7 @@ def serving_copy(config: Config, release: Release) -> str:
     storage = open_storage(config.workspace)
     folder = f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}"
     with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
-        open_releases(config.releases, config.release_token_secret).fetch(release, unpacked)
+        releases_of(config).fetch(release, unpacked)
         for name in _files(unpacked):
             with open(os.path.join(unpacked, name), "rb") as file:
                 storage.write(f"{folder}/{name}", file, create_only=True)

@@ -10,7 +10,7 @@ from pipeline import modules
 from pipeline.config import Config
 from pipeline.data import collected, reports
 from pipeline.data import spans as published_spans
-from pipeline.data.releases import Releases, open_releases
+from pipeline.data.releases import Releases, releases_of
 from pipeline.data.spans import Span
 from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import NoSpans, TooFewImages
@@ -73,9 +73,7 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
         current="",
         commit=this_commit() if commit is None else commit,
     )
-    return dataclasses.replace(
-        plan, current=_current(plan, open_releases(config.releases, config.release_token_secret))
-    )
+    return dataclasses.replace(plan, current=_current(plan, releases_of(config)))
 
 
 def newest_is_untrained(storage: Storage) -> bool:

@@ -7,7 +7,7 @@ from absl import logging
 from pipeline import endpoint
 from pipeline import tfx_api as tfx
 from pipeline.config import Config
-from pipeline.data.releases import open_releases
+from pipeline.data.releases import releases_of
 
 String = tfx.artifacts.String
 
@@ -27,7 +27,5 @@ def EndpointDeployer(
     done = None
     if tag:
         config = Config.from_json(settings)
-        done = endpoint.deploy(
-            config, open_releases(config.releases, config.release_token_secret).get(tag), logging.info
-        )
+        done = endpoint.deploy(config, releases_of(config).get(tag), logging.info)
     deployed.write(json.dumps(done))

@@ -10,7 +10,7 @@ from pipeline import model_registry
 from pipeline import tfx_api as tfx
 from pipeline.components.release_pusher import OUTCOME
 from pipeline.config import Config
-from pipeline.data.releases import open_releases
+from pipeline.data.releases import releases_of
 
 InputArtifact = tfx.InputArtifact
 artifacts = tfx.artifacts
@@ -32,6 +32,6 @@ def ModelUploader(
     version = None
     if tag:
         config = Config.from_json(settings)
-        release = open_releases(config.releases, config.release_token_secret).get(tag)
+        release = releases_of(config).get(tag)
         version = model_registry.Registry(config, logging.info).upload(release).name
     uploaded.write(json.dumps({"release": tag, "version": version}))

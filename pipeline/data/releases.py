@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.config import Config
 from pipeline.data import files
 from pipeline.data.folder import Folder
 from pipeline.data.storage import open_storage
@@ -182,6 +183,11 @@ def open_releases(address: str, token_secret: str = "") -> Releases:
 
         return GitHubReleases(address.removeprefix(GITHUB), github_token(token_secret))
     return BucketReleases(address) if address.startswith("gs://") else FolderReleases(address)
+
+
+def releases_of(config: Config) -> Releases:
+    """Returns the place that the settings name, with what they say about its token."""
+    return open_releases(config.releases, config.release_token_secret)
 
 
 GITHUB = "github:"

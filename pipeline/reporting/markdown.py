@@ -24,9 +24,9 @@ def plain(text: str, longest: int = LONGEST) -> str:
     return shown.replace("::", ": :").replace("##[", "# #[") if shown.strip() else "(blank)"
 
 
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Returns a table whose first column is aligned left, the others right. Cells are Markdown already."""
-    marks = ["---", *["---:"] * (len(heads) - 1)]
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], of_numbers: bool = True) -> str:
+    """Returns a table; columns after the first are aligned right if they are `of_numbers`. Cells are Markdown."""
+    marks = ["---", *["---:" if of_numbers else "---"] * (len(heads) - 1)]
     return "\n".join(f"| {' | '.join(row)} |" for row in (heads, marks, *rows))
 
 

@@ -78,4 +78,4 @@ def notes(release: Release) -> str:
         f"**{percent(metrics['accuracy'])}** of {counted(metrics['images'], 'image')} that were kept out of training."
     )
     card = f"The plots, span by span and label by label, are in `{CARD}` below."
-    return "\n\n".join([told, "\n".join(["| | |", "|---|---|", *(f"| {a} | {b} |" for a, b in rows)]), card]) + "\n"
+    return "\n\n".join([told, markdown.table(["", ""], rows, of_numbers=False), card]) + "\n"

@@ -61,10 +61,10 @@ def _parts(report: RunReport) -> Iterator[str]:
             yield from _plot(report, kind, rows)
             yield _table(report, kind, rows)
     if costs := list(_costs(report)):
-        yield table(["a push of this", ""], costs).replace("---:", "---")
+        yield table(["a push of this", ""], costs, of_numbers=False)
     if report.durations:
         yield _durations(report)
-    yield folded("Lineage", _beside(report, ["", "this run"], _lineage(report)).replace("---:", "---"))
+    yield folded("Lineage", _beside(report, ["", "this run"], _lineage(report), of_numbers=False))
 
 
 def _told(report: RunReport) -> Iterator[str]:
@@ -139,11 +139,13 @@ def _table(report: RunReport, kind: str, rows: Sequence[_Row]) -> str:
     return folded(f"The {len(shown)} worst of {len(rows):,}" if len(shown) < len(rows) else f"All {len(rows)}", made)
 
 
-def _beside(report: RunReport, heads: Sequence[str], rows: Iterable[Sequence[str]], *more: str) -> str:
+def _beside(
+    report: RunReport, heads: Sequence[str], rows: Iterable[Sequence[str]], *more: str, of_numbers: bool = True
+) -> str:
     """Returns a table; all its columns after the second are there only when there is a model to compare with."""
     if report.current:
-        return table([*heads, _other(report), *more], rows)
-    return table(heads, (row[:2] for row in rows))
+        return table([*heads, _other(report), *more], rows, of_numbers)
+    return table(heads, (row[:2] for row in rows), of_numbers)
 
 
 def _costs(report: RunReport) -> Iterator[tuple[str, str]]:

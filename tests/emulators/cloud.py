@@ -163,6 +163,10 @@ class Cloud:
             if fnmatch.fnmatchcase(asked.service, service) and fnmatch.fnmatchcase(asked.method, method)
         ]
 
+    def asked_of_services(self) -> list[Asked]:
+        """All that was asked but about tokens, which clients do in threads of their own: also those of earlier tests."""
+        return [asked for asked in self.asked() if asked.service != self.oauth.name]
+
     def reset(self) -> None:
         """As new: empty servers, one empty bucket, no log, no faults. Tokens that clients hold stay valid."""
         self.faults.clear()

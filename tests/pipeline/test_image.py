@@ -195,7 +195,7 @@ def test_a_repository_that_is_not_there_is_named(clone, config, cloud):
 def test_what_a_build_needs_is_asked_for_before_anything_is_done(clone, cloud):
     with pytest.raises(MissingSettings, match="WORKSPACE.*GCP_PROJECT.*IMAGE_REPOSITORY.*BUILD_SERVICE_ACCOUNT"):
         image.build(Config(), root=str(clone))
-    assert not cloud.requests
+    assert not cloud.asked_of_services()
 
 
 def test_a_folder_without_git_is_refused(tmp_path):

@@ -27,14 +27,14 @@ def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(
 
     assert secrets.github_token(f"{secret}/versions/latest") == TOKEN
 
-    assert [asked.service for asked in cloud.requests if asked.service != "oauth"] == ["secretmanager"]
+    assert [asked.service for asked in cloud.asked_of_services()] == ["secretmanager"]
     assert not any(TOKEN in str(asked) for asked in cloud.requests)
 
 
 def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(secret, cloud, monkeypatch):
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     assert secrets.github_token(f"{secret}/versions/1") == TOKEN
-    assert not cloud.requests
+    assert not cloud.asked_of_services()
 
 
 def test_without_either_there_is_none(monkeypatch):

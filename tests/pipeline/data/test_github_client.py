@@ -48,7 +48,7 @@ def comment(repository, cloud):
 
 
 def test_making_one_asks_nothing(repository, cloud):
-    assert not cloud.requests
+    assert not cloud.asked_of_services()
     assert ask(repository) and cloud.requests
 
 
