@@ -164,7 +164,7 @@ class Cloud:
         ]
 
     def asked_of_services(self) -> list[Asked]:
-        """All that was asked but about tokens: clients ask that in threads of their own, also those of earlier tests."""
+        """All that was asked but about tokens: clients ask that in threads of their own, those of earlier tests too."""
         return [asked for asked in self.asked() if asked.service != self.oauth.name]
 
     def reset(self) -> None:
