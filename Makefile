@@ -23,6 +23,7 @@ test-cloud: install ## those of them that talk to Google Cloud, on this machine:
 lint: install ## layout and mistakes that can be seen without running anything
 	@$(PYTHON) -m black --check --quiet --diff .
 	@$(PYTHON) -m ruff check --quiet .
+	@.venv/bin/lint-imports --no-logo > .ruff_cache/imports.txt || { cat .ruff_cache/imports.txt; exit 1; }
 	@.venv/bin/hadolint cloudbuild/Dockerfile cloudbuild/bases/Dockerfile
 	@.venv/bin/shellcheck .ci/run cloudbuild/*.sh
 	@.venv/bin/yamllint --strict .github cloudbuild .yamllint.yml

@@ -18,11 +18,13 @@ import measure
 
 sys.path.insert(0, str(measure.ROOT))
 
-from pipeline import batch_evaluation, inference  # noqa: E402
-from pipeline.data import digits  # noqa: E402
-from pipeline.data.releases import open_releases  # noqa: E402
-from pipeline.data.storage import Storage, open_storage  # noqa: E402
-from pipeline.evaluation import judged  # noqa: E402
+from pipeline.batch import evaluation as batch_evaluation
+from pipeline.batch import inference
+from pipeline.data import digits
+from pipeline.quality.scores import judged
+from pipeline.releases.factory import open_releases
+from pipeline.storage.base import Storage
+from pipeline.storage.factory import open_storage
 
 IMAGES = 20_000
 ROUNDS = 4

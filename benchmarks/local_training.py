@@ -12,9 +12,9 @@ import measure
 
 sys.path.insert(0, str(measure.ROOT))
 
-from pipeline.data import digits, spans  # noqa: E402
-from pipeline.data.draft import SPLITS  # noqa: E402
-from pipeline.data.storage import open_storage  # noqa: E402
+from pipeline.data import digits, spans
+from pipeline.data.span_writer import SPLITS
+from pipeline.storage.factory import open_storage
 
 BATCH = 32
 

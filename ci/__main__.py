@@ -7,9 +7,9 @@ from ci import streams
 
 
 def commands() -> dict[str, str]:
-    """Returns {command: its one line of help}. Any file here with an `@command` in it is one."""
+    """Returns {command: its one line of help}. Each file of ci/commands/ is one."""
     found = {}
-    here = os.path.dirname(__file__)
+    here = os.path.join(os.path.dirname(__file__), "commands")
     for name in sorted(os.listdir(here)):
         if name.endswith(".py"):
             # Read, not imported: importing click alone takes longer than Python's whole start.

@@ -33,7 +33,7 @@ class Outcome:
 def command(function: Callable[..., Outcome]) -> click.Command:
     """Makes `function(config, **options)` a command; `@click.option` and `@click.argument` go below it.
 
-    A file in ci/ holds one, and both have its name: ci/count_collected.py, `count_collected`, `count-collected`.
+    A file in ci/commands/ holds one, and both have its name: count_collected.py, `count_collected`, `count-collected`.
     """
     made = click.command(
         function.__name__.replace("_", "-"),
@@ -50,7 +50,7 @@ def run(name: str, arguments: list[str]) -> int:
     """Runs the command `name` and returns its exit code: 0 done, 1 failed, 2 configuration or usage."""
     try:
         module = name.replace("-", "_")
-        return perform(getattr(importlib.import_module(f"ci.{module}"), module), arguments)
+        return perform(getattr(importlib.import_module(f"ci.commands.{module}"), module), arguments)
     except click.exceptions.Exit as ended:  # --help
         return ended.exit_code
     except BrokenPipeError:

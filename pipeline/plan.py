@@ -3,18 +3,20 @@
 import dataclasses
 import hashlib
 import json
-import subprocess
 import sys
 
-from pipeline import modules
 from pipeline.config import Config
 from pipeline.data import collected, reports
 from pipeline.data import spans as published_spans
-from pipeline.data.releases import Releases, releases_of
 from pipeline.data.spans import Span
-from pipeline.data.storage import Storage, open_storage
 from pipeline.errors import NoSpans, TooFewImages
-from pipeline.modules import Modules
+from pipeline.packaging import modules
+from pipeline.packaging.commit import this_commit
+from pipeline.packaging.modules import Modules
+from pipeline.releases.base import Releases
+from pipeline.releases.factory import releases_of
+from pipeline.storage.base import Storage
+from pipeline.storage.factory import open_storage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,12 +113,3 @@ def _current(plan: Plan, releases: Releases) -> str:
         return ""
     before = newest.previous or ""
     return before if dataclasses.replace(plan, current=before).identity == newest.identity else newest.tag
-
-
-def this_commit() -> str:
-    """Returns this repository's commit, with "-dirty" when files differ from it."""
-    describe = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-    try:
-        return subprocess.run(describe, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return ""  # no git, or not a clone

@@ -2,19 +2,21 @@
 
 from collections.abc import Mapping
 
-from pipeline import tfx_api as tfx
-from pipeline.components.pipeline_trigger import PipelineTrigger
+from pipeline.components import tfx_api as tfx
 from pipeline.components.span_preparator import SpanPreparator
 from pipeline.config import Config
-from pipeline.modules import Modules
+from pipeline.orchestrators.pipeline_trigger import PipelineTrigger
+from pipeline.packaging.modules import Modules
+from pipeline.plan import Shape
 
 
-def create_pipeline(run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
+def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
     """Prepares a span from what is collected, then trains on the spans that `selection` names.
 
-    `run` holds what `values` returns, or stands for it. Nothing is cached: what is collected is another thing each
-    time.
+    `run` holds what `values` returns, or stands for it. `config` and `shape` decide nothing here: both nodes are always
+    there. Nothing is cached, because what is collected differs each time.
     """
+    del config, shape
     preparator = SpanPreparator(workspace=run["workspace"])
     trigger = PipelineTrigger(
         prepared=preparator.outputs["prepared"],

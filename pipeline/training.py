@@ -7,8 +7,9 @@ from collections.abc import Mapping
 
 from google.protobuf import json_format
 
-from pipeline import beam, custom_job, verdict
-from pipeline import tfx_api as tfx
+from pipeline.cloud import custom_job
+from pipeline.components import beam
+from pipeline.components import tfx_api as tfx
 from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.current_model import CurrentModel
 from pipeline.components.endpoint_deployer import EndpointDeployer
@@ -19,6 +20,7 @@ from pipeline.components.vertex_trainer import VertexTrainer
 from pipeline.components.vertex_tuner import VertexTuner
 from pipeline.config import Config
 from pipeline.plan import Plan, Shape
+from pipeline.quality import release_gate
 
 
 def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
@@ -137,7 +139,7 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
         "run_fn": modules.function("model.run_fn"),
         "tuner_fn": modules.function("model.tuner_fn"),
         "training_config": json.dumps(training_config),
-        "eval_config": json.dumps(json_format.MessageToDict(verdict.eval_config(config, bool(plan.current)))),
+        "eval_config": json.dumps(json_format.MessageToDict(release_gate.eval_config(config, bool(plan.current)))),
         "modules_digest": modules.digest,
         "commit": plan.commit,
         "current": plan.current,

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from collections.abc import Callable
 
-from pipeline import image
+from pipeline.packaging import image
 
 ROOT = pathlib.Path(image.ROOT)
 # Whoever runs the tests may have settings of git of their own: none of them counts here.

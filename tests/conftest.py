@@ -12,11 +12,13 @@ from importlib import metadata
 import pytest
 from PIL import Image
 
-from pipeline import local_runner, vertex_api
+from pipeline.cloud import vertex
 from pipeline.config import Config
 from pipeline.data import digits, spans, tfrecord
-from pipeline.data.releases import open_releases
-from pipeline.data.storage import Storage, open_storage
+from pipeline.orchestrators import local
+from pipeline.releases.factory import open_releases
+from pipeline.storage.base import Storage
+from pipeline.storage.factory import open_storage
 from tests.emulators.cloud import Cloud
 from tests.serving import Serving
 
@@ -185,7 +187,7 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, dict]:
     images, workspace = root / "images", root / "workspace"
     digits.write(str(images), digits.FIRST, limit=600)
     spans.import_folder(open_storage(str(workspace)), str(images))
-    return workspace, local_runner.train(Config(workspace=str(workspace)), "all")
+    return workspace, local.train(Config(workspace=str(workspace)), "all")
 
 
 @pytest.fixture
@@ -215,7 +217,7 @@ def cloud(cloud_servers) -> Iterator[Cloud]:
 @pytest.fixture
 def cloud_environment(cloud, monkeypatch) -> Cloud:
     """The local servers, with clients of this very process led to them."""
-    vertex_api.made.cache_clear()
+    vertex.made.cache_clear()
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     return cloud

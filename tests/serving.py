@@ -3,9 +3,10 @@
 import dataclasses
 from typing import Any
 
+from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
-from pipeline.data.releases import Release, open_releases
-from pipeline.vertex_api import client, location
+from pipeline.releases.base import Release
+from pipeline.releases.factory import open_releases
 from tests.emulators.cloud import Cloud
 
 

@@ -84,8 +84,6 @@ def belongs(name: str, packages: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize(
     "folder, may",
     [
-        ("pipeline", ("pipeline",)),
-        ("ci", ("ci", "pipeline")),
         ("benchmarks", ("benchmarks", "ci", "pipeline")),
         ("tests", OURS),
     ],

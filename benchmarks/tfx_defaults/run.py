@@ -5,8 +5,8 @@ import sys
 
 from tfx import v1 as tfx
 
-from pipeline import verdict
 from pipeline.config import Config
+from pipeline.quality import release_gate
 
 
 def main(workspace: str, steps: int, eval_steps: int) -> None:
@@ -36,7 +36,7 @@ def main(workspace: str, steps: int, eval_steps: int) -> None:
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=verdict.eval_config(Config(accuracy_threshold=0.0), current=False),
+        eval_config=release_gate.eval_config(Config(accuracy_threshold=0.0), current=False),
     )
     destination = tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(root, "serving"))
     pusher = tfx.components.Pusher(

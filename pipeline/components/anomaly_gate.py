@@ -8,8 +8,8 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.types import artifact_utils
 
-from pipeline import tfx_api as tfx
-from pipeline.beam import ON_THIS_MACHINE
+from pipeline.components import tfx_api as tfx
+from pipeline.components.beam import ON_THIS_MACHINE
 from pipeline.components.span_example_gen import spans_of
 from pipeline.errors import DataAnomalies
 

@@ -2,9 +2,9 @@
 
 from tfx.utils import path_utils
 
-from pipeline import tfx_api as tfx
-from pipeline import trees
-from pipeline.data.releases import open_releases
+from pipeline.components import local_copies
+from pipeline.components import tfx_api as tfx
+from pipeline.releases.factory import open_releases
 
 
 @tfx.component
@@ -19,6 +19,6 @@ def CurrentModel(
     `token_secret` is the resource name of the secret that holds the token for `releases`, or empty.
     """
     catalog = open_releases(releases, token_secret)
-    with trees.to_write(path_utils.serving_model_dir(model.uri)) as folder:
+    with local_copies.to_write(path_utils.serving_model_dir(model.uri)) as folder:
         catalog.fetch(catalog.get(tag), folder)
     model.set_string_custom_property("release", tag)

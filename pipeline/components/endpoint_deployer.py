@@ -4,10 +4,10 @@ import json
 
 from absl import logging
 
-from pipeline import endpoint
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
 from pipeline.config import Config
-from pipeline.data.releases import releases_of
+from pipeline.releases.factory import releases_of
+from pipeline.serving import endpoint
 
 String = tfx.artifacts.String
 

@@ -6,11 +6,11 @@ import os
 import tensorflow as tf
 from absl import logging
 
-from pipeline import model_registry
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
 from pipeline.components.release_pusher import OUTCOME
 from pipeline.config import Config
-from pipeline.data.releases import releases_of
+from pipeline.releases.factory import releases_of
+from pipeline.serving import model_registry
 
 InputArtifact = tfx.InputArtifact
 artifacts = tfx.artifacts

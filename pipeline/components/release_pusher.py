@@ -6,12 +6,13 @@ import os
 import tensorflow as tf
 from tfx.utils import path_utils
 
-from pipeline import tfx_api as tfx
-from pipeline import trees, verdict
+from pipeline.components import local_copies
+from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
-from pipeline.data.releases import open_releases
-from pipeline.data.storage import open_storage
+from pipeline.quality import release_gate
+from pipeline.releases.factory import open_releases
 from pipeline.reporting import model_card
+from pipeline.storage.factory import open_storage
 
 artifacts = tfx.artifacts
 InputArtifact = tfx.InputArtifact
@@ -46,20 +47,20 @@ def ReleasePusher(
     outcome = {
         "spans": json.loads(spans),
         "blessed": bool(blessing.get_int_custom_property("blessed")),
-        "metrics": verdict.metrics(evaluation.uri, verdict.CANDIDATE if current else None),
+        "metrics": release_gate.metrics(evaluation.uri, release_gate.CANDIDATE if current else None),
         "release": None,
-        "reasons": list(verdict.reasons(evaluation.uri, current)),
+        "reasons": list(release_gate.reasons(evaluation.uri, current)),
         "current": None,
     }
     if current:
         known = catalog.get(current).labels
         outcome["current"] = {
             "release": current,
-            "metrics": verdict.metrics(evaluation.uri, verdict.CURRENT),
+            "metrics": release_gate.metrics(evaluation.uri, release_gate.CURRENT),
             "new_labels": sorted(set(json.loads(labels)).difference(known)),
         }
     if outcome["blessed"]:
-        with trees.to_read(path_utils.serving_model_path(model.uri)) as folder:
+        with local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder:
             release = catalog.publish(
                 folder,
                 identity=identity,

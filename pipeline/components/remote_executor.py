@@ -6,8 +6,9 @@ from typing import Any
 from tfx.types import artifact_utils
 from tfx.utils import name_utils
 
-from pipeline import custom_job, logs
-from pipeline import tfx_api as tfx
+from pipeline.cloud import custom_job
+from pipeline.components import tfx_api as tfx
+from pipeline.progress import logs
 
 
 class RemoteExecutor(tfx.BaseExecutor):

@@ -9,11 +9,12 @@ import tensorflow as tf
 from tfx.components.util import examples_utils
 from tfx.types import artifact_utils
 
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
+from pipeline.components.local_copies import is_remote
 from pipeline.data import spans as published_spans
-from pipeline.data.draft import SPLITS
-from pipeline.data.storage import Storage, open_storage
-from pipeline.trees import is_remote
+from pipeline.data.span_writer import SPLITS
+from pipeline.storage.base import Storage
+from pipeline.storage.factory import open_storage
 
 
 @tfx.component

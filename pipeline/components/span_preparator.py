@@ -3,9 +3,9 @@
 import dataclasses
 import json
 
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
 from pipeline.data import spans
-from pipeline.data.storage import open_storage
+from pipeline.storage.factory import open_storage
 
 
 @tfx.component

@@ -2,7 +2,7 @@
 
 from tfx.components.trainer import executor
 
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
 from pipeline.components.remote_executor import RemoteExecutor
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfx.components.tuner import executor
 
-from pipeline import tfx_api as tfx
+from pipeline.components import tfx_api as tfx
 from pipeline.components.remote_executor import RemoteExecutor
 
 

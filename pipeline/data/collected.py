@@ -10,8 +10,9 @@ from pipeline.data import images as encoded
 from pipeline.data import rejected
 from pipeline.data.images import BadImage
 from pipeline.data.rejected import Rejected
-from pipeline.data.storage import DEEPER, Entry, Source, Storage, alike, in_order, open_folder
 from pipeline.errors import UsageError
+from pipeline.storage.base import DEEPER, Entry, Source, Storage, alike, in_order
+from pipeline.storage.factory import open_folder
 
 FOLDER = "collected"
 

@@ -4,8 +4,8 @@ import hashlib
 import os
 from dataclasses import dataclass
 
-from pipeline.data.storage import Source, Storage, alike, with_ending
 from pipeline.errors import StorageError
+from pipeline.storage.base import Source, Storage, alike, with_ending
 
 FOLDER = "rejected"
 

@@ -7,8 +7,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.data.storage import Storage
 from pipeline.errors import StorageError
+from pipeline.storage.base import Storage
 
 FOLDER = "reports"
 OUTCOME = "outcome.json"

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 from pipeline.data import collected, rejected, tfrecord
-from pipeline.data.draft import END_OF_SOURCES, MANIFEST, Draft
 from pipeline.data.images import MOST_BYTES, BadImage
 from pipeline.data.rejected import Rejected
-from pipeline.data.storage import Source, Stage, Storage, alike
+from pipeline.data.span_writer import END_OF_SOURCES, MANIFEST, Draft
 from pipeline.data.tfrecord import Example
 from pipeline.errors import BrokenSpan, SpanNotFound, UsageError
+from pipeline.storage.base import Source, Stage, Storage, alike
 
 FOLDER = "spans"
 

@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 from collections.abc import Callable
 
-from pipeline.cloud_calls import quietly
+from pipeline.cloud.calls import quietly
 from pipeline.config import Config
 from pipeline.doctor import access, places, serving
 from pipeline.doctor.check import Asking, Look, Missing, Unknown, exports, unset

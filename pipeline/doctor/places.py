@@ -2,12 +2,12 @@
 
 import os
 
-from pipeline import image as pipelines_image
-from pipeline.data.storage import open_storage
 from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
 from pipeline.doctor.check import Asking, Missing, Unknown, grant
 from pipeline.doctor.rest import NoAnswer
 from pipeline.errors import SpanloopError
+from pipeline.packaging import image as pipelines_image
+from pipeline.storage.factory import open_storage
 
 OBJECTS = ("create", "delete", "get", "list")
 

@@ -1,11 +1,11 @@
 """Vertex AI as its own client reaches it, the endpoint, and the secret."""
 
-from pipeline import secrets
-from pipeline.cloud_calls import quietly
+from pipeline.cloud import secrets
+from pipeline.cloud.calls import quietly
+from pipeline.cloud.vertex import client, location
 from pipeline.doctor.access import enable, on_secret, roles
 from pipeline.doctor.check import Asking, Missing, Unknown, grant
 from pipeline.errors import CloudRefused, SecretUnreadable, UsageError
-from pipeline.vertex_api import client, location
 
 
 def vertex(asking: Asking) -> str:
@@ -32,7 +32,7 @@ def endpoint(asking: Asking) -> str:
     if not name:
         return "not set: models are released, but not deployed"
     asking.needs("workspace", "project", "region")
-    from pipeline.endpoint import Endpoint
+    from pipeline.serving.endpoint import Endpoint
 
     try:
         vertex(asking)

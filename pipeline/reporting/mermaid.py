@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 
-from pipeline.wording import counted
+from pipeline.formatting import counted
 
 MOST_BARS = 12
 LONGEST = 24  # characters of a bar's name

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.data.releases import Release
+from pipeline.formatting import counted, listed, percent
+from pipeline.releases.base import Release
 from pipeline.reporting import markdown, render
-from pipeline.wording import counted, listed, percent
 
 CARD = "model-card.html"
 

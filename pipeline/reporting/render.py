@@ -4,7 +4,7 @@ import re
 
 import jinja2
 
-from pipeline import wording
+from pipeline import formatting
 
 # What no HTML or XML document may hold. Labels and file names come from outside and may hold anything.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -19,13 +19,13 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     for written in (
-        wording.percent,
-        wording.change,
-        wording.threshold,
-        wording.duration,
-        wording.counted,
-        wording.moment,
-        wording.listed,
+        formatting.percent,
+        formatting.change,
+        formatting.threshold,
+        formatting.duration,
+        formatting.counted,
+        formatting.moment,
+        formatting.listed,
     ):
         environment.filters[written.__name__] = written
     return environment

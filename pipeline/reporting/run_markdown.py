@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import numbers
+from pipeline.formatting import change, duration, percent, threshold
 from pipeline.reporting import mermaid
 from pipeline.reporting.markdown import code, folded, plain, table
 from pipeline.reporting.run_report import REHEARSAL, RunReport
-from pipeline.wording import change, duration, percent, threshold
 
 OPEN = 12  # rows of a table that is not folded
 SHOWN = 50  # rows of any table

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline.data.releases import Release
 from pipeline.errors import UnreadableReport
+from pipeline.releases.base import Release
 from pipeline.reporting import strict
 
 REHEARSAL, TRAINING = "rehearsal", "training"

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.data.releases import Release
-from pipeline.evaluation import Evaluation, Judged
+from pipeline.quality.scores import Evaluation, Judged
+from pipeline.releases.base import Release
 from pipeline.reporting import render
 from pipeline.reporting.pictures import Picture, picture
 

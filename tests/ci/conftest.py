@@ -65,7 +65,7 @@ class House:
 
     def add(self, name: str, about: str, body: str) -> None:
         """Adds the command `name`; `body` is what its function does."""
-        (self.root / "ci" / f"{name}.py").write_text(
+        (self.root / "ci" / "commands" / f"{name}.py").write_text(
             f'"""A command of a test."""\n\nfrom ci.outcome import Outcome, command\n\n\n'
             f'@command\ndef {name}(config):\n    """{about}"""\n' + textwrap.indent(textwrap.dedent(body), "    ")
         )

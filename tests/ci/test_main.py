@@ -16,7 +16,7 @@ def test_help_lists_every_command_with_the_first_line_of_its_own_help(ci):
 
     for name, about in commands().items():
         module = name.replace("-", "_")
-        made = getattr(importlib.import_module(f"ci.{module}"), module)
+        made = getattr(importlib.import_module(f"ci.commands.{module}"), module)
         assert made.name == name
         assert made.help.partition("\n")[0] == about
         assert f"  {name} " in listed and f" {about}\n" in listed
@@ -49,7 +49,7 @@ def test_an_unknown_command_is_told_the_nearest(ci, typed):
     assert done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize("typed", ["../ci/config", "outcome", "--json", "ci.config", "a\nb", ""])
+@pytest.mark.parametrize("typed", ["../ci/config", "outcome", "--json", "ci.commands.config", "a\nb", ""])
 def test_what_is_no_command_is_refused_in_one_line(ci, typed):
     done = ci(typed)
 

@@ -139,7 +139,7 @@ class Loop:
         self.ci("roll back", "rollback")
         self.look("rolled back")
 
-        self.clone.append("pipeline/wording.py", "# One more word.")
+        self.clone.append("pipeline/formatting.py", "# One more word.")
         self.ci("build after pipeline", "build-image")
         self.ci("build again", "build-image")
 

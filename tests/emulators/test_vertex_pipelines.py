@@ -9,9 +9,9 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1 as types
 from google.protobuf import json_format
 
-from pipeline.cloud_calls import pauses
+from pipeline.cloud.calls import pauses
+from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
-from pipeline.vertex_api import client, location
 from tests.conftest import IMAGE
 from tests.emulators.vertex.processes import Plain
 
@@ -333,8 +333,8 @@ def test_an_image_that_nobody_pushed_fails_the_task(vertex):
 
 def test_a_prediction_is_real(serving):
     """The endpoint answers by the model that the traffic chooses, each as often as its share says."""
-    from pipeline import endpoint
     from pipeline.data import digits
+    from pipeline.serving import endpoint
 
     endpoint.deploy(serving.config, serving.release(1))
     endpoint.deploy(serving.settings(canary_traffic=25), serving.release(2))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from pipeline import image  # noqa: E402
+from pipeline.packaging import image  # noqa: E402
 from tests import containers  # noqa: E402
 from tests.containers import CannotRun, step  # noqa: E402
 

@@ -4,8 +4,8 @@ import functools
 
 import pytest
 
-from pipeline.compiled import Compiled, compile_pipeline
 from pipeline.config import Config
+from pipeline.orchestrators.compiled import Compiled, compile_pipeline
 from pipeline.plan import Shape
 from tests.conftest import IMAGE
 

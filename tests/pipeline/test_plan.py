@@ -5,9 +5,9 @@ import pytest
 from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import spans
-from pipeline.data.releases import open_releases
-from pipeline.data.storage import open_storage
 from pipeline.errors import NoSpans, SpanNotFound, TooFewImages
+from pipeline.releases.factory import open_releases
+from pipeline.storage.factory import open_storage
 from tests.conftest import photographs
 
 

@@ -5,8 +5,8 @@ import pytest
 from pipeline import plan, training
 from pipeline.config import Config
 from pipeline.data import spans
-from pipeline.data.storage import open_storage
 from pipeline.plan import Shape
+from pipeline.storage.factory import open_storage
 from tests.conftest import photographs
 
 

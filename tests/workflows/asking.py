@@ -12,10 +12,11 @@ import pytest
 from github.Repository import Repository
 
 from ci import outcome
-from ci.workflows import comments
-from pipeline.data import github_client
-from pipeline.data.releases import Release, open_releases
+from ci.github import comments
 from pipeline.errors import ReleaseNotFound
+from pipeline.github import client
+from pipeline.releases.base import Release
+from pipeline.releases.factory import open_releases
 from tests.conftest import put
 from tests.emulators.github.service import GitHub
 
@@ -34,7 +35,7 @@ class Stage:
 
     @property
     def repository(self) -> Repository:
-        return github_client.repository(self.github.repository, os.environ["GITHUB_TOKEN"])
+        return client.repository(self.github.repository, os.environ["GITHUB_TOKEN"])
 
     def propose(self, head: str) -> int:
         """A pull request."""

@@ -17,7 +17,7 @@ from tests.workflows.events import DEFAULT, Event, Events
 from tests.workflows.run import Run
 
 # Of the unit tests a few, for they are run again and again; what they test is plain to see.
-TESTS = "tests/ci/test_wording.py"
+TESTS = "tests/ci/test_formatting.py"
 
 
 class Repository:

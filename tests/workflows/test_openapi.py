@@ -106,7 +106,7 @@ def ask_github() -> set[tuple[str, str]]:
     return {
         (str(ROOT / path), function.name)
         for path in sources("ci", "pipeline")
-        if any(belongs(name, ("pipeline.data.github_client",)) for name in imports(path))
+        if any(belongs(name, ("pipeline.github.client",)) for name in imports(path))
         for function in ast.walk(tree(path))
         if isinstance(function, ast.FunctionDef)
         for block in ast.walk(function)

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from ci.__main__ import commands
-from ci.workflows import deployments
+from ci.github import deployments
 from tests.workflows.definitions import Definition, Loader
 from tests.workflows.pins import PINS
 
@@ -75,7 +75,7 @@ def test_what_runs_is_a_command_with_options_that_it_has():
         name, told = words[3], told + 1
         assert name in commands(), f"{where}: {run}"
         module = name.replace("-", "_")
-        made = getattr(importlib.import_module(f"ci.{module}"), module)
+        made = getattr(importlib.import_module(f"ci.commands.{module}"), module)
         options = {option for parameter in made.params for option in parameter.opts}
         unknown = [word for word in words[4:] if word.startswith("--") and word not in options]
         assert not unknown, f"{where}: {run}"

@@ -5,9 +5,9 @@ import json
 import pytest
 from tfx.types import standard_artifacts
 
-from pipeline import endpoint
 from pipeline.components.endpoint_deployer import EndpointDeployer_Executor
 from pipeline.components.model_uploader import ModelUploader_Executor
+from pipeline.serving import endpoint
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import os
 
 from pipeline.components.span_example_gen import _bring
 from pipeline.data import spans
-from pipeline.data.storage import open_storage
+from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, photographs
 
 

@@ -1,26 +1,5 @@
-"""Storage in a temporary folder and in the local servers' bucket: what is promised holds in both."""
+"""Each test runs in a folder and in a bucket."""
 
-import pytest
+from tests.places import kind, storage, workspace
 
-from pipeline.data.storage import Storage, open_storage
-from tests.conftest import BucketWorkspace, Workspace
-
-in_a_folder = pytest.mark.parametrize("kind", ["folder"])  # where a test is about what only a folder has
-in_a_bucket = pytest.mark.parametrize("kind", ["bucket"])
-
-
-@pytest.fixture(params=["folder", "bucket"])
-def kind(request) -> str:
-    return request.param
-
-
-@pytest.fixture
-def workspace(kind, tmp_path, request) -> Workspace:
-    if kind == "folder":
-        return Workspace(tmp_path / "workspace")
-    return BucketWorkspace(request.getfixturevalue("cloud_environment"), request.getfixturevalue("gs_workspace"))
-
-
-@pytest.fixture
-def storage(workspace) -> Storage:
-    return open_storage(workspace.address)
+__all__ = ["kind", "storage", "workspace"]

@@ -6,8 +6,8 @@ import json
 import pytest
 
 from pipeline.data import reports
-from pipeline.data.storage import open_storage
 from pipeline.errors import StorageError
+from pipeline.storage.factory import open_storage
 
 
 def test_a_report_is_a_folder_with_its_outcome_and_files(storage, workspace):

@@ -9,13 +9,13 @@ import sys
 
 import pytest
 
-from pipeline.data import draft, spans
+from pipeline.data import span_writer, spans
 from pipeline.data.collected import Rejected
-from pipeline.data.folder import Folder
-from pipeline.data.storage import open_storage
 from pipeline.errors import BrokenSpan, SpanNotFound, StorageError, UsageError
+from pipeline.storage.factory import open_storage
+from pipeline.storage.folder import Folder
 from tests.conftest import files_in, jpeg, photographs, put
-from tests.pipeline.data.conftest import in_a_bucket, in_a_folder
+from tests.places import in_a_bucket, in_a_folder
 
 
 def sha256(data: bytes) -> str:
@@ -135,7 +135,7 @@ def test_few_images_may_leave_a_split_without_shards(storage, workspace):
 
 
 def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
-    monkeypatch.setattr(draft, "SHARD_BYTES", 10_000)
+    monkeypatch.setattr(span_writer, "SHARD_BYTES", 10_000)
     workspace.collect(photographs(range(60)))
     spans.prepare(storage)
 
@@ -488,7 +488,7 @@ def test_a_full_disk_is_said_and_loses_nothing(workspace):
     program = (
         "import resource, sys\n"
         "from pipeline.data import spans\n"
-        "from pipeline.data.storage import open_storage\n"
+        "from pipeline.storage.factory import open_storage\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))\n"
         "try: spans.prepare(open_storage(sys.argv[1]))\n"
         "except Exception as error: sys.exit(f'{type(error).__name__}: {error}')"

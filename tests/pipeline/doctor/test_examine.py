@@ -8,8 +8,8 @@ import shlex
 import pytest
 
 from pipeline.config import Config
-from pipeline.data.storage import open_storage
 from pipeline.doctor.examine import LOOKS, Check, examine
+from pipeline.storage.factory import open_storage
 
 DIGEST = "sha256:" + "5" * 64
 SECRET = "projects/spanloop-local/secrets/github-token"

@@ -7,7 +7,7 @@ import xml.etree.ElementTree
 import pytest
 from PIL import Image
 
-from pipeline.data.releases import Release
+from pipeline.releases.base import Release
 
 HOSTILE = [
     "</td><script>alert(1)</script>",

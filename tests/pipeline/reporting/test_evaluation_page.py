@@ -1,6 +1,6 @@
 import datetime
 
-from pipeline.evaluation import Judged, judge
+from pipeline.quality.scores import Judged, judge
 from pipeline.reporting.evaluation_page import EvaluationReport, evaluation_page
 from tests.pipeline.reporting.conftest import HOSTILE
 

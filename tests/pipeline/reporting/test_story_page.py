@@ -1,6 +1,6 @@
 import datetime
 
-from pipeline.evaluation import Evaluation, Judged
+from pipeline.quality.scores import Evaluation, Judged
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from tests.pipeline.reporting.conftest import HOSTILE
 

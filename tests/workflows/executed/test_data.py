@@ -26,7 +26,7 @@ class Story:
         digits.write(str(folder), digits.FIRST, limit=FIRST)
         type_in(repository, "import-images", str(folder))
 
-        repository.clone.append("pipeline/wording.py", "# a change of the pipeline")
+        repository.clone.append("pipeline/formatting.py", "# a change of the pipeline")
         self.push = repository.push("a change of the pipeline")
         self.trained = finish(cloud)
         self.models_then = self.models()
@@ -50,7 +50,7 @@ class Story:
         self.serving = self.traffic()
 
         cloud.vertex.pipelines.hold()
-        repository.clone.append("pipeline/wording.py", "# a change that nobody has built an image of")
+        repository.clone.append("pipeline/formatting.py", "# a change that nobody has built an image of")
         repository.clone.commit("not pushed to anywhere")
         before = set(jobs(cloud))
         self.by_hand = repository.press("retraining.yml", pipeline="training", spans="1", commit=self.push.sha)

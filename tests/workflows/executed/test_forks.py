@@ -17,7 +17,7 @@ class Story:
 
     def __init__(self, repository: Repository):
         self.repository, github = repository, repository.cloud.github
-        repository.clone.append("pipeline/wording.py", "# a change of the pipeline")
+        repository.clone.append("pipeline/formatting.py", "# a change of the pipeline")
         self.push = repository.push("a change of the pipeline")
         self.cron = repository.tick("collected-data.yml")
         self.button = repository.press("retraining.yml")

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import pytest
 
-from ci.workflows import deployments
+from ci.github import deployments
 from pipeline.data import digits
 from tests.workflows.executed.conftest import jobs, type_in
 from tests.workflows.repository import Repository
@@ -40,11 +40,11 @@ class Story:
         self.cloud.github.deployments.add(deployments.ENVIRONMENT, repository.clone.head(), "success")
 
         repository.clone.change(SETTINGS, "dropout: float = 0.1", "dropout: float = 0.2")
-        repository.clone.append("pipeline/wording.py", "# a change of the pipeline")
+        repository.clone.append("pipeline/formatting.py", "# a change of the pipeline")
         self.mixed = self.push("modules and pipeline")
-        repository.clone.change("ci/wording.py", "SHOWN = 10", "SHOWN = 9")
+        repository.clone.change("ci/formatting.py", "SHOWN = 10", "SHOWN = 9")
         self.failing = self.push("what breaks a unit test")
-        repository.clone.change("ci/wording.py", "SHOWN = 9", "SHOWN = 10")
+        repository.clone.change("ci/formatting.py", "SHOWN = 9", "SHOWN = 10")
         repository.clone.change(SETTINGS, "dropout: float = 0.2", "dropout: float = 0.3")
         self.modules = self.push("what was broken is mended, and modules have changed")
         repository.clone.append("README.md", "One more word.")
@@ -79,7 +79,7 @@ def test_a_mixed_push_takes_the_full_branch_alone(story):
 def test_a_push_whose_tests_fail_submits_nothing(story):
     run = story.failing.run
     assert run.results["full codebase/tests"] == "failure" and not run.passed
-    assert "FAILED tests/ci/test_wording.py::test_of_many_labels" in run.log("full codebase/tests")
+    assert "FAILED tests/ci/test_formatting.py::test_of_many_labels" in run.log("full codebase/tests")
     assert run.results["full codebase/deploy"] == "skipped"
     # The gate is not executed: act ends with a called workflow that fails (tests/workflows/README.md).
     assert story.failing.counts == (1, 1) and story.failing.deployed == story.mixed.deployed

@@ -1,0 +1,215 @@
+"""The whole loop as a story, told with the real commands on real images: `make demo`."""
+
+import collections
+import contextlib
+import datetime
+import itertools
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import click
+import rich.console
+
+from ci import own_workspace
+from ci.outcome import Outcome, command
+from pipeline.batch.evaluation import LeftOut, new_images, predictor, span_images
+from pipeline.config import Config
+from pipeline.data import digits, spans
+from pipeline.errors import SpanloopError
+from pipeline.formatting import counted, duration, listed, percent
+from pipeline.quality.scores import Judged, examine, judged
+from pipeline.releases.factory import releases_of
+from pipeline.reporting.story_page import Span, Step, Story, story_page
+from pipeline.storage.factory import open_storage
+
+FEW, ENOUGH, MORE = 20, 300, 480  # digits of the changed camera: first come FEW, then MORE, then the others
+CAMERAS = ("first camera", "changed camera")
+SHOWN = 24  # pictures of what the new model gets right
+
+
+class StoryBroken(SpanloopError):
+    """A step did not turn out as the story tells."""
+
+
+@command
+@click.option("--folder", default="./workspace-demo", show_default=True, help="The demo's workspace, made afresh.")
+def demo(config: Config, folder: str) -> Outcome:
+    """Tells the whole loop as a story, with the real commands on real images, and writes a report."""
+    with own_workspace.afresh(folder, "demo"):
+        teller = Teller(folder)
+        play(teller)
+        with teller.busy("Judging both releases on the same new pictures"):
+            story = told(teller.steps, Config(workspace=folder))
+        report = os.path.abspath(os.path.join(folder, "report.html"))
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(story_page(story))
+    return Outcome(
+        f"The camera changed, and {story.old.tag} got {percent(story.before.accuracy)} right. The loop made and "
+        f"released {story.new.tag}: {percent(story.after.accuracy)}, after {duration(story.seconds)}.\n"
+        f"Open in a browser: {report}\n"
+        f"Go on by hand: export WORKSPACE={folder}, then .venv/bin/python -m ci status",
+        report=report,
+        workspace=folder,
+        before=story.before.accuracy,
+        after=story.after.accuracy,
+        seconds=round(teller.seconds, 1),
+    )
+
+
+class Teller:
+    """Runs commands as a user would type them, in a workspace of their own, and remembers what came of each."""
+
+    def __init__(self, workspace: str):
+        self.steps: list[Step] = []
+        self._environment = own_workspace.environment(os.environ, WORKSPACE=workspace)
+        self._console = rich.console.Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._chapter = ""
+        self._began = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the story began."""
+        return time.monotonic() - self._began
+
+    def chapter(self, name: str) -> None:
+        """Begins the next part of the story."""
+        self._chapter = name
+        self._console.print(f"\n{name}", style="bold underline")
+
+    def run(self, *arguments: str, said: Callable[[dict], str], as_told: Callable[[dict], bool]) -> None:
+        """Runs `python -m ci ARGUMENTS`. Raises StoryBroken unless it ends well and its JSON is `as_told`."""
+        typed = " ".join(["python -m ci", *arguments])
+        self._console.print(f"\n$ {typed}", style="bold cyan")
+        began = self.seconds
+        # With --json its words for people go to stderr, which is ours too.
+        process = [sys.executable, "-m", "ci", *arguments, "--json"]
+        done = subprocess.run(process, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        seconds = self.seconds - began
+        if done.returncode:
+            raise StoryBroken(f"The story ends here: `{typed}` failed, and says why above.")
+        found = json.loads(done.stdout)
+        if not as_told(found):
+            raise StoryBroken(f"The story ends here, because `{typed}` turned out differently. {said(found)}")
+        self.steps.append(Step(self._chapter, typed, said(found), began, seconds))
+        self._console.print(f"({duration(seconds)})", style="dim")
+
+    @contextlib.contextmanager
+    def busy(self, doing: str) -> Iterator[None]:
+        """Says what takes a moment."""
+        self._console.print(f"\n{doing}", style="bold underline")
+        with self._console.status("a moment"):
+            yield
+
+
+def play(teller: Teller) -> None:
+    """Runs every command of the story, in order."""
+    count = ("count-collected", "--threshold", str(ENOUGH))
+    collect = ("import-images", "--demo", "--collect")
+
+    teller.chapter("Pictures from the first camera")
+    teller.run("import-images", "--demo", said=imported, as_told=lambda found: found["span"] == 1)
+    teller.run("train", said=trained, as_told=lambda found: found["release"] is not None)
+
+    teller.chapter("The camera changes: too few pictures to judge by")
+    teller.run(*collect, "--limit", str(FEW), said=imported, as_told=lambda found: found["imported"] == FEW)
+    teller.run(*count, said=enough, as_told=lambda found: not found["enough"])
+
+    teller.chapter("Enough pictures, and the released model fails on them")
+    skip = ("--skip", str(FEW), "--limit", str(MORE))
+    teller.run(*collect, *skip, said=imported, as_told=lambda found: found["imported"] == MORE)
+    teller.run(*count, said=enough, as_told=lambda found: found["enough"])
+    teller.run("evaluate", said=evaluated, as_told=lambda found: found["should_retrain"])
+
+    teller.chapter("The loop mends it")
+    teller.run("retrain", said=retrained, as_told=lambda found: found["span"] == 2 and found["release"] is not None)
+
+    teller.chapter("Pictures that no model has seen")
+    rest = digits.COUNTS[digits.CHANGED] - FEW - MORE
+    skip = ("--skip", str(FEW + MORE))
+    teller.run(*collect, *skip, said=imported, as_told=lambda found: found["imported"] == rest)
+    teller.run("evaluate", said=evaluated, as_told=lambda found: found["images"] and not found["should_retrain"])
+    teller.run("status", said=standing, as_told=lambda found: len(found["spans"]) == len(found["releases"]) == 2)
+
+
+def imported(found: dict) -> str:
+    became = f"became span {found['span']}" if found["span"] else "collected"
+    return f"{counted(found['imported'], 'picture')} {became}."
+
+
+def enough(found: dict) -> str:
+    return f"{found['counted']} of {ENOUGH} pictures: {'enough to judge' if found['enough'] else 'wait for more'}."
+
+
+def trained(found: dict) -> str:
+    spans_of = f"span{'s' if len(found['spans']) > 1 else ''} {listed(found['spans'])}"
+    released = (
+        f"Released as {found['release']}." if found["release"] else f"Not released: {'; '.join(found['reasons'])}."
+    )
+    return f"Trained on {spans_of}: {percent(found['metrics']['accuracy'])} of what was kept out is right. {released}"
+
+
+def retrained(found: dict) -> str:
+    if found["span"] is None:
+        return "There was nothing to make a span of."
+    return f"{counted(found['images'], 'picture')} became span {found['span']}. {trained(found)}"
+
+
+def evaluated(found: dict) -> str:
+    if not found["images"]:
+        return "There was nothing to judge."
+    right = f"{percent(found['accuracy'])} of {counted(found['images'], 'picture')} right"
+    return f"{found['release']} gets {right}: {'retrain' if found['should_retrain'] else 'keep it'}."
+
+
+def standing(found: dict) -> str:
+    parts = (len(found["spans"]), "span"), (len(found["releases"]), "release"), (found["collected"], "new picture")
+    return f"{listed(counted(*part) for part in parts)}. Next: {found['next']['action']}."
+
+
+def of_every_label(mended: list[tuple[Judged, Judged]]) -> list[tuple[Judged, Judged]]:
+    """Sorts pairs (as the old model sees it, as the new one does) so that labels take turns, the surest first."""
+    by_label = collections.defaultdict(list)
+    for was, now in sorted(mended, key=lambda pair: -pair[1].confidence):
+        by_label[now.label].append((was, now))
+    turns = itertools.zip_longest(*(pairs for _, pairs in sorted(by_label.items())))
+    return [pair for turn in turns for pair in turn if pair]
+
+
+def told(steps: list[Step], config: Config) -> Story:
+    """Judges both releases on the same images, none of which they were trained on, and puts the story together."""
+    storage, releases = open_storage(config.workspace), releases_of(config)
+    new, old = map(releases.get, releases.tags())
+    published = spans.published(storage)
+    fresh = list(new_images(storage, LeftOut()))
+    on_spans, on_fresh = {}, {}
+    for release in (old, new):
+        with predictor(releases, release) as predict:
+            on_spans[release.tag] = {
+                span.number: examine(judged(span_images(span, "eval"), predict))[0] for span in published
+            }
+            on_fresh[release.tag] = list(judged(fresh, predict))
+    mended = [(was, now) for was, now in zip(*on_fresh.values(), strict=True) if now.right and not was.right]
+    return Story(
+        created=datetime.datetime.now(datetime.timezone.utc),
+        workspace=config.workspace,
+        threshold=config.accuracy_threshold,
+        steps=steps,
+        spans=[
+            Span(span.number, camera, span.images - kept_out, kept_out)
+            for span, camera in zip(published, CAMERAS, strict=True)
+            for kept_out in [on_spans[new.tag][span.number].images]
+        ],
+        old=old,
+        new=new,
+        judged=on_spans,
+        fresh={tag: examine(results)[0] for tag, results in on_fresh.items()},
+        mended=of_every_label(mended)[:SHOWN],
+        strips=[
+            (camera, [image for _, image in itertools.islice(digits.images(seen), 6)])
+            for camera, seen in zip(CAMERAS, (digits.FIRST, digits.CHANGED), strict=True)
+        ],
+    )

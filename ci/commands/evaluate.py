@@ -1,0 +1,86 @@
+"""How right is the released model on what was collected?"""
+
+import math
+from functools import partial
+
+import click
+
+from ci.formatting import SHOWN, labels
+from ci.outcome import Outcome, command
+from ci.progress import Count, say
+from ci.streams import one_line
+from pipeline.batch import evaluation as batch_evaluation
+from pipeline.batch.evaluation import Judging
+from pipeline.config import Config
+from pipeline.formatting import counted, percent, threshold
+
+
+@command
+@click.option(
+    "--accuracy-threshold",
+    metavar="T",
+    type=click.FloatRange(0, 1),
+    help="Accuracy below which collected data call for retraining.  [default: ACCURACY_THRESHOLD]",
+)
+@click.option(
+    "--on",
+    "where",
+    type=click.Choice(["here", "vertex"]),
+    default="here",
+    show_default=True,
+    help="Where the model runs: in this process, or as a batch prediction job on Vertex AI.",
+)
+def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Outcome:
+    """Judges the newest release on all collected images and writes a report.
+
+    Images that are in a span already are not judged, nor are those that cannot be used: they stay where they are.
+    """
+    needed = config.accuracy_threshold if accuracy_threshold is None else accuracy_threshold
+    if math.isnan(needed):
+        raise click.BadParameter("nan is not in the range 0<=x<=1.", param_hint="'--accuracy-threshold'")
+    with Count("Evaluating") as progress:
+        found = batch_evaluation.evaluate(config, needed, progress, judging(config, where))
+    return Outcome("\n".join([*verdict(found), *left_out(found)]), **found)
+
+
+def judging(config: Config, where: str) -> Judging:
+    """Returns what judges images, here or on Vertex AI; raises MissingSettings."""
+    if where == "here":
+        return batch_evaluation.judging_here
+    config.require("workspace", "project", "region")
+    from pipeline.batch import on_vertex as batch_prediction
+
+    return partial(batch_prediction.judging, say=say)
+
+
+def verdict(found: dict) -> list[str]:
+    """Says how right the model is, and what follows."""
+    release, unknown = found["release"], found["unknown_labels"]
+    if not found["images"]:
+        return [f"Nothing to judge {release} by: no new image is collected."]
+    images, interval = counted(found["images"], "image"), " to ".join(map(percent, found["interval"]))
+    needed = threshold(found["threshold"])
+    lines = [
+        f"{release} gets {percent(found['accuracy'])} of {images} right (95 % interval: {interval}).",
+        f"Below {needed}: time for `python -m ci retrain`." if found["should_retrain"] else f"At least {needed}: fine.",
+    ]
+    if unknown:
+        lines.append(f"{release} does not know {labels(unknown)}: they count as wrong.")
+    return [*lines, f"Report: {found['report']}"]
+
+
+def left_out(found: dict) -> list[str]:
+    """Says what was not judged, and why; nothing when all was."""
+    lines = []
+    if found["in_spans"]:
+        lines.append(f"Not judged: {counted(found['in_spans'], 'image')} that a span has already.")
+    if found["duplicates"]:
+        lines.append(f"Judged once only: {counted(found['duplicates'], 'image')} with the same bytes as another one.")
+    if found["unusable"]:
+        lines.append(
+            f"Not judged: {counted(found['unusable'], 'image')} that cannot be used; prepare-span sets them aside:"
+        )
+        lines += [f"  {one_line(bad['name'])}: {one_line(bad['reason'])}" for bad in found["skipped"][:SHOWN]]
+        if found["unusable"] > SHOWN:
+            lines.append(f"  and {found['unusable'] - SHOWN:,} more")
+    return lines

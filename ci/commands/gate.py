@@ -1,0 +1,18 @@
+"""The one check that branch protection asks for."""
+
+import os
+
+from ci.github import required_jobs as gates
+from ci.github.job import needed
+from ci.outcome import Outcome, command
+from pipeline.config import Config
+
+
+@command
+def gate(config: Config) -> Outcome:
+    """Passes when exactly the jobs ran that the router asked for, all of them well; reads them from NEEDS."""
+    jobs = needed(os.environ)
+    problems = list(gates.problems(jobs))
+    ran = ", ".join(name for name, job in jobs.items() if job.result == gates.SUCCESS)
+    text = "\n".join(f"Not passed: {problem}." for problem in problems) or f"Passed: {ran}."
+    return Outcome(text, exit_code=bool(problems) * 1, passed=not problems, problems=problems)

@@ -1,0 +1,75 @@
+"""Labelled images that somebody has, brought into the loop."""
+
+import contextlib
+import dataclasses
+import tempfile
+from collections.abc import Iterator
+
+import click
+
+from ci.formatting import labels, rejections
+from ci.outcome import Outcome, command
+from ci.progress import Count
+from pipeline.config import Config
+from pipeline.data import collected, digits, spans
+from pipeline.errors import UsageError
+from pipeline.formatting import counted
+from pipeline.storage.factory import open_storage
+
+
+@command
+@click.argument("folder", metavar="[DIR]", required=False)
+@click.option("--collect", is_flag=True, help="Copy them to collected/, as if they had just arrived, and make no span.")
+@click.option("--demo", is_flag=True, help="Handwritten digits in place of DIR; with --collect from a changed camera.")
+@click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first digits of the demo.")
+@click.option("--limit", type=click.IntRange(min=1), help="Take no more digits of the demo than this.")
+def import_images(
+    config: Config, folder: str | None, collect: bool, demo: bool, skip: int, limit: int | None
+) -> Outcome:
+    """Makes a span of the labelled images in DIR.
+
+    DIR holds <label>/<name>.jpg or <label>_<name>.jpg, JPEG or PNG. It stays as it is; images that are in a span
+    already are left out.
+    """
+    if demo == bool(folder):
+        raise UsageError("Name either a folder of images or --demo: see `python -m ci import-images --help`.")
+    if not demo and (skip or limit):
+        raise UsageError("--skip and --limit choose among the digits of --demo: leave them out, or DIR.")
+    storage = open_storage(config.workspace)
+    camera = digits.CHANGED if collect else digits.FIRST
+    given = demo_folder(camera, skip, limit) if demo else contextlib.nullcontext(folder)
+    with given as images, Count("Collecting" if collect else "Importing") as progress:
+        found = (collected.add if collect else spans.import_folder)(storage, images, progress)
+    span = None if collect else found.span
+    rejected = [dataclasses.asdict(bad) for bad in found.rejected]
+    return Outcome(
+        "\n".join([*told(found, collect), *rejections(rejected)]),
+        imported=found.images,
+        rejected=rejected,
+        span=span,
+        labels=dict(found.labels),
+        duplicates=found.duplicates,
+    )
+
+
+def told(found: collected.Added | spans.Prepared, collect: bool) -> list[str]:
+    """Says what became of the images that could be used, and of second copies."""
+    if not found.images:
+        lines = ["No new image, so nothing was done."]
+    else:
+        became = "collected" if collect else f"became span {found.span}"
+        lines = [f"{counted(found.images, 'image')} {became}: {labels(found.labels)}."]
+    if found.duplicates:
+        there = "collected already under the same name" if collect else "the same bytes are in a span already"
+        lines.append(f"{counted(found.duplicates, 'image')} left out: {there}.")
+    return lines
+
+
+@contextlib.contextmanager
+def demo_folder(camera: str, skip: int, limit: int | None) -> Iterator[str]:
+    """Writes digits of a camera to a folder that is gone afterwards."""
+    if skip >= digits.COUNTS[camera]:
+        raise UsageError(f"--skip {skip} leaves nothing: the {camera} camera saw {digits.COUNTS[camera]} digits.")
+    with tempfile.TemporaryDirectory(prefix="digits-") as folder:
+        digits.write(folder, camera, skip, limit)
+        yield folder

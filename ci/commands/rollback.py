@@ -1,0 +1,17 @@
+"""The last step on the endpoint, taken back."""
+
+from ci.commands.promote import told
+from ci.outcome import Outcome, command
+from ci.progress import say
+from pipeline.config import Config
+from pipeline.serving import endpoint
+
+
+@command
+def rollback(config: Config) -> Outcome:
+    """Stops the release that is being tried; if there is none, returns to the one that was promoted before.
+
+    Asking twice takes one step back. To go further, name a release: `python -m ci promote TAG`.
+    """
+    done = endpoint.roll_back(config, say)
+    return Outcome(told(done, config.endpoint), **done)

@@ -1,0 +1,31 @@
+"""Which of the branches a push takes."""
+
+import os
+
+import click
+
+from ci.github import deployments, routing
+from ci.github.job import Job
+from ci.outcome import Outcome, command
+from ci.streams import one_line
+from pipeline.config import Config
+from pipeline.github import client
+
+
+@command
+@click.option("--base", metavar="SHA", help="Commit to compare with: the last one that was dealt with.")
+@click.option("--deployed", is_flag=True, help="Compare with the last commit that was deployed, as GitHub knows it.")
+@click.option("--head", metavar="SHA", required=True, help="Commit that was pushed.")
+def route(config: Config, base: str | None, deployed: bool, head: str) -> Outcome:
+    """Decides which branch a push takes, by the files that differ between two commits.
+
+    modules-only: all of them are below modules/. none: all of them are documentation (*.md, docs/, LICENSE).
+    full-codebase: anything else, and whatever cannot be told.
+    """
+    if deployed == (base is not None):
+        raise click.UsageError("One of --base and --deployed is needed.")
+    if deployed:
+        repository = client.repository(Job.from_environment(os.environ).repository, config.github_token)
+        base = deployments.last_deployed(repository) or ""
+    chosen = routing.route(base, head)
+    return Outcome(f"{chosen.branch}: {one_line(chosen.why)}.", branch=chosen.branch, why=chosen.why, base=base)

@@ -1,0 +1,78 @@
+"""A run on Vertex AI."""
+
+import dataclasses
+
+import click
+
+from ci.commands.prepare_span import told as told_of_span
+from ci.commands.train import told as told_of_training
+from ci.outcome import Outcome, command
+from pipeline.config import Config
+from pipeline.orchestrators import vertex, vertex_job, vertex_request
+from pipeline.orchestrators.definitions import NAMES
+from pipeline.orchestrators.job_difference import differences
+from pipeline.progress import logs
+
+
+@command
+@click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")
+@click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
+@click.option("--wait", is_flag=True, help="Show its nodes as they end, and fail if it fails.")
+@click.option("--dry-run", is_flag=True, help="Say what would be submitted, and how it differs from the last run.")
+def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool) -> Outcome:
+    """Submits a pipeline to Vertex AI, once: what was asked for before is not started again, unless it failed."""
+    request = vertex_request.prepare(config, pipeline, spans)
+    if request is None:
+        text = "Nothing to do: no new image is collected, and the newest span was trained on already."
+        return Outcome(text, job=None, state=None, submitted=False)
+    if dry_run:
+        return preview(config, request)
+    done = vertex.send(config, request)
+    if wait:
+        print(told(request.about, done), file=logs.terminal(), flush=True)
+        done = dataclasses.replace(done, state=vertex_job.follow(config, done.job))
+        outcome = vertex.outcome(config, request, done.job)
+        return Outcome(told_of(outcome), **{**outcome, **dataclasses.asdict(done)})
+    return Outcome(told(request.about, done), **dataclasses.asdict(done))
+
+
+def told(about: str, done: vertex.Submitted) -> str:
+    """Says whether a run was started, and where to look at it."""
+    how = "submitted" if done.submitted else f"is there already, {done.state}"
+    return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
+
+
+def told_of(outcome: dict) -> str:
+    """Says what came of a run that was waited for."""
+    if "training" not in outcome:
+        return told_of_training(outcome) if outcome else "Done, but somebody has deleted its report."
+    training = outcome["training"]
+    if not training["job"]:
+        started = "No training: the newest span was trained on already."
+    else:
+        started = f"The training {'was submitted' if training['submitted'] else 'is there already'}: {training['link']}"
+    return f"{told_of_span(outcome)}\n{started}"
+
+
+def preview(config: Config, request: vertex_request.Request) -> Outcome:
+    """Says what would be submitted."""
+    wanted = vertex_request.described(config, request)
+    before = vertex.last(config, request.pipeline.name)
+    changed = differences(before, wanted) if before else []
+    lines = [f"Would submit {request.about} as {request.name}, compiled: {request.pipeline.digest}."]
+    if before is None:
+        lines.append(f"It would be the first run of {request.pipeline.name}; its parameters:")
+        lines += [f"  {name}: {value}" for name, value in request.values.items()]
+    elif changed:
+        lines += [f"Since the last run, {before['name'].rpartition('/')[2]}:", *(f"  {line}" for line in changed)]
+    else:
+        lines.append(f"It is what the last run was, {before['name'].rpartition('/')[2]}.")
+    return Outcome(
+        "\n".join(lines),
+        job=request.name,
+        state=None,
+        submitted=False,
+        digest=request.pipeline.digest,
+        last=before and before["name"],
+        changed=changed,
+    )

@@ -1,0 +1,35 @@
+"""A model, trained and judged; released if it is good enough."""
+
+import click
+
+from ci.outcome import Outcome, command
+from pipeline.config import Config
+from pipeline.errors import numbers
+from pipeline.formatting import counted, percent
+from pipeline.orchestrators import local
+
+
+@command
+@click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
+def train(config: Config, spans: str) -> Outcome:
+    """Runs the training pipeline on this machine; a blessed model is released."""
+    outcome = local.train(config, spans)
+    return Outcome(told(outcome), **outcome)
+
+
+def told(outcome: dict) -> str:
+    """Says how a training ended."""
+    metrics = outcome["metrics"]
+    judged = f"{counted(metrics['images'], 'image')} of {'spans' if len(outcome['spans']) > 1 else 'span'}"
+    lines = [f"Accuracy {percent(metrics['accuracy'])} on {judged} {numbers(outcome['spans'])}:"]
+    current = outcome["current"]
+    for span, accuracy in metrics["per_span"].items():
+        before = f", {current['release']} has {percent(current['metrics']['per_span'][span])}" if current else ""
+        lines.append(f"  span {span}: {percent(accuracy)}{before}")
+    if current and current["new_labels"]:
+        lines.append(f"Labels that {current['release']} did not know: {', '.join(current['new_labels'])}.")
+    if outcome["blessed"]:
+        lines.append(f"Released as {outcome['release']}.")
+    else:
+        lines.append(f"Not released: {'; '.join(outcome['reasons'])}.")
+    return "\n".join(lines)

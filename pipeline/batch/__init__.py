@@ -1,0 +1,1 @@
+"""The released model on what was collected."""

@@ -1,0 +1,36 @@
+"""Secrets, read where they are used and kept nowhere: from the environment of a workflow, or from Secret Manager."""
+
+import os
+
+from pipeline.cloud.calls import quietly, reading
+from pipeline.errors import SecretUnreadable
+
+
+def github_token(secret: str) -> str:
+    """Returns the GitHub token: $GITHUB_TOKEN, which a workflow has, else what the secret of this resource name holds.
+
+    Returns "" where there is neither: then GitHub shows what everybody may see. Raises SecretUnreadable.
+    """
+    return os.environ.get("GITHUB_TOKEN", "") or (read(secret) if secret else "")
+
+
+def read(name: str) -> str:
+    """Returns the secret projects/PROJECT/secrets/NAME/versions/VERSION as text. Raises SecretUnreadable."""
+    with quietly():
+        import google_crc32c
+        from google.api_core.exceptions import GoogleAPIError
+        from google.auth.exceptions import GoogleAuthError
+        from google.cloud import secretmanager_v1
+
+    try:
+        client = secretmanager_v1.SecretManagerServiceClient()
+        payload = client.access_secret_version(name=name, retry=reading()).payload
+    except (GoogleAPIError, GoogleAuthError) as error:
+        raise SecretUnreadable(name, getattr(error, "message", "") or str(error)) from error
+    if google_crc32c.value(payload.data) != payload.data_crc32c:
+        raise SecretUnreadable(name, "it was damaged on its way")
+    try:
+        return payload.data.decode().strip()  # an editor's or a shell's newline is no part of it
+    except UnicodeDecodeError:
+        # without its cause, which quotes the secret
+        raise SecretUnreadable(name, "it is no text") from None

@@ -1,0 +1,85 @@
+"""Pipelines compiled for Vertex AI: the same definitions that run on one machine, as one JSON text with a digest.
+
+The text depends on the pipeline's shape, on the image and on the settings that choose nodes; what differs from run to
+run is a root parameter of it. So the same pipeline compiled twice, anywhere, is the same text.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from typing import Any
+
+from pipeline.config import Config
+from pipeline.errors import UnfitSpec
+from pipeline.orchestrators import definitions, spec_lint
+from pipeline.plan import Shape
+from pipeline.progress import logs
+from pipeline.storage.base import Storage
+
+
+@dataclasses.dataclass(frozen=True)
+class Compiled:
+    """A pipeline as Vertex AI takes it: a PipelineJob of schema 2.1, whose run-time configuration is empty."""
+
+    name: str
+    text: str
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the text, which is what `sha256sum` says of the file."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The pipelineSpec alone."""
+        return json.loads(self.text)["pipelineSpec"]
+
+    @property
+    def parameters(self) -> list[str]:
+        """Names of the root parameters: each run has to give all of them."""
+        return sorted(self.spec["root"].get("inputDefinitions", {}).get("parameters", {}))
+
+    def keep(self, storage: Storage) -> str:
+        """Keeps the text by its digest in the workspace, and returns its address."""
+        name = f"pipelines/{self.name}/{self.digest}.json"
+        storage.write(name, self.text.encode(), create_only=True)
+        return storage.address(name)
+
+
+def compile_pipeline(config: Config, name: str, shape: Shape) -> Compiled:
+    """Compiles the pipeline `name`; calls nobody. Raises MissingSettings or UnfitSpec. Takes ten seconds of imports."""
+    config.require("image")
+    with logs.into_file(os.devnull):  # TFX and TensorFlow have much to say while they are imported
+        job = _compile(config, name, dataclasses.replace(shape, on_vertex=True))
+    wrong = spec_lint.lint(job["pipelineSpec"], [config.github_token])
+    if wrong:
+        raise UnfitSpec(name, wrong)
+    return Compiled(name, canonical(job))
+
+
+def canonical(job: dict[str, Any]) -> str:
+    """Returns the one text of what a job says."""
+    return f"{json.dumps(job, indent=1, sort_keys=True)}\n"
+
+
+def _compile(config: Config, name: str, shape: Shape) -> dict[str, Any]:
+    from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner
+
+    root = "the run names it"  # TFX wants one, but only a run has it
+    pipeline = definitions.load(name).create_pipeline(config, shape, _parameters(), root)
+    made = runner.KubeflowV2DagRunner(
+        runner.KubeflowV2DagRunnerConfig(default_image=config.image, use_pipeline_spec_2_1=True)
+    ).run(pipeline, write_out=False)
+    return {"displayName": name, "pipelineSpec": made["pipelineSpec"], "runtimeConfig": {}}
+
+
+def _parameters() -> dict[str, Any]:
+    """Returns a mapping that knows every name: it stands for the text that a run will give by this name."""
+    from pipeline.components.tfx_api import RuntimeParameter
+
+    class Parameters(dict):
+        def __missing__(self, name: str) -> RuntimeParameter:
+            return self.setdefault(name, RuntimeParameter(name=name, ptype=str))
+
+    return Parameters()

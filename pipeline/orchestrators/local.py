@@ -1,0 +1,217 @@
+"""Trains and retrains on this machine: binds a configuration to the pipelines and runs them, node after node.
+
+TFX takes ten seconds to import, so that happens only after all has been checked that can be without it.
+"""
+
+import dataclasses
+import datetime
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline import plan
+from pipeline.config import Config
+from pipeline.data import reports
+from pipeline.data import spans as published_spans
+from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
+from pipeline.orchestrators import definitions
+from pipeline.orchestrators.definitions import RETRAINING, TRAINING
+from pipeline.plan import Shape
+from pipeline.progress import logs
+from pipeline.progress.nodes import NodeLines
+from pipeline.releases.factory import releases_of
+from pipeline.storage.factory import open_storage
+
+if TYPE_CHECKING:
+    from pipeline.components.tfx_api import Pipeline
+
+
+def train(config: Config, selection: str) -> dict:
+    """Runs the training pipeline on the spans that `selection` ("1,2 | all | latest:N") names, and reports its outcome.
+
+    Returns `spans`, `blessed`, `metrics`, `release`, `reasons`, `current`, the model it was compared with, and
+    `durations`, of each node in turn.
+    """
+    storage = open_storage(config.workspace)
+    with storage.exclusive("training"):
+        return _train(config, selection)
+
+
+def train_once(config: Config, selection: str) -> dict:
+    """Trains as `train` does, unless a training that included the newest span has ended already.
+
+    Returns what `train` does; of spans that were trained on already, or are not there, nothing but empty values.
+    """
+    storage = open_storage(config.workspace)
+    with storage.exclusive("training"):
+        return _train(config, selection) if plan.newest_is_untrained(storage) else NOTHING_TRAINED
+
+
+NOTHING_TRAINED = {
+    "spans": [],
+    "blessed": None,
+    "metrics": None,
+    "release": None,
+    "reasons": [],
+    "current": None,
+    "durations": [],
+}
+
+
+def retrain(config: Config, selection: str) -> dict:
+    """Runs the retraining pipeline; returns what SpanPreparator found, then what `train` returns."""
+    storage = open_storage(config.workspace)
+    with storage.exclusive("retraining"):
+        if plan.span_to_retrain(storage) is None:
+            return dataclasses.asdict(published_spans.Prepared()) | NOTHING_TRAINED
+
+        def build(root: str) -> "Pipeline":
+            definition = definitions.load(RETRAINING)
+            return definition.create_pipeline(config, Shape(), definition.values(config, selection, None, ""), root)
+
+        ended = run(config, RETRAINING, build, "outcome")
+    with open(ended.address, encoding="utf-8") as file:
+        return json.load(file)
+
+
+def _train(config: Config, selection: str) -> dict:
+    planned = plan.training(config, selection)
+
+    def build(root: str) -> "Pipeline":
+        definition = definitions.load(TRAINING)
+        return definition.create_pipeline(config, planned.shape, definition.values(config, planned, root), root)
+
+    ended = run(config, TRAINING, build, "pushed_model")
+    with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
+        outcome = json.load(file) | {"durations": ended.durations}
+    if outcome["release"] and outcome["release"] not in releases_of(config).tags():
+        # the node that would have released it was not run again
+        raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
+    storage = open_storage(config.workspace)
+    newest = reports.newest(storage, "training")
+    if newest is None or newest.get("identity") != planned.identity:  # the node that reports was not run again
+        made = {"identity": planned.identity, "modules_digest": planned.modules.digest, "commit": planned.commit}
+        reports.save(storage, "training", outcome | made, {})
+    else:  # it had ended before the last node had
+        reports.attach(storage, newest, reports.DURATIONS, json.dumps(ended.durations, indent=1).encode())
+    return outcome
+
+
+class Ended(NamedTuple):
+    """A run that ended well: the address of what it was run for, and {"node", "state", "seconds"} of each node."""
+
+    address: str
+    durations: list[dict]
+
+
+def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> Ended:
+    """Runs the pipeline that `build(pipeline_root)` makes; returns where it wrote `result`, and how long it took.
+
+    People see a line a node; what libraries have to say goes to a file. A node whose inputs did not change is not run
+    again. An error of ours comes out as it is, any other as PipelineFailed.
+    """
+    root = pipeline_root(config, name)
+    started = datetime.datetime.now(datetime.timezone.utc)
+    log = os.path.join(folder_of_runs(config), "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
+    os.makedirs(root, exist_ok=True)
+    print(f"{name}: full log in {log}", file=logs.terminal())
+    with logs.into_file(log), Progress() as progress:
+        try:
+            import absl.logging
+
+            from pipeline.components import tfx_api as tfx
+
+            pipeline = build(root)
+            # a store of its own for each pipeline, so that none finds what another one left
+            store = os.path.join(root, "metadata.sqlite")
+            pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)
+            # its own setter: TFX parses flags anew in each node and would set the logger's level back
+            absl.logging.set_verbosity(absl.logging.INFO)
+            tfx.LocalDagRunner().run(pipeline)
+            return Ended(newest_output(pipeline, result), progress.durations)
+        except SpanloopError:
+            raise
+        except Exception as error:
+            logging.getLogger("absl").exception("The run failed.")
+            raise PipelineFailed(progress.node, error, log) from error
+
+
+def pipeline_root(config: Config, name: str) -> str:
+    """Returns the folder where the pipeline `name` keeps artifacts and its memory of them."""
+    return os.path.join(folder_of_runs(config), "pipeline_root", name)
+
+
+def folder_of_runs(config: Config) -> str:
+    """Returns the local folder for what runs on this machine leave behind: the workspace, or for a bucket a cache.
+
+    TFX keeps its memory of artifacts in a database file, which has to be local; artifacts that another machine does not
+    remember are of no use to it. What lasts, spans, releases and reports, goes to the bucket.
+    """
+    if not config.in_cloud:
+        return os.path.abspath(config.workspace)
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(cache, "spanloop", config.workspace.removeprefix("gs://"))
+
+
+def newest_output(pipeline: "Pipeline", key: str) -> str:
+    """Returns the address of what the newest run of `pipeline` wrote as `key`, also when it was cached."""
+    from pipeline.components import tfx_api as tfx
+
+    with tfx.Metadata(pipeline.metadata_connection_config) as handle:
+        store = handle.store
+        newest = max(store.get_contexts_by_type("pipeline_run"), key=lambda context: context.id)
+        executions = [execution.id for execution in store.get_executions_by_context(newest.id)]
+        written = [
+            event.artifact_id
+            for event in store.get_events_by_execution_ids(executions)
+            if any(step.key == key for step in event.path.steps)
+        ]
+        return store.get_artifacts_by_id([max(written)])[0].uri
+
+
+class Progress(logging.Handler):
+    """Shows and keeps each node's time in a running pipeline: LocalDagRunner tells of nodes in its log, and only there.
+
+    `durations` are those of nodes that ended: "done", or "unchanged" where an earlier run's outputs were taken.
+    """
+
+    def __init__(self):
+        super().__init__(logging.INFO)
+        self.node = "TFX"  # while it is being imported
+        self.durations: list[dict] = []
+        self._thread = threading.get_ident()
+        self._lines = NodeLines()
+        self._started, self._cached = time.monotonic(), False
+
+    def __enter__(self):
+        logging.getLogger("absl").addHandler(self)
+        self._lines.__enter__()
+        self._lines.busy(["starting TFX"])
+        return self
+
+    def __exit__(self, kind, error, traceback):
+        logging.getLogger("absl").removeHandler(self)
+        self._lines.__exit__()
+        if error:
+            self._line("failed")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread != self._thread:
+            return  # of a pipeline that a node of this one runs
+        if record.msg == "Component %s is running.":
+            (self.node,) = record.args
+            self._started, self._cached = time.monotonic(), False
+            self._lines.busy([self.node])
+        elif record.msg == "A cached execution %d is used.":
+            self._cached = True
+        elif record.msg == "Component %s is finished.":
+            self._line("unchanged" if self._cached else "done")
+
+    def _line(self, state: str) -> None:
+        seconds = time.monotonic() - self._started
+        self.durations.append({"node": self.node, "state": state, "seconds": round(seconds, 3)})
+        self._lines.ended(self.node, state, seconds)

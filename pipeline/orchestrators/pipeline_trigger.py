@@ -1,0 +1,36 @@
+"""Starts the training pipeline for a span that was just prepared."""
+
+import concurrent.futures
+import json
+
+from pipeline.components import tfx_api as tfx
+from pipeline.config import Config
+from pipeline.orchestrators import local, vertex
+from pipeline.packaging.modules import Modules
+
+String = tfx.artifacts.String
+
+
+@tfx.component
+def PipelineTrigger(
+    prepared: tfx.InputArtifact[String],
+    selection: tfx.Parameter[str],
+    settings: tfx.Parameter[str],
+    modules: tfx.Parameter[str],
+    commit: tfx.Parameter[str],
+    outcome: tfx.OutputArtifact[String],
+):
+    """Trains on `selection` unless the newest span was trained on already; `outcome` holds both nodes' outcome as JSON.
+
+    With `modules` (Modules as JSON), which lie in a wheel, the training is submitted to Vertex AI and not waited for;
+    without, it runs here. A training belongs to its newest span, so a trigger that is repeated or that resumes after a
+    failure starts one run.
+    """
+    config = Config.from_json(settings)
+    if modules:
+        started = vertex.train_once(config, selection, Modules.from_json(modules), commit)
+    else:
+        # in a thread of its own: TFX keeps what it knows of a running pipeline by thread
+        with concurrent.futures.ThreadPoolExecutor(1) as thread:
+            started = thread.submit(local.train_once, config, selection).result()
+    outcome.write(json.dumps(json.loads(prepared.read()) | started))

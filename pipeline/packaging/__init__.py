@@ -1,0 +1,1 @@
+"""What a run needs of this repository: modules, wheel, image, commit."""

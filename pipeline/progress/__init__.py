@@ -1,0 +1,1 @@
+"""What people see of a run, and where its log goes."""

@@ -1,0 +1,1 @@
+"""Where models are published: a folder, a bucket, GitHub."""

@@ -1,0 +1,75 @@
+"""A model as one file: packed the same everywhere, unpacked only when all in it belongs where it goes."""
+
+import gzip
+import hashlib
+import os
+import posixpath
+import shutil
+import tarfile
+
+from pipeline.storage import files
+
+ARCHIVE = "model.tar.gz"
+MOST_FILES = 10_000
+MOST_BYTES = 32 << 30  # so much a model may take up on any disk
+LARGEST_GAIN = 100  # times what the archive takes; a SavedModel's weights hardly shrink, its graph to a tenth
+
+
+class Unsafe(Exception):
+    pass
+
+
+def pack(folder: str, archive: str) -> None:
+    """Packs a folder; the same files give the same archive, whenever and wherever."""
+
+    def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = member.mtime = 0
+        member.uname = member.gname = ""
+        member.mode = 0o755 if member.isdir() else 0o644
+        return member
+
+    with files.create(archive) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for name in sorted(os.listdir(folder)):
+                tar.add(os.path.join(folder, name), name, filter=anonymous)  # which goes through folders in order
+
+
+def unpack(archive: str, folder: str) -> None:
+    """Unpacks into a folder when all in the archive belongs there. Raises Unsafe, and then nothing was written."""
+    with tarfile.open(archive, "r:gz") as tar:
+        members = _checked(tar, min(MOST_BYTES, LARGEST_GAIN * max(os.path.getsize(archive), 1 << 20)))
+        for member in members:
+            path = os.path.join(folder, member.name)
+            os.makedirs(path if member.isdir() else os.path.dirname(path), exist_ok=True)
+            if member.isfile():
+                with open(path, "xb") as file:
+                    shutil.copyfileobj(tar.extractfile(member), file)
+
+
+def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
+    """Returns what is in the archive, which takes at most so many bytes. Raises Unsafe."""
+    members, names, folders, size = [], set(), set(), 0
+    for member in tar:  # which reads no further than this member's head
+        name, parts = member.name, member.name.split("/")
+        if name.startswith("/") or ".." in parts or not (member.isreg() or member.isdir()) or member.issparse():
+            raise Unsafe(f"{name!r} would leave the folder")
+        size += member.size
+        if member.size < 0 or size > most or len(members) == MOST_FILES:
+            raise Unsafe(f"it would take more than {most / 1e9:.1f} GB or {MOST_FILES:,} files")
+        if name in names or posixpath.normpath(name) != name:
+            raise Unsafe(f"{name!r} is another name of what is there")
+        members.append(member)
+        names.add(name)
+        folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
+    if clash := folders.intersection(member.name for member in members if member.isreg()):
+        raise Unsafe(f"{min(clash)!r} is a file and a folder")
+    return members
+
+
+def sha256(path: str) -> str:
+    """Returns the checksum of a file, hexadecimal."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

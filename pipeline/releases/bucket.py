@@ -1,0 +1,58 @@
+"""Models released in a bucket."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+
+from pipeline.errors import BrokenRelease, NotThere, ReleaseNotFound
+from pipeline.releases.archive import ARCHIVE
+from pipeline.releases.base import RECORD, TAG, Release, Releases, newest_first
+from pipeline.storage.factory import open_storage
+
+
+class BucketReleases(Releases):
+    """A prefix of a bucket: the archive takes the tag, for it is written only where there is none; the record is last.
+
+    A process that is killed between both leaves an archive without a record, which is no release and keeps its number.
+    """
+
+    def __init__(self, address: str):
+        self.address = address
+        self._storage = open_storage(address)
+
+    def tags(self) -> list[str]:
+        names = (entry.name.split("/") for entry in self._storage.list(""))
+        return newest_first(name[0] for name in names if name[1:] == [RECORD])
+
+    def _taken(self) -> list[str]:
+        return list(filter(TAG.fullmatch, self._storage.folders("")))
+
+    def _record(self, tag: str) -> bytes:
+        try:
+            return self._storage.read(f"{tag}/{RECORD}")
+        except NotThere:
+            raise ReleaseNotFound(tag, self.address) from None
+
+    @contextlib.contextmanager
+    def _archive(self, tag: str) -> Iterator[str]:
+        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
+            try:
+                self._storage.copy_to(f"{tag}/{ARCHIVE}", file)
+            except NotThere:
+                raise BrokenRelease(tag, f"{ARCHIVE} is missing") from None
+            file.flush()
+            yield file.name
+
+    def _exclusive(self) -> contextlib.AbstractContextManager[None]:
+        return self._storage.exclusive("releasing a model")
+
+    def _workshop(self) -> contextlib.AbstractContextManager[str]:
+        return tempfile.TemporaryDirectory(prefix="spanloop-")
+
+    def _release(self, folder: str, release: Release, text: str) -> bool:
+        for name in [ARCHIVE, *(name for name in release.files if name != ARCHIVE), RECORD]:
+            with open(os.path.join(folder, name), "rb") as file:
+                if not self._storage.write(f"{release.tag}/{name}", file, create_only=True):
+                    return False
+        return True

@@ -1,0 +1,73 @@
+"""Models released in a folder."""
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+
+from pipeline.errors import BrokenRelease, ReleaseNotFound
+from pipeline.releases.archive import ARCHIVE
+from pipeline.releases.base import RECORD, TAG, Release, Releases, newest_first
+from pipeline.storage import files
+from pipeline.storage.folder import Folder
+
+
+class FolderReleases(Releases):
+    """A folder with a folder for each release, which appears by one rename."""
+
+    def __init__(self, path: str):
+        self.address = self._root = os.path.abspath(path)
+
+    def tags(self) -> list[str]:
+        return [tag for tag in newest_first(self._taken()) if os.path.exists(self._path(tag, RECORD))]
+
+    def _taken(self) -> list[str]:
+        with files.told(self._root), contextlib.suppress(FileNotFoundError):
+            return list(filter(TAG.fullmatch, os.listdir(self._root)))
+        return []
+
+    def _record(self, tag: str) -> bytes:
+        with files.told(self._root):
+            try:
+                with open(self._path(tag, RECORD), "rb") as file:
+                    return file.read()
+            except FileNotFoundError:
+                raise ReleaseNotFound(tag, self._root) from None
+
+    @contextlib.contextmanager
+    def _archive(self, tag: str) -> Iterator[str]:
+        archive = self._path(tag, ARCHIVE)
+        if not os.path.exists(archive):
+            raise BrokenRelease(tag, f"{ARCHIVE} is missing")
+        yield archive
+
+    def _exclusive(self) -> contextlib.AbstractContextManager[None]:
+        return Folder(self._root).exclusive("releasing a model")
+
+    @contextlib.contextmanager
+    def _workshop(self) -> Iterator[str]:
+        # Beside the releases, so that a rename gets it there.
+        folder = self._path(".publishing")
+        with files.told(self._root):
+            shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+            os.mkdir(folder)
+            try:
+                yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _release(self, folder: str, release: Release, text: str) -> bool:
+        with files.told(self._root):
+            files.sync(folder)
+            try:
+                os.rename(folder, self._path(release.tag))
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+                return False
+            files.sync(self._root)
+            return True
+
+    def _path(self, *names: str) -> str:
+        return os.path.join(self._root, *names)

@@ -1,0 +1,225 @@
+"""Models released on GitHub: a draft that nobody sees gets the files, and is published when all have arrived."""
+
+import contextlib
+import datetime
+import io
+import json
+import os
+import re
+import secrets
+import tempfile
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
+from pipeline.github import client
+from pipeline.github.client import told
+from pipeline.releases.archive import ARCHIVE
+from pipeline.releases.base import RECORD, Release, Releases, newest_first
+
+if TYPE_CHECKING:
+    from github import GithubException
+    from github.GitRelease import GitRelease
+    from github.GitReleaseAsset import GitReleaseAsset
+
+LEFT_BEHIND = datetime.timedelta(hours=1)  # an older draft of ours belongs to a process that was killed
+TRIES = 4  # to get all files of a release there
+LONGEST_TEXT = 100_000  # characters; GitHub takes a few more
+LARGEST_RECORD = 16 << 20
+
+
+class GitHubReleases(Releases):
+    """The releases of a repository. Publishing takes the tag, for GitHub publishes each only once.
+
+    An HTML comment in a release's text holds its identity, so that not every record has to be read to find it, and
+    whose draft it is. Of a call whose answer was lost there may be two drafts; both are gone in the end.
+    """
+
+    def __init__(self, name: str, token: str):
+        from pipeline.releases.github_files import Files
+
+        self.address = f"github:{name}"
+        self._repository = client.repository(name, token)
+        self._files = Files(token)
+        self._beaten: list[str] = []  # tags that others took; GitHub's lists may not show them yet
+
+    def tags(self) -> list[str]:
+        with told(f"Listing the releases in {self.address}"):
+            return [release.tag_name for release in self._published() if _complete(release)]
+
+    def _taken(self) -> list[str]:
+        with told(f"Listing the tags in {self.address}"):
+            refs = self._repository.get_git_matching_refs("tags/model-")
+            tags = [ref.ref.removeprefix("refs/tags/") for ref in refs]
+            return newest_first({*tags, *(release.tag_name for release in self._published())})
+
+    def _record(self, tag: str) -> bytes:
+        with told(f"Reading release {tag} in {self.address}"):
+            asset = self._asset(tag, RECORD)
+            if asset is None:
+                raise ReleaseNotFound(tag, self.address)
+            if asset.size > LARGEST_RECORD:
+                raise BrokenRelease(tag, f"{RECORD} is {asset.size:,} bytes long")
+            record = io.BytesIO()
+            self._files.download(asset, record)
+            return record.getvalue()
+
+    @contextlib.contextmanager
+    def _archive(self, tag: str) -> Iterator[str]:
+        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
+            with told(f"Downloading release {tag} from {self.address}"):
+                asset = self._asset(tag, ARCHIVE)
+                if asset is None:
+                    raise BrokenRelease(tag, f"{ARCHIVE} is missing")
+                self._files.download(asset, file)
+            file.flush()
+            yield file.name
+
+    def _find(self, identity: str) -> Release | None:
+        with told(f"Looking for this training among the releases in {self.address}"):
+            # one without a comment was edited by somebody
+            likely = [of.tag_name for of in self._published() if _identity(of) in (identity, None) and _complete(of)]
+        for tag in [*self._beaten, *likely]:
+            with contextlib.suppress(BrokenRelease, ReleaseNotFound):
+                if (there := self.get(tag)).identity == identity:
+                    return there
+        return None
+
+    def _exclusive(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()  # publishing is what only one can do
+
+    def _workshop(self) -> contextlib.AbstractContextManager[str]:
+        return tempfile.TemporaryDirectory(prefix="spanloop-")
+
+    def _release(self, folder: str, release: Release, text: str) -> bool:
+        from github import GithubException
+
+        attempt = secrets.token_hex(8)
+        body = f"{text[:LONGEST_TEXT]}\n\n{_Comment(release.identity, attempt, _now())}\n".lstrip()
+        doing = f"Releasing {release.tag} in {self.address}"
+        try:
+            with told(doing):
+                draft = self._repository.create_git_release(
+                    release.tag, release.tag, body, draft=True, **self._target(release.commit)
+                )
+                self._fill(draft, [os.path.join(folder, name) for name in [*release.files, RECORD]], doing)
+                try:
+                    draft.update_release(release.tag, body, draft=False, tag_name=release.tag)
+                except GithubException as error:
+                    if not _says(error, "tag_name", "already_exists"):
+                        raise
+                    self._beaten.append(release.tag)
+                    return False
+                return True
+        finally:
+            self._sweep(attempt)
+
+    def _target(self, commit: str) -> dict[str, str]:
+        """Returns where the tag is to be: at the commit if GitHub has it, else at the default branch."""
+        from github import GithubException
+
+        if not re.fullmatch(r"[0-9a-f]{40}", commit):
+            return {}
+        try:
+            self._repository.get_git_commit(commit)
+        except GithubException as error:
+            if error.status not in (404, 409, 422):  # not there; an empty repository; no commit
+                raise
+            return {}
+        return {"target_commitish": commit}
+
+    def _fill(self, draft: "GitRelease", paths: list[str], doing: str) -> None:
+        """Uploads what has not arrived, until all has. So it makes no difference whether an answer was lost."""
+        from github import GithubException, UnknownObjectException
+
+        from pipeline.releases.github_files import arrived
+
+        for _ in range(TRIES):
+            there = {asset.name: asset for asset in draft.get_assets()}
+            missing = {name: path for path in paths if not arrived(there.get(name := os.path.basename(path)), path)}
+            if not missing:
+                return
+            for name, path in missing.items():
+                if name in there:
+                    with contextlib.suppress(UnknownObjectException):
+                        there[name].delete_asset()
+                try:
+                    self._files.upload(draft, path)
+                except GithubException as error:
+                    if not _says(error, "name", "already_exists"):
+                        raise
+        raise GitHubRefused(doing, f"{', '.join(missing)} did not arrive as sent, {TRIES} times. Try again later")
+
+    def _sweep(self, attempt: str) -> None:
+        """Deletes the drafts of this attempt, and those that were left behind; what cannot be deleted now stays."""
+        from github import GithubException
+        from requests import RequestException
+
+        with contextlib.suppress(GithubException, RequestException):
+            for release in list(self._repository.get_releases()):
+                made = _Comment.of(release)
+                left = made and release.draft and (made.attempt == attempt or _now() - made.begun > LEFT_BEHIND)
+                # a list may lag behind, and still show as a draft what was published just now
+                if left and self._repository.get_release(release.id).draft:
+                    release.delete_release()
+
+    def _published(self) -> "list[GitRelease]":
+        """Returns what is published under a tag of ours, newest first."""
+        found = {release.tag_name: release for release in self._repository.get_releases() if not release.draft}
+        return [found[tag] for tag in newest_first(found)]
+
+    def _asset(self, tag: str, name: str) -> "GitReleaseAsset | None":
+        """Returns a file of a published release. Raises ReleaseNotFound."""
+        from github import UnknownObjectException
+
+        try:
+            release = self._repository.get_release(tag)
+        except UnknownObjectException:
+            raise ReleaseNotFound(tag, self.address) from None
+        return next((asset for asset in release.assets if (asset.name, asset.state) == (name, "uploaded")), None)
+
+
+_ESCAPED = "\\u003e"  # a ">" in JSON, which could end the comment
+
+
+class _Comment(NamedTuple):
+    """What the text of a release of ours ends with, for us only."""
+
+    identity: str
+    attempt: str
+    begun: datetime.datetime  # GitHub tells only when the commit was made
+
+    def __str__(self) -> str:
+        told = json.dumps([self.identity, self.attempt, f"{self.begun:%Y-%m-%dT%H:%M:%SZ}"])
+        return f"<!-- spanloop: {told.replace('>', _ESCAPED)} -->"
+
+    @classmethod
+    def of(cls, release: "GitRelease") -> "_Comment | None":
+        """Returns None where there is none, or none that can be read."""
+        found = re.search(r"<!-- spanloop: (.+) -->\s*$", release.body or "")
+        try:
+            identity, attempt, begun = json.loads(found[1]) if found else ()
+            return cls(identity, attempt, datetime.datetime.strptime(begun, "%Y-%m-%dT%H:%M:%S%z"))
+        except (ValueError, TypeError):
+            return None
+
+
+def _identity(release: "GitRelease") -> str | None:
+    made = _Comment.of(release)
+    return made.identity if made else None
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _complete(release: "GitRelease") -> bool:
+    there = {asset.name for asset in release.assets if asset.state == "uploaded"}
+    return {ARCHIVE, RECORD} <= there
+
+
+def _says(error: "GithubException", field: str, code: str) -> bool:
+    """True when GitHub refuses a field for this reason."""
+    told = error.data.get("errors") if isinstance(error.data, dict) else None
+    fields = [(detail.get("field"), detail.get("code")) for detail in told or () if isinstance(detail, dict)]
+    return error.status == 422 and (field, code) in fields

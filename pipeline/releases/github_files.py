@@ -1,0 +1,90 @@
+"""Files of GitHub releases, of any size: PyGithub holds a download in memory, and waits for an upload for ever."""
+
+import os
+import urllib.parse
+from typing import TYPE_CHECKING, BinaryIO
+
+import requests
+from github.Requester import Requester
+from requests.adapters import HTTPAdapter
+
+from pipeline.github.client import TIMEOUT
+from pipeline.github.retry import patient
+from pipeline.releases.archive import sha256
+
+if TYPE_CHECKING:
+    from github.GitRelease import GitRelease
+    from github.GitReleaseAsset import GitReleaseAsset
+
+PIECE = 1 << 20
+TRIES = 4  # of a whole file
+
+
+class Files:
+    """Uploads and downloads with a token, which only GitHub's API gets to see."""
+
+    def __init__(self, token: str):
+        def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
+            if token:
+                request.headers["Authorization"] = f"Bearer {token}"
+            return request
+
+        self._session = _Session()
+        self._session.auth = authenticate
+        self._session.headers["User-Agent"] = "spanloop"
+        for scheme in ("https://", "http://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=patient()))
+
+    def upload(self, release: "GitRelease", path: str) -> None:
+        """Adds a file to a release. Raises GithubException, also when the release has one of this name."""
+        query = urllib.parse.urlencode({"name": os.path.basename(path)})
+        address = f"{release.upload_url.partition('{')[0]}?{query}"
+        headers = {"Content-Type": "application/octet-stream", "Accept": "application/vnd.github+json"}
+        with open(path, "rb") as file:
+            _check(self._session.post(address, data=file, headers=headers, timeout=TIMEOUT))
+
+    def download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
+        """Writes what was uploaded to an empty file. Raises GithubException, requests.RequestException."""
+        for left in reversed(range(TRIES)):
+            try:
+                self._try_to_download(asset, file)
+                return
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
+                if not left:
+                    raise
+
+    def _try_to_download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
+        file.seek(0)
+        file.truncate()
+        headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        with self._session.get(asset.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
+            _check(answer)
+            for piece in answer.iter_content(PIECE):
+                file.write(piece)
+                if file.tell() > asset.size:
+                    break
+        if file.tell() != asset.size:  # which no library notices
+            raise requests.ConnectionError(f"{asset.name} ended after {file.tell():,} of {asset.size:,} bytes")
+
+
+class _Session(requests.Session):
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Takes the token away where another host is led to, which by itself would be given what netrc has for it."""
+        if self.should_strip_auth(response.request.url, prepared_request.url):
+            prepared_request.headers.pop("Authorization", None)
+
+
+def arrived(asset: "GitReleaseAsset | None", path: str) -> bool:
+    """True when GitHub has all of a file."""
+    if asset is None or asset.state != "uploaded" or asset.size != os.path.getsize(path):
+        return False
+    return asset.digest in (None, f"sha256:{sha256(path)}")  # GitHub Enterprise Server tells no digests
+
+
+def _check(answer: requests.Response) -> None:
+    if answer.status_code >= 400:
+        try:
+            said = answer.json()
+        except ValueError:
+            said = {"message": answer.reason}
+        raise Requester.createException(answer.status_code, dict(answer.headers), said)

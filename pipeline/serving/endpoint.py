@@ -1,0 +1,229 @@
+"""The endpoint that serves released models: a new one gets a share of the traffic, is promoted, or rolled back.
+
+What is served, and what was before, is read from the endpoint: from its deployed models, their traffic and its labels.
+So it does not matter who asks, how often, or who was killed meanwhile.
+"""
+
+import hashlib
+import re
+from typing import Any
+
+from pipeline.cloud.calls import Say, converge, let_finish, reading, silent, told, wait
+from pipeline.cloud.vertex import client, encryption, location, machine_spec
+from pipeline.config import Config
+from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
+from pipeline.releases.base import Release, Releases
+from pipeline.releases.factory import releases_of
+from pipeline.serving import canary
+from pipeline.serving.canary import Goal, State
+from pipeline.serving.model_registry import Registry, Version
+
+
+def deploy(config: Config, release: Release, say: Say = silent) -> dict:
+    """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic, or all of it where nothing else serves.
+
+    Returns `release`, `endpoint` (resource name), `traffic` (`{tag: percent}` of all that is
+    deployed), `promoted` and `changed` (False when it was so already).
+    """
+    endpoint = Endpoint(config, say)
+    endpoint.know(release)
+    goal = canary.canary(release.tag, config.canary_traffic)
+    return {"release": release.tag} | endpoint.reach(goal, f"Deploying {release.tag}")
+
+
+def promote(config: Config, tag: str | None = None, say: Say = silent) -> dict:
+    """Gives a release all of the traffic; unless one is named, the one that is being tried, or else the newest.
+
+    Returns what `deploy` does. Raises ReleaseNotFound or NoRelease.
+    """
+    endpoint = Endpoint(config, say)
+    release = endpoint.candidate(releases_of(config), tag)
+    endpoint.know(release)
+    return {"release": release.tag} | endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}")
+
+
+def roll_back(config: Config, say: Say = silent) -> dict:
+    """Takes the last step back: stops what is being tried, or returns to what was promoted before.
+
+    Asking twice does it once. Returns what `deploy` does, of the model that serves now.
+    """
+    endpoint = Endpoint(config, say)
+    if not endpoint.find():
+        raise NothingToRollBack(config.endpoint, "")
+    done = endpoint.reach(canary.roll_back, "Rolling back")
+    return {"release": done["promoted"]} | done
+
+
+class Endpoint:
+    """The endpoint VERTEX_ENDPOINT: how it is found, read, and brought to where it should be, one change at a time."""
+
+    def __init__(self, config: Config, say: Say = silent):
+        config.require("workspace", "project", "region", "endpoint")
+        self._config, self._say = config, say
+        self._endpoints = client(config, "EndpointService")
+        self._registry = Registry(config, say)
+        self._versions: dict[str, Version] = {}  # of the releases that were uploaded or looked up here
+        self._taken = 0  # IDs of deployed models that turned out to be in use
+
+    def find(self) -> Any:
+        """Returns the endpoint as Vertex AI has it, or None. Raises UsageError when several have its name."""
+        from google.api_core.exceptions import NotFound
+
+        with told(f"Looking for the endpoint {self._config.endpoint}"):
+            try:
+                name = f"{location(self._config)}/endpoints/{self._id()}"
+                return self._endpoints.get_endpoint(name=name, retry=reading())
+            except NotFound:
+                pass  # then it may be one that somebody made by hand
+            asked = {"parent": location(self._config), "filter": f'display_name="{self._config.endpoint}"'}
+            found = list(self._endpoints.list_endpoints(asked, retry=reading()))
+        if len(found) > 1:
+            names = ", ".join(endpoint.name for endpoint in found)
+            raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
+        return found[0] if found else None
+
+    def candidate(self, releases: Releases, tag: str | None) -> Release:
+        """Returns the release to promote: the one with this tag, or what is tried, or what is new, or what serves."""
+        if tag is None:
+            state = self._read(self.find())
+            newest = releases.tags()[:1]
+            news = (tag for tag in newest if canary.is_news(tag, state))
+            tag = next(filter(None, [*state.canaries, *news, state.promoted, *newest]), None)
+        if tag is None:
+            raise NoRelease(self._config.releases)
+        return releases.get(tag)
+
+    def know(self, release: Release) -> None:
+        """Uploads a release, as far as it is not there, and remembers its version."""
+        self._versions[release.tag] = self._registry.upload(release)
+
+    def reach(self, goal: Goal, doing: str) -> dict:
+        """Changes one thing after another until the endpoint is as `goal` wants it; returns what it serves then."""
+        changes = 0
+
+        def step() -> dict | None:
+            nonlocal changes
+            name = (self.find() or self._create()).name
+            let_finish(self._endpoints, name, doing, self._say)
+            found = self._endpoints.get_endpoint(name=name, retry=reading())
+            state = self._read(found)
+            wanted = goal(state)
+            if self._change(found, state, wanted):
+                changes += 1
+                return None
+            if wanted.promoted:
+                self._registry.make_default(self._version(wanted.promoted))
+            return {
+                "endpoint": found.name,
+                "traffic": dict(state.traffic),
+                "promoted": state.promoted or None,
+                "changed": changes > 0,
+            }
+
+        return converge(doing, step)
+
+    def _change(self, found: Any, state: State, wanted: State) -> bool:
+        """Does the first thing that brings the endpoint from `state` nearer to `wanted`; False when there is none."""
+        for model in wanted.traffic:
+            if model not in state.traffic:
+                self._deploy(found, self._version(model))
+                return True
+        # Both at once, and only if nobody changed anything since: what is promoted always has its traffic.
+        if _served(wanted) != _served(state) or wanted.labels != state.labels:
+            self._update(found, wanted)
+            return True
+        for model in state.traffic:
+            if model not in wanted.traffic:
+                self._undeploy(found, model)
+                return True
+        return False
+
+    def _read(self, found: Any) -> State:
+        if found is None:
+            return State({}, {}, self._config.endpoint)
+        shares = {self._model(deployed): found.traffic_split.get(deployed.id, 0) for deployed in found.deployed_models}
+        return State(shares, dict(found.labels), found.display_name)
+
+    def _model(self, deployed: Any) -> str:
+        """Returns the tag of a deployed model of ours, of any other `id:` and its ID."""
+        tag, model = deployed.display_name, deployed.model.rpartition("/")[2].partition("@")[0]
+        if not (canary.ours(tag) and model == self._registry.model_id):
+            return f"id:{deployed.id}"
+        version = self._versions.get(tag)
+        if version and version.number != deployed.model_version_id:
+            raise WrongModelServed(tag, self._config.endpoint, deployed.model_version_id, version.number)
+        return tag
+
+    def _version(self, tag: str) -> Version:
+        if tag not in self._versions:
+            there = self._registry.find(tag)
+            release = None if there else releases_of(self._config).get(tag)
+            self._versions[tag] = there or self._registry.upload(release)
+        return self._versions[tag]
+
+    def _id(self) -> str:
+        """Returns the ID of an endpoint that is made here: the same whoever makes it, so it is made once."""
+        name = self._config.endpoint
+        readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
+        return f"spanloop-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+    def _create(self) -> Any:
+        doing = f"Creating the endpoint {self._config.endpoint}"
+        self._say(f"{doing} ...")
+        endpoint = {"display_name": self._config.endpoint, "encryption_spec": encryption(self._config)}
+        asked = {"parent": location(self._config), "endpoint": endpoint, "endpoint_id": self._id()}
+        wait(self._endpoints, self._endpoints.create_endpoint(asked).operation.name, doing, self._say)
+        return self.find()
+
+    def _deploy(self, found: Any, version: Version) -> None:
+        """Deploys a model without traffic: `_update` gives it its share, when nothing else has changed meanwhile."""
+        from google.api_core.exceptions import AlreadyExists
+
+        doing = f"Deploying {version.tag} to {found.display_name}"
+        self._say(f"{doing} ...")
+        machine = self._config.server
+        deployed = {
+            "id": deployed_id(version, self._taken),
+            "display_name": version.tag,
+            "model": version.name,
+            "dedicated_resources": {
+                "machine_spec": machine_spec(machine),
+                "min_replica_count": 1,
+                "max_replica_count": 1,
+            },
+        }
+        try:
+            started = self._endpoints.deploy_model(endpoint=found.name, deployed_model=deployed)
+        except AlreadyExists:
+            self._taken += 1  # unless it is there by now, the ID belongs to another model
+            raise
+        wait(self._endpoints, started.operation.name, doing, self._say)
+
+    def _update(self, found: Any, wanted: State) -> None:
+        shares = _served(wanted)
+        self._say(f"Traffic of {found.display_name}: {', '.join(f'{m} {share} %' for m, share in shares.items())}")
+        ids = {self._model(deployed): deployed.id for deployed in found.deployed_models}
+        endpoint = {
+            "name": found.name,
+            "etag": found.etag,
+            "labels": wanted.labels,
+            "traffic_split": {ids[model]: share for model, share in shares.items()},
+        }
+        self._endpoints.update_endpoint(endpoint=endpoint, update_mask={"paths": ["labels", "traffic_split"]})
+
+    def _undeploy(self, found: Any, model: str) -> None:
+        doing = f"Undeploying {model} from {found.display_name}"
+        self._say(f"{doing} ...")
+        (deployed,) = (deployed.id for deployed in found.deployed_models if self._model(deployed) == model)
+        started = self._endpoints.undeploy_model(endpoint=found.name, deployed_model_id=deployed)
+        wait(self._endpoints, started.operation.name, doing, self._say)
+
+
+def deployed_id(version: Version, taken: int) -> str:
+    """Returns ten digits that are the same whenever a version is deployed: so it is deployed once, whoever asks."""
+    digest = hashlib.sha256(f"{version.name} {taken}".encode()).hexdigest()
+    return str(10**9 + int(digest, 16) % (9 * 10**9))
+
+
+def _served(state: State) -> dict[str, int]:
+    return {model: share for model, share in state.traffic.items() if share}

@@ -1,0 +1,142 @@
+"""Released models in Vertex AI's Model Registry: one model for all releases of a place, each of them a version."""
+
+import dataclasses
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from pipeline.cloud.calls import Say, converge, let_finish, reading, silent, told, wait
+from pipeline.cloud.vertex import client, encryption, label, location
+from pipeline.config import Config
+from pipeline.errors import numbers
+from pipeline.releases.archive import ARCHIVE
+from pipeline.releases.base import Release
+from pipeline.releases.factory import releases_of
+from pipeline.storage.factory import open_storage
+
+SERVING = "serving"  # folder of the workspace where released models lie as Vertex AI reads them
+DEFAULT = "default"  # alias of the version that is promoted; Vertex AI also gives it to a model's first version
+
+
+@dataclasses.dataclass(frozen=True)
+class Version:
+    """A release in the registry."""
+
+    tag: str
+    model: str  # projects/PROJECT/locations/REGION/models/MODEL
+    number: str  # as Vertex AI counts
+
+    @property
+    def name(self) -> str:
+        """Returns what a deployment or a batch prediction takes."""
+        return f"{self.model}@{self.number}"
+
+
+class Registry:
+    """The model whose versions are the releases of RELEASES."""
+
+    def __init__(self, config: Config, say: Say = silent):
+        config.require("workspace", "project", "region")
+        self._config, self._say = config, say
+        self._models = client(config, "ModelService")
+        # Tags count from 1 in every place for releases, so each place has its own model.
+        self.model_id = f"spanloop-{hashlib.sha256(config.releases.encode()).hexdigest()[:12]}"
+        self._model = f"{location(config)}/models/{self.model_id}"
+
+    def find(self, tag: str) -> Version | None:
+        """Returns the version with the alias `tag`, or None."""
+        with told(f"Looking for {tag} in the Model Registry"):
+            found = self._get(tag)
+        return found and Version(tag, self._model, found.version_id)
+
+    def upload(self, release: Release) -> Version:
+        """Makes a release a version of the model, unless it is one already. Raises BrokenRelease or CloudRefused."""
+        doing = f"Uploading {release.tag} to the Model Registry"
+
+        def step() -> Version | None:
+            let_finish(self._models, self._model, doing, self._say)
+            if version := self._uploaded(release):
+                return version
+            self._say(f"{doing} ...")
+            started = self._models.upload_model(self._request(release))
+            wait(self._models, started.operation.name, doing, self._say)
+            return None  # which version it is, the alias tells
+
+        with told(doing):
+            if version := self._uploaded(release):
+                return version
+        # A version has no ID of ours, so two who upload at once would make two.
+        with open_storage(self._config.workspace).exclusive("uploading a model"):
+            return converge(doing, step)
+
+    def _uploaded(self, release: Release) -> Version | None:
+        found = self._get(release.tag)
+        same = found and found.labels.get("archive") == label(release.files[ARCHIVE])
+        return Version(release.tag, self._model, found.version_id) if same else None
+
+    def make_default(self, version: Version) -> None:
+        """Makes a version the one that is meant where none is named."""
+        with told(f"Making {version.tag} the default version"):
+            if DEFAULT not in self._get(version.number).version_aliases:
+                self._models.merge_version_aliases(name=version.name, version_aliases=[DEFAULT], retry=reading())
+
+    def _get(self, version: str) -> Any:
+        """Returns a version, by alias or number; None when it is not there."""
+        from google.api_core.exceptions import NotFound
+
+        try:
+            return self._models.get_model(name=f"{self._model}@{version}", retry=reading())
+        except NotFound:
+            return None
+
+    def _request(self, release: Release) -> dict[str, Any]:
+        first = self._get(DEFAULT) is None
+        model = {
+            "display_name": self.model_id,  # Vertex AI names folders of batch predictions after it
+            "description": f"Releases of {self._config.releases}",
+            "version_aliases": [release.tag],
+            "version_description": f"Release {release.tag} of {release.created}, trained on span"
+            f" {numbers(release.spans)}",
+            "labels": labels(release),
+            "artifact_uri": serving_copy(self._config, release),
+            "container_spec": {"image_uri": self._config.serving_image},
+            "encryption_spec": encryption(self._config),
+        }
+        which = {"model_id": self.model_id} if first else {"parent_model": self._model}
+        return {"parent": location(self._config), "model": model, **which}
+
+
+def labels(release: Release) -> dict[str, str]:
+    """Returns what made a release, in the alphabet of labels."""
+    story = {
+        "release": release.tag,
+        "commit": release.commit,
+        "modules": release.modules_digest,
+        "spans": numbers(release.spans),
+        "archive": release.files[ARCHIVE],
+    }
+    return {name: label(text) for name, text in story.items() if text}
+
+
+def serving_copy(config: Config, release: Release) -> str:
+    """Unpacks a release's SavedModel below WORKSPACE/serving/, as far as it is not there; returns its address.
+
+    The folder's name has the archive's checksum in it, so what is there once is never written anew.
+    """
+    storage = open_storage(config.workspace)
+    folder = f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}"
+    with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
+        releases_of(config).fetch(release, unpacked)
+        for name in _files(unpacked):
+            with open(os.path.join(unpacked, name), "rb") as file:
+                storage.write(f"{folder}/{name}", file, create_only=True)
+    return storage.address(folder)
+
+
+def _files(folder: str) -> Iterator[str]:
+    """Yields the names of all files of a folder and its folders, relative to it."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            yield os.path.relpath(os.path.join(root, name), folder)

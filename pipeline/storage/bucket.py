@@ -1,0 +1,177 @@
+"""A bucket of Cloud Storage, or what lies in it below a prefix, as a place for data.
+
+An object's name cannot hold everything that a file's name can: line breaks, bytes that are no text and what is longer
+than 1,024 bytes are changed when something is written.
+"""
+
+import concurrent.futures
+import contextlib
+import functools
+import hashlib
+import re
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+
+from pipeline.errors import NotThere, StorageError
+from pipeline.storage import bucket_client, bucket_objects
+from pipeline.storage.base import DEEPER, Storage, checked, too_large
+from pipeline.storage.bucket_client import THREADS
+from pipeline.storage.bucket_lease import Lease
+from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
+from pipeline.storage.bucket_stage import ARCHIVING, BucketStage, published
+
+T = TypeVar("T")
+
+_LONGEST = 1024  # bytes
+_MANIFESTS = 4  # files of any size that are read ahead
+
+
+class BucketEntry(NamedTuple):
+    """A listed object."""
+
+    name: str
+    size: int
+    generation: str
+
+
+class Bucket(Storage):
+    """Names are names of objects below gs://bucket/prefix."""
+
+    at_a_time = THREADS
+
+    def __init__(self, address: str):
+        self._address = address.rstrip("/")
+        bucket, _, prefix = self._address.removeprefix("gs://").partition("/")
+        self._prefix = f"{prefix}/" if prefix else ""
+        self.client = bucket_client.client(bucket)
+        self._objects = bucket_objects.objects(self.client)
+        self._room = threading.Semaphore(self.at_a_time)
+
+    def address(self, name: str = "") -> str:
+        return f"gs://{self.client.bucket}/{self.object(name)}" if name else self._address
+
+    def object(self, name: str) -> str:
+        """Returns the name of the object that `name` stands for."""
+        whole = self._prefix + checked(name, self._address)
+        if whole.isascii() and whole.isprintable() and len(whole) <= _LONGEST:
+            return whole
+        text = re.sub("[\r\n]", lambda found: f"%{ord(found[0]):02X}", whole)
+        encoded = text.encode("utf-8", "backslashreplace")
+        if len(encoded) > _LONGEST:
+            # What is cut off may be all that differs from another name.
+            ending = f"~{hashlib.sha256(encoded).hexdigest()[:16]}".encode()
+            encoded = encoded[: _LONGEST - len(ending)] + ending
+        return encoded.decode("utf-8", "ignore")
+
+    def list(self, prefix: str) -> Iterator[BucketEntry]:
+        folder = f"{prefix}/" if prefix else ""
+        begin = len(self.object(folder))
+        for item in self.client.items(self.object(folder)):
+            # An object with a slash at its end is what some programs make for a folder.
+            if not _hidden(item["name"], begin) and item["name"][-1] != "/":
+                yield BucketEntry(item["name"][len(self._prefix) :], int(item["size"]), item["generation"])
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        begin = self.object(f"{prefix}/" if prefix else "")
+        pages = self.client.listing(begin, "prefixes", delimiter="/")
+        found = [name[len(begin) : -1] for page in pages for name in page.get("prefixes", ())]
+        return sorted(name for name in found if name and name[0] != ".")
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        return self.client.read(self.object(name), last)[0]
+
+    def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:
+        return each_in_order(lambda name: self.read(name, last), names, _MANIFESTS)
+
+    def copy_to(self, name: str, file: BinaryIO) -> None:
+        self.client.download(self.object(name), file)
+
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+        if isinstance(data, bytes):
+            return self._objects.write(self.object(name), data, create_only) is not None
+        return self.client.write(self.object(name), data, "0" if create_only else None) is not None
+
+    def exists(self, name: str) -> bool:
+        if self.client.about(self.object(name)):
+            return True
+        pages = self.client.listing(self.object(f"{name}/"), "items(name)", maxResults="1")
+        return bool(next(pages).get("items"))
+
+    def delete(self, name: str) -> None:
+        self.client.delete(self.object(name))
+
+    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        self._room.acquire()
+        begun = self._threads.submit(function, *arguments)
+        begun.add_done_callback(lambda _: self._room.release())
+        return begun.result
+
+    @functools.cached_property
+    def _threads(self) -> concurrent.futures.ThreadPoolExecutor:
+        return concurrent.futures.ThreadPoolExecutor(THREADS)
+
+    def exclusive(self, doing: str) -> contextlib.AbstractContextManager[None]:
+        return Lease(self.client, self.object(f".{doing.replace(' ', '-')}.lock"), doing, self._address)
+
+    def sources(self, prefix: str, most_bytes: int) -> Iterator[BucketSource]:
+        return self._sources(prefix, most_bytes, frozenset())
+
+    def waiting(self, prefix: str) -> Iterator[BucketEntry]:
+        taken = self._being_archived()
+        return (
+            entry
+            for entry in self.list(prefix)
+            if not taken or (self.object(entry.name), entry.generation) not in taken
+        )
+
+    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[BucketSource]:
+        return self._sources(prefix, most_bytes, self._being_archived())
+
+    def take(self, source: BucketSource, name: str) -> bool:
+        to = self.object(name)
+        moved = self.client.move(source.object, source.generation, to)
+        if moved.status == 200 or not moved.again:
+            return moved.status == 200
+        # The first answer was lost. It was moved then, if it is not where it was but where it should be.
+        still = self.client.about(source.object)
+        return not (still and still["generation"] == source.generation) and self.client.about(to) is not None
+
+    @contextlib.contextmanager
+    def stage(self, prefix: str, last: str) -> Iterator[BucketStage]:
+        stage = BucketStage(self.client, self.object, last)
+        try:
+            yield stage
+        except BaseException:
+            # What made the attempt fail may keep it from being undone, too: then the next one undoes it.
+            with contextlib.suppress(StorageError):
+                stage.undo()
+            raise
+        stage.undo()
+
+    def _being_archived(self) -> set[tuple[str, str]]:
+        """Returns (object, generation) of what a published span has and what only has to be moved yet."""
+        found = set()
+        for item in self.client.items(self.object(ARCHIVING)):
+            with contextlib.suppress(NotThere):  # all is archived, just now
+                found.update((claim.object, claim.generation) for claim in published(self.client, item["name"]))
+        return found
+
+    def _sources(self, prefix: str, most_bytes: int, without: set[tuple[str, str]]) -> Iterator[BucketSource]:
+        folder = f"{prefix}/" if prefix else ""
+        begin = len(self.object(folder))
+
+        def wanted() -> Iterator[Wanted]:
+            for item in self.client.items(self.object(folder)):
+                whole, generation, size = item["name"], item["generation"], int(item["size"])
+                name = whole[begin:]
+                if _hidden(whole, begin) or name[-1:] in ("", "/") or (without and (whole, generation) in without):
+                    continue
+                problem = DEEPER if name.count("/") > 1 else too_large(most_bytes) if size > most_bytes else ""
+                yield Wanted(name, whole, generation, size, problem)
+
+        return read_all(self._objects, wanted())
+
+
+def _hidden(name: str, begin: int) -> bool:
+    return name.startswith(".", begin) or name.find("/.", begin) >= 0

@@ -1,0 +1,83 @@
+"""Many small changes of a bucket in few requests: up to a hundred calls each, several requests at a time."""
+
+import concurrent.futures
+import itertools
+import random
+import re
+import time
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+from urllib.parse import urlencode
+
+from pipeline.storage import bucket_client
+from pipeline.storage.bucket_client import PASSING, Client, moving, refusal
+
+CALLS = 100  # in a request, by https://cloud.google.com/storage/docs/batch
+REQUESTS = 8  # at a time
+
+_BOUNDARY = "spanloop-9d2a71c6e3"
+_PART = re.compile(rb"Content-ID: <response-(\d+)>.*?\r\n\r\nHTTP/1\.\d (\d{3}).*?\r\n\r\n(.*?)\r\n--", re.S | re.I)
+
+
+class Call(NamedTuple):
+    """One call of a batch, without a body."""
+
+    method: str
+    path: str
+    parameters: dict[str, str]
+    accept: tuple[int, ...]  # statuses that are an answer; others are errors
+    told: str  # what an error calls it
+
+
+def move(client: Client, name: str, generation: str, to: str) -> Call:
+    """A move as `Client.move` makes it."""
+    return Call("POST", *moving(client.bucket, name, generation, to), (200, 404, 412), client.told(name))
+
+
+def delete(client: Client, name: str, generation: str) -> Call:
+    """A removal of this generation."""
+    return Call("DELETE", client.path(name), {"ifGenerationMatch": generation}, (204, 404, 412), client.told(name))
+
+
+def perform(client: Client, calls: Iterable[Call]) -> Iterator[int]:
+    """Makes many calls and yields the status of each, in order. Each has a condition, so asking again does no harm."""
+    calls = iter(calls)
+    packs = iter(lambda: list(itertools.islice(calls, CALLS)), [])
+    with concurrent.futures.ThreadPoolExecutor(REQUESTS) as pool:
+        waiting = [pool.submit(_together, client, pack) for pack in itertools.islice(packs, REQUESTS)]
+        while waiting:
+            yield from waiting.pop(0).result()
+            waiting += [pool.submit(_together, client, pack) for pack in itertools.islice(packs, 1)]
+
+
+def _together(client: Client, calls: list[Call]) -> list[int]:
+    """Makes calls in one request, and those again that were refused only for now."""
+    statuses = [0] * len(calls)
+    left = list(range(len(calls)))
+    for wait in (*bucket_client.WAITS, None):
+        for number, (status, body) in _ask(client, calls, left).items():
+            if status not in calls[number].accept and status not in (401, *PASSING):
+                raise refusal(calls[number].told, status, body)
+            statuses[number] = status
+        left = [number for number in left if statuses[number] not in calls[number].accept]
+        if not left:
+            return statuses
+        if wait is None:
+            raise refusal(calls[left[0]].told, statuses[left[0]], b"")
+        time.sleep(wait * random.uniform(0.5, 1.5))
+    raise AssertionError
+
+
+def _ask(client: Client, calls: list[Call], numbers: list[int]) -> dict[int, tuple[int, bytes]]:
+    """Returns {number: (status, body)} of what was answered; a call without an answer is not in it."""
+    lines = []
+    for number in numbers:
+        call = calls[number]
+        lines.append(
+            f"--{_BOUNDARY}\r\nContent-Type: application/http\r\nContent-ID: <{number}>\r\n\r\n"
+            f"{call.method} {call.path}?{urlencode(call.parameters)} HTTP/1.1\r\nContent-Length: 0\r\n\r\n\r\n"
+        )
+    body = "".join([*lines, f"--{_BOUNDARY}--\r\n"]).encode()
+    headers = {"Content-Type": f"multipart/mixed; boundary={_BOUNDARY}"}
+    answer = client.call("POST", "/batch/storage/v1", f"gs://{client.bucket}", None, headers, body)
+    return {int(number): (int(status), body) for number, status, body in _PART.findall(answer.body)}

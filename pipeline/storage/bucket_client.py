@@ -1,0 +1,426 @@
+"""Calls of Cloud Storage: who asks, what is tried again, and what is said when it is refused."""
+
+import base64
+import contextlib
+import datetime
+import email.utils
+import functools
+import json
+import logging
+import os
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO, NamedTuple
+from urllib.parse import quote
+
+import google.auth
+import google.auth.exceptions
+import google_crc32c
+import requests
+import requests.adapters
+from google.auth.transport.requests import Request
+
+from pipeline.errors import NotThere, StorageError
+
+log = logging.getLogger(__name__)
+
+HOST = "https://storage.googleapis.com"
+THREADS = 32  # requests under way at once
+SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+
+PASSING = (408, 429, 500, 502, 503, 504)
+_CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
+_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+
+# Seconds to wait before a call is made again, and what a wait is spread by, so that not all come back at once.
+WAITS = (0.1, 0.3, 1, 2, 4, 8, 16)
+_SPREAD = 0.5
+
+
+class Answer(NamedTuple):
+    """What came of a call. `again`: an earlier attempt got no answer, so that its work may have been done."""
+
+    status: int
+    headers: requests.structures.CaseInsensitiveDict
+    body: bytes
+    again: bool
+
+    def json(self) -> dict:
+        return json.loads(self.body or b"{}")
+
+
+class Written(NamedTuple):
+    """An object as this process wrote it."""
+
+    generation: str
+    mark: str  # stays with the object when it is moved
+
+
+@functools.cache
+def _client(bucket: str, process: int) -> "Client":
+    return Client(bucket)
+
+
+def client(bucket: str) -> "Client":
+    """Returns this process's client of a bucket: one login and one pool of connections for all who use it."""
+    return _client(bucket, os.getpid())  # a connection must not be shared with a process that was forked off
+
+
+class Login:
+    """A token that is good for calls, renewed when it expires."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._credentials = None
+
+    def token(self, refused: str = "") -> str:
+        """Returns a token, another one than that which was `refused`. Raises StorageError."""
+        with self._lock, _login_told():
+            if self._credentials is None:
+                self._credentials, _ = google.auth.default(scopes=SCOPES)
+            for wait in (*WAITS[:4], None):
+                if self._credentials.valid and self._credentials.token != refused:
+                    break
+                try:
+                    self._credentials.refresh(Request())
+                except google.auth.exceptions.GoogleAuthError as error:
+                    passing = isinstance(error, google.auth.exceptions.TransportError) or error.retryable
+                    if wait is None or not passing:
+                        raise
+                    time.sleep(wait)
+            return self._credentials.token
+
+    def expiry(self) -> datetime.datetime | None:
+        """Returns until when the token is good, in UTC; None when nothing is known of that."""
+        expiry = self._credentials.expiry
+        return expiry and expiry.replace(tzinfo=datetime.timezone.utc)
+
+
+@contextlib.contextmanager
+def _login_told() -> Iterator[None]:
+    try:
+        yield
+    except google.auth.exceptions.DefaultCredentialsError:
+        raise StorageError(
+            "No credentials of Google Cloud are found: run `gcloud auth application-default login`,"
+            " or set GOOGLE_APPLICATION_CREDENTIALS."
+        ) from None
+    except google.auth.exceptions.TransportError as error:
+        raise StorageError(
+            f"Nobody can be asked for a token of Google Cloud ({_short(error)}). Check the network and HTTPS_PROXY,"
+            " then run it again: nothing was lost."
+        ) from error
+    except google.auth.exceptions.GoogleAuthError as error:
+        raise StorageError(
+            f"Google Cloud gives no token for these credentials ({_short(error)}). Run"
+            " `gcloud auth application-default login` again, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
+        ) from error
+
+
+class Client:
+    """One bucket's JSON API. Names are whole names of objects; what fails is a StorageError."""
+
+    def __init__(self, bucket: str):
+        self.bucket = bucket
+        self.login = Login()
+        self._objects = f"/storage/v1/b/{bucket}/o"
+
+    @functools.cached_property
+    def _session(self) -> requests.Session:
+        session = requests.Session()
+        # What the environment says of proxies and certificates is read once rather than for each request; so a netrc
+        # cannot replace the token either.
+        session.proxies = requests.utils.get_environ_proxies(HOST)
+        session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        session.trust_env = False
+        session.mount(HOST, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=THREADS))
+        return session
+
+    # What can be asked -------------------------------------------------------------------------------------------
+
+    def listing(self, prefix: str, fields: str = "items(name,size,generation)", **options: str) -> Iterator[dict]:
+        """Yields the pages of a listing by prefix, 1,000 names each, as they are asked for."""
+        parameters = {"prefix": prefix, "maxResults": "1000", "fields": f"{fields},nextPageToken"} | options
+        while True:
+            page = self.call("GET", self._objects, f"gs://{self.bucket}/{prefix}", parameters).json()
+            yield page
+            if not page.get("nextPageToken"):
+                return
+            parameters["pageToken"] = page["nextPageToken"]
+
+    def items(self, prefix: str) -> Iterator[dict]:
+        """Yields name, size and generation of each object whose name begins so, hidden ones too, sorted by name."""
+        return (item for page in self.listing(prefix) for item in page.get("items", ()))
+
+    def about(self, name: str) -> dict | None:
+        """Returns `generation`, `updated`, `now` (the server's time, both datetime) and `metadata`; None without it."""
+        fields = {"fields": "generation,updated,metadata"}
+        answer = self.call("GET", self.path(name), self.told(name), fields, accept=(200, 404))
+        if answer.status == 404:
+            return None
+        found = answer.json()
+        updated = datetime.datetime.fromisoformat(found["updated"].replace("Z", "+00:00"))
+        now = email.utils.parsedate_to_datetime(answer.headers["Date"])
+        return {"metadata": {}} | found | {"updated": updated, "now": now}
+
+    def read(self, name: str, last: int | None = None) -> tuple[bytes, str]:
+        """Returns an object's bytes, or its last ones, and their generation; raises NotThere."""
+        headers = {} if last is None else {"Range": f"bytes=-{last}"}
+        accept = (200, 206, 404, 416)
+        answer = self.call("GET", self.path(name), self.told(name), {"alt": "media"}, headers, accept=accept)
+        if answer.status == 404:
+            raise _no_object(self.told(name))
+        # Of nothing there are no last bytes.
+        return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
+
+    def download(self, name: str, file: BinaryIO) -> None:
+        """Appends an object to an open file, in pieces; what is cut off is fetched from there on. Raises NotThere."""
+        begin, have, generation = file.tell(), 0, ""
+        for wait in (*WAITS, None):
+            parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
+            headers = {"Range": f"bytes={have}-"} if have else {}
+            with self._streamed(self.path(name), self.told(name), parameters, headers) as answer:
+                generation = answer.headers.get("x-goog-generation", generation)
+                have = have if answer.status_code == 206 else 0
+                file.seek(begin + have)
+                file.truncate()
+                try:
+                    for piece in answer.iter_content(1 << 20):
+                        file.write(piece)
+                        have += len(piece)
+                    return
+                except _CUT as error:
+                    self._pause(wait, self.told(name), error)
+
+    # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
+
+    def write(
+        self, name: str, data: bytes | BinaryIO, generation: str | None = "0", begun_as: str = ""
+    ) -> Written | None:
+        """Writes a whole object in place of `generation`: "0" for none, None for any. None when there is another one.
+
+        An open file is sent from where it stands, piece by piece. A write whose answer was lost is known by its mark;
+        `begun_as` is that of one that somebody has begun.
+        """
+        mark = begun_as or os.urandom(12).hex()
+        body = _Upload(name, data, mark)
+        parameters = {"uploadType": "multipart", "fields": "generation"}
+        if generation is not None:
+            parameters["ifGenerationMatch"] = generation
+        answer = self.call(
+            "POST",
+            f"/upload{self._objects}",
+            self.told(name),
+            parameters,
+            {"Content-Type": f"multipart/related; boundary={body.boundary}"},
+            body,
+            accept=(200, 412),
+        )
+        if answer.status == 200:
+            return Written(answer.json()["generation"], mark)
+        return self.as_written(mark, name) if answer.again or begun_as else None
+
+    def as_written(self, mark: str, name: str) -> Written | None:
+        """Returns an object that was written with this mark, here or where it was moved from; None of another."""
+        there = self.about(name)
+        return Written(there["generation"], mark) if there and there["metadata"].get(MARK) == mark else None
+
+    def delete(self, name: str, generation: str | None = None) -> bool:
+        """Removes an object; False when there is another generation of it. One that is not there is fine."""
+        condition = {} if generation is None else {"ifGenerationMatch": generation}
+        answer = self.call("DELETE", self.path(name), self.told(name), condition, accept=(204, 404, 412))
+        return answer.status != 412
+
+    def move(self, name: str, generation: str, to: str) -> Answer:
+        """Moves an object to a name that is free, at once: 200; 404 when it is gone, 412 when one of both is not so."""
+        path, condition = moving(self.bucket, name, generation, to)
+        return self.call("POST", path, self.told(name), condition, accept=(200, 404, 412))
+
+    # How it is asked ---------------------------------------------------------------------------------------------
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        told: str,
+        parameters: dict[str, str] | None = None,
+        headers: dict[str, str] | None = None,
+        body: "bytes | _Upload | None" = None,
+        accept: Sequence[int] = (200,),
+    ) -> Answer:
+        """Asks until there is an answer; `told` is what an error calls it. Other answers than `accept` are errors."""
+        again = False
+        for wait in (*WAITS, None):
+            try:
+                found = self._ask(method, path, parameters, headers, body, False)
+            except _CUT as error:
+                self._pause(wait, told, error)
+                again = True
+                continue
+            if found.status_code in accept and not _has_no_bucket(found):
+                return Answer(found.status_code, found.headers, found.content, again)
+            if found.status_code not in PASSING:
+                raise refusal(told, found.status_code, found.content)
+            self._pause(wait, told, f"status {found.status_code}", found.headers.get("Retry-After", ""))
+            again = True
+        raise AssertionError  # the last pause raises
+
+    @contextlib.contextmanager
+    def _streamed(self, path: str, told: str, parameters: dict, headers: dict) -> Iterator[requests.Response]:
+        for wait in (*WAITS, None):
+            try:
+                found = self._ask("GET", path, parameters, headers, None, True)
+            except _CUT as error:
+                self._pause(wait, told, error)
+                continue
+            with found:
+                if found.status_code in (200, 206):
+                    yield found
+                    return
+                if found.status_code == 404 and not _has_no_bucket(found):
+                    raise _no_object(told)
+                if found.status_code not in PASSING:
+                    raise refusal(told, found.status_code, found.content)
+            self._pause(wait, told, f"status {found.status_code}")
+
+    def _ask(self, method, path, parameters, headers, body, stream: bool) -> requests.Response:
+        """Asks once; twice when the token is not taken any more."""
+        token = self.login.token()
+        for last in (False, True):
+            found = self._session.request(
+                method,
+                HOST + path,
+                params=parameters,
+                headers={"Authorization": f"Bearer {token}"} | (headers or {}),
+                data=body.begin() if isinstance(body, _Upload) else body,
+                timeout=_TIMEOUT,
+                stream=stream,
+                allow_redirects=False,
+            )
+            if found.status_code != 401 or last:
+                return found
+            found.close()
+            token = self.login.token(refused=token)
+
+    def _pause(self, wait: float | None, told: str, why: object, asked: str = "") -> None:
+        if wait is None:
+            raise StorageError(
+                f"{told}: Cloud Storage does not answer ({_short(why)}). Check the network and HTTPS_PROXY, then run it"
+                " again: nothing was lost."
+            )
+        if wait >= 4:
+            log.warning("Cloud Storage does not answer (%s): trying again in %g s.", _short(why), wait)
+        seconds = min(int(asked), 30) if asked.isdigit() else wait
+        time.sleep(seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
+
+    def path(self, name: str) -> str:
+        """Returns an object's path in the JSON API."""
+        return f"{self._objects}/{_quoted(name)}"
+
+    def told(self, name: str) -> str:
+        """Returns what an error calls an object."""
+        return f"gs://{self.bucket}/{name}"
+
+
+MARK = "written-as"  # metadata of an object: what tells our write from somebody else's
+
+
+def moving(bucket: str, name: str, generation: str, to: str) -> tuple[str, dict[str, str]]:
+    """Returns path and conditions of a move: of this generation, to a name that is free."""
+    path = f"/storage/v1/b/{bucket}/o/{_quoted(name)}/moveTo/o/{_quoted(to)}"
+    return path, {"ifSourceGenerationMatch": generation, "ifGenerationMatch": "0", "fields": "generation"}
+
+
+def _quoted(name: str) -> str:
+    # What has nothing to quote is known at a glance, but not with "/" among it.
+    return quote(name).replace("/", "%2F")
+
+
+class _Upload:
+    """The body of an upload, which can be sent from its beginning again: what the object is, then its bytes."""
+
+    boundary = "spanloop-4f1c8e0b9d"
+
+    def __init__(self, name: str, data: bytes | BinaryIO, mark: str):
+        self._data = data
+        self._from = 0 if isinstance(data, bytes) else data.tell()
+        # The service refuses what was damaged on its way.
+        about = {"name": name, "metadata": {MARK: mark}, "crc32c": self._checksum()}
+        self._head = (
+            f"--{self.boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(about)}\r\n"
+            f"--{self.boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
+        ).encode()
+        self._tail = f"\r\n--{self.boundary}--\r\n".encode()
+
+    def begin(self) -> "bytes | _Pieces":
+        if isinstance(self._data, bytes):
+            return b"".join((self._head, self._data, self._tail))
+        self._data.seek(self._from)
+        size = os.fstat(self._data.fileno()).st_size - self._from
+        return _Pieces([self._head, self._data, self._tail], len(self._head) + size + len(self._tail))
+
+    def _checksum(self) -> str:
+        checksum = google_crc32c.Checksum()
+        if isinstance(self._data, bytes):
+            checksum.update(self._data)
+        else:
+            while piece := self._data.read(1 << 20):
+                checksum.update(piece)
+        return base64.b64encode(checksum.digest()).decode()
+
+
+class _Pieces:
+    """What `requests` sends like a file of `len` bytes, without holding it."""
+
+    def __init__(self, parts: list[bytes | BinaryIO], size: int):
+        self.len = size
+        self._parts = parts
+
+    def __iter__(self):  # which is how `requests` knows that it is not a form
+        return iter(lambda: self.read(0), b"")
+
+    def read(self, most: int) -> bytes:
+        while self._parts:
+            if isinstance(self._parts[0], bytes):
+                return self._parts.pop(0)
+            if piece := self._parts[0].read(1 << 18):
+                return piece
+            self._parts.pop(0)
+        return b""
+
+
+def _has_no_bucket(found: requests.Response) -> bool:
+    return found.status_code == 404 and b"bucket does not exist" in found.content
+
+
+def _no_object(told: str) -> NotThere:
+    return NotThere(f"{told}: No such object. See what there is with `gcloud storage ls`.")
+
+
+def refusal(told: str, status: int, body: bytes) -> StorageError:
+    """Returns what to say of an answer that will not become another one by asking again."""
+    message = reason(body) or f"status {status}"
+    if status == 401:
+        following = "Run `gcloud auth application-default login`, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
+    elif status == 403:
+        following = "Give who asks the role roles/storage.objectUser on the bucket: README, 'On Google Cloud'."
+    elif status == 404:
+        following = "Create the bucket, or set WORKSPACE to one that is there: README, 'On Google Cloud'."
+    else:
+        following = "Mend that, then run it again: nothing was lost."
+    return StorageError(f"{told}: {message.rstrip('.')}. {following}")
+
+
+def reason(body: bytes) -> str:
+    """Returns the message of Google's JSON error, in one line; "" when it is none."""
+    try:
+        return " ".join(json.loads(body)["error"]["message"].split())
+    except (ValueError, KeyError, TypeError):
+        return ""
+
+
+def _short(why: object) -> str:
+    """Returns the last and most telling part of what a library says of a failure."""
+    return " ".join(str(why).split())[-160:] or type(why).__name__

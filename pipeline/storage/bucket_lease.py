@@ -1,0 +1,75 @@
+"""One process at a time, by an object that says who and is renewed as long as that process lives."""
+
+import contextlib
+import json
+import logging
+import os
+import random
+import socket
+import threading
+import time
+
+from pipeline.errors import StorageError
+from pipeline.storage.bucket_client import Client
+
+log = logging.getLogger(__name__)
+
+# A lease that is not renewed ends after this: so long the others wait for a process that was killed. Renewed thrice in
+# that time, it outlives a service that does not answer for a while.
+SECONDS = 60
+MOST_SECONDS_BETWEEN_LOOKS = 5
+
+
+class Lease:
+    """A context manager. It saves work, not data: what is published is safe without it, see bucket_stage.py."""
+
+    def __init__(self, client: Client, name: str, doing: str, place: str):
+        self._client, self._name, self._doing, self._place = client, name, doing, place
+        self._ended = threading.Event()
+        self._generation = ""
+        self._mark = os.urandom(12).hex()  # so that a renewal whose answer was lost is known as ours
+
+    def __enter__(self) -> "Lease":
+        told, between = False, 0.1
+        while not self._taken():
+            if not told:
+                log.warning("Another process is %s in %s: waiting until it is done.", self._doing, self._place)
+                told = True
+            time.sleep(min(between, SECONDS / 4) * random.uniform(0.5, 1))
+            between = min(between * 2, MOST_SECONDS_BETWEEN_LOOKS)
+        self._thread = threading.Thread(target=self._renew, name=f"lease of {self._doing}", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        # Whoever cannot be told waits until the lease ends by itself.
+        with contextlib.suppress(StorageError):
+            self._client.delete(self._name, self._generation)
+
+    def _taken(self) -> bool:
+        written = self._write("0")
+        if not written and (there := self._client.about(self._name)):
+            # Both times are the service's: the clocks of two machines may differ.
+            if (there["now"] - there["updated"]).total_seconds() > SECONDS:
+                written = self._write(there["generation"])
+        return written
+
+    def _renew(self) -> None:
+        while not self._ended.wait(SECONDS / 3):
+            try:
+                if not self._write(self._generation):
+                    log.warning(
+                        "Somebody else is %s in %s, too: only one of both will publish.", self._doing, self._place
+                    )
+                    return
+            except StorageError as error:
+                log.warning("The lease of %s was not renewed: %s", self._doing, error)
+
+    def _write(self, generation: str) -> bool:
+        holder = json.dumps({"doing": self._doing, "host": socket.gethostname(), "process": os.getpid()})
+        written = self._client.write(self._name, holder.encode(), generation, self._mark)
+        if written:
+            self._generation = written.generation
+        return written is not None

@@ -1,0 +1,93 @@
+"""The objects of a bucket, read several at a time and given out in order, so that something may be made of them."""
+
+import collections
+import concurrent.futures
+import itertools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline.errors import NotThere
+from pipeline.storage.bucket_client import THREADS
+from pipeline.storage.bucket_objects import Objects
+
+# What is read ahead of what is used: names and bytes, whichever comes first.
+AHEAD, AHEAD_BYTES = 16 * THREADS, 64 * 2**20
+# A thread reads several in a row: handing over each by itself takes as much CPU as reading it.
+IN_A_ROW, IN_A_ROW_BYTES = 16, 2**20
+
+
+class BucketSource:
+    """An object as it was read. A generation never changes, so what was read is one whole image."""
+
+    __slots__ = ("name", "data", "problem", "generation", "object")
+
+    def __init__(self, name: str, whole_name: str, generation: str, data: bytes = b"", problem: str = ""):
+        self.name, self.object, self.generation, self.data, self.problem = name, whole_name, generation, data, problem
+
+    def unchanged(self) -> bool:
+        return True
+
+
+class Wanted(NamedTuple):
+    """An object of a listing."""
+
+    name: str  # relative to the folder that is read
+    object: str
+    generation: str
+    size: int
+    problem: str  # why it need not be read, or ""
+
+
+def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSource]:
+    """Reads what is wanted, in order; of objects that are gone none."""
+    with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
+        waiting: collections.deque[tuple[int, int, concurrent.futures.Future]] = collections.deque()
+        names = size = 0
+        try:
+            for row in _rows(wanted):
+                of_row = sum(one.size for one in row if not one.problem)
+                while waiting and (names + len(row) > AHEAD or size + of_row > AHEAD_BYTES):
+                    names_read, size_read, read = waiting.popleft()
+                    names, size = names - names_read, size - size_read
+                    yield from read.result()
+                waiting.append((len(row), of_row, pool.submit(_row, objects, row)))
+                names, size = names + len(row), size + of_row
+            while waiting:
+                yield from waiting.popleft()[2].result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _row(objects: Objects, row: list[Wanted]) -> list[BucketSource]:
+    found = []
+    for one in row:
+        data, generation = b"", one.generation
+        if not one.problem:
+            try:
+                data, generation = objects.read(one.object)
+            except NotThere:
+                continue
+        found.append(BucketSource(one.name, one.object, generation, data, one.problem))
+    return found
+
+
+def _rows(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
+    row, size = [], 0
+    for one in wanted:
+        row.append(one)
+        size += 0 if one.problem else one.size
+        if len(row) == IN_A_ROW or size > IN_A_ROW_BYTES:
+            yield row
+            row, size = [], 0
+    if row:
+        yield row
+
+
+def each_in_order(function, items: Iterable, ahead: int = THREADS) -> Iterator:
+    """Yields function(item) for each item, in order; several calls are under way at a time."""
+    items = iter(items)
+    with concurrent.futures.ThreadPoolExecutor(ahead) as pool:
+        waiting = collections.deque(pool.submit(function, item) for item in itertools.islice(items, ahead))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(function, item) for item in itertools.islice(items, 1))

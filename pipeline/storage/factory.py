@@ -1,0 +1,24 @@
+"""Opens the kind of place that an address names."""
+
+import os
+
+from pipeline.errors import UsageError
+from pipeline.storage.base import Storage
+
+
+def open_storage(workspace: str) -> Storage:
+    """Returns the place that a WORKSPACE names: a folder, or gs://bucket/prefix."""
+    if workspace.startswith("gs://"):
+        from pipeline.storage.bucket import Bucket
+
+        return Bucket(workspace)
+    from pipeline.storage.folder import Folder
+
+    return Folder(workspace)
+
+
+def open_folder(path: str) -> Storage:
+    """Returns an existing folder of the user's, or gs://bucket/prefix; raises UsageError when it is none."""
+    if not path.startswith("gs://") and not os.path.isdir(path):
+        raise UsageError(f"{path} is not a folder: name one that holds <label>/<image> or <label>_<image>.")
+    return open_storage(path)

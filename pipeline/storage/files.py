@@ -1,0 +1,95 @@
+"""What the file system of one machine is asked to do, and its refusals in one readable line."""
+
+import contextlib
+import errno
+import io
+import os
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from pipeline.errors import StorageError
+from pipeline.storage.base import alike
+
+_NEXT_STEPS = {
+    errno.ENOSPC: "Free some space, then run it again: nothing was lost.",
+    errno.EDQUOT: "Free some space, then run it again: nothing was lost.",
+    errno.EFBIG: "Allow larger files, then run it again: nothing was lost.",
+    errno.EROFS: "Make it writable, or set WORKSPACE to a folder that is.",
+    errno.EACCES: "Make it accessible to you, or set WORKSPACE to a folder that is.",
+    errno.EPERM: "Make it accessible to you, or set WORKSPACE to a folder that is.",
+    errno.EEXIST: "A folder has to be there.",
+    errno.ENOTDIR: "A folder has to be there.",
+    errno.EXDEV: "collected/, spans/, archive/ and rejected/ have to be on one file system.",
+}
+
+
+@contextlib.contextmanager
+def told(place: str) -> Iterator[None]:
+    """Makes a StorageError of what the operating system has to say about a place."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename2 or error.filename  # of a rename, where to
+        where = os.path.join(place, os.fsdecode(named)) if isinstance(named, (str, bytes)) else place
+        following = _NEXT_STEPS.get(error.errno, "Mend that, then run it again.")
+        raise StorageError(f"{where}: {error.strerror or error}. {following}") from error
+
+
+class _Lasting(io.FileIO):
+    """A file that is on the disk when it was closed."""
+
+    def close(self):
+        try:
+            if not self.closed:
+                os.fsync(self.fileno())
+        finally:
+            super().close()
+
+
+def create(path: str) -> BinaryIO:
+    """Opens a new file for writing. What was written is on the disk when it was closed."""
+    return io.BufferedWriter(_Lasting(path, "x"), 1 << 20)
+
+
+def sync(folder: str) -> None:
+    """Makes what a folder lists last through a power failure."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def move_back(path: str, to: str, folder: int | None = None) -> None:
+    """Moves a file to the name `to` (in the open `folder`) or, when another file has taken it, to one like it."""
+    for name in alike(to):
+        if move_to_free_name(path, name, folder):
+            return
+
+
+def move_to_free_name(path: str, to: str, folder: int | None = None) -> bool:
+    """Moves a file; False when the name `to` is taken. Unlike a rename, it never replaces what arrives just now."""
+    try:
+        os.link(path, to, dst_dir_fd=folder, follow_symlinks=False)
+    except FileExistsError:
+        # A kill between link and unlink leaves a file both names.
+        if not os.path.samestat(os.lstat(path), os.stat(to, dir_fd=folder, follow_symlinks=False)):
+            return False
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        # No hard links here, so this is as good as it gets.
+        if _taken(to, folder):
+            return False
+        os.rename(path, to, dst_dir_fd=folder)
+        return True
+    os.unlink(path)
+    return True
+
+
+def _taken(name: str, folder: int | None) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return True
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,177 @@
+"""A folder as a place for data."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, BinaryIO, TypeVar
+
+from pipeline.storage import files, folder_sources, folder_stage
+from pipeline.storage.base import Storage, checked
+from pipeline.storage.files import told
+from pipeline.storage.folder_sources import FolderSource
+from pipeline.storage.folder_stage import FolderStage
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+_UNFINISHED = ".unfinished"
+_FORGOTTEN = 24 * 3600  # seconds after which an unfinished file belongs to nobody
+
+
+class Folder(Storage):
+    """Names are paths below one folder, which is created when something is written to it."""
+
+    def __init__(self, path: str):
+        self._root = os.path.abspath(path)
+
+    def address(self, name: str = "") -> str:
+        return self._path(name) if name else self._root
+
+    def list(self, prefix: str) -> Iterator["FolderEntry"]:
+        with told(self._root):
+            yield from _walk(self._path(prefix), prefix)
+
+    def folders(self, prefix: str) -> Sequence[str]:
+        with told(self._root), contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+            return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
+        return []
+
+    def read(self, name: str, last: int | None = None) -> bytes:
+        with told(self._root), open(self._path(name), "rb") as file:
+            if last is not None:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+            return file.read()
+
+    def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:
+        return (self.read(name, last) for name in names)
+
+    def copy_to(self, name: str, file: BinaryIO) -> None:
+        with told(self._root), open(self._path(name), "rb") as source:
+            shutil.copyfileobj(source, file, 1 << 20)
+
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+        path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
+        with told(self._root):
+            os.makedirs(os.path.dirname(unfinished), exist_ok=True)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            try:
+                with files.create(unfinished) if lasting else open(unfinished, "xb") as file:
+                    if isinstance(data, bytes):
+                        file.write(data)
+                    else:
+                        shutil.copyfileobj(data, file, 1 << 20)
+                if create_only:
+                    return files.move_to_free_name(unfinished, path)
+                os.replace(unfinished, path)
+                return True
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(unfinished)
+
+    def exists(self, name: str) -> bool:
+        return os.path.lexists(self._path(name))
+
+    def delete(self, name: str) -> None:
+        with told(self._root), contextlib.suppress(FileNotFoundError):
+            os.unlink(self._path(name))
+
+    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+        outcome = function(*arguments)
+        return lambda: outcome
+
+    @contextlib.contextmanager
+    def exclusive(self, doing: str) -> Iterator[None]:
+        with told(self._root):
+            os.makedirs(self._root, exist_ok=True)
+            # The lock is the open file's, so it ends with the process, however that ends. The file itself stays: if it
+            # were removed, two processes could each lock a file of that name.
+            lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            with told(self._root):
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.warning("Another process is %s in %s: waiting until it is done.", doing, self._root)
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
+
+    def sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
+        path = self._path(prefix)
+        return folder_sources.read_all(path, most_bytes) if os.path.isdir(path) else iter(())
+
+    def waiting(self, prefix: str) -> Iterator["FolderEntry"]:
+        # What a stage has claimed is not published yet, also when the process was killed.
+        with told(self._root):
+            yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
+        yield from self.list(prefix)
+
+    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
+        yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", most_bytes)
+        yield from self.sources(prefix, most_bytes)
+
+    def take(self, source: FolderSource, name: str) -> bool:
+        return source.move(self._path(name))
+
+    @contextlib.contextmanager
+    def stage(self, prefix: str, last: str) -> Iterator[FolderStage]:
+        del last  # one rename lets all files appear at once
+        with told(self._root):
+            self._forget_unfinished()
+            stage = FolderStage(self._root, self._path(prefix))
+            try:
+                yield stage
+            except BaseException:
+                # What made the attempt fail may keep it from being undone, too: then the next one undoes it.
+                with contextlib.suppress(OSError):
+                    stage.undo()
+                raise
+            stage.undo()
+
+    def _forget_unfinished(self) -> None:
+        """Removes what killed processes left of `write`."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{_UNFINISHED}") as entries:
+            for entry in entries:
+                if entry.stat().st_mtime < time.time() - _FORGOTTEN:
+                    os.unlink(entry.path)
+
+    def _path(self, name: str) -> str:
+        return f"{self._root}/{checked(name, self._root)}"
+
+
+class FolderEntry:
+    """A listed file. Its size and generation are looked up only when asked for."""
+
+    __slots__ = ("name", "_entry")
+
+    def __init__(self, name: str, entry: os.DirEntry):
+        self.name, self._entry = name, entry
+
+    @property
+    def size(self) -> int:
+        return self._entry.stat(follow_symlinks=False).st_size
+
+    @property
+    def generation(self) -> str:
+        return folder_sources.generation(self._entry.stat(follow_symlinks=False))
+
+
+def _walk(path: str, name: str) -> Iterator[FolderEntry]:
+    try:
+        entries = os.scandir(path)
+    except FileNotFoundError:
+        return
+    with entries:
+        for entry in entries:
+            if entry.name[0] == ".":
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{name}/{entry.name}")
+            elif entry.is_file(follow_symlinks=False):
+                yield FolderEntry(f"{name}/{entry.name}", entry)

@@ -1,0 +1,141 @@
+"""The files of a folder, read one after another so that something may be made of them."""
+
+import errno
+import os
+from collections.abc import Iterable, Iterator
+
+from pipeline.storage.base import DEEPER, too_large
+from pipeline.storage.files import move_back, told
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+# Neither through a link nor, should a pipe have taken the file's place, waiting for its other end.
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+_UNNOTICED = getattr(os, "O_NOATIME", 0)  # saves writing to each file when it was read; for the owner only
+_OF_THIS_FILE = (
+    errno.EACCES,
+    errno.EPERM,
+    errno.EIO,
+    errno.ELOOP,
+    errno.ENXIO,
+)  # others would befall the next one, too
+
+
+class FolderSource:
+    """A file held open, so that a change of it, or another file in its place, is noticed."""
+
+    __slots__ = ("name", "data", "problem", "_place", "_last", "_file", "_status")
+
+    def __init__(self, name: str, place: int, last: str, problem: str = "", data: bytes = b"", file=-1, status=None):
+        self.name, self.data, self.problem = name, data, problem
+        self._place, self._last, self._file, self._status = place, last, file, status
+
+    @property
+    def generation(self) -> str:
+        return generation(self._status)
+
+    def unchanged(self) -> bool:
+        if self._file < 0:
+            return True
+        before, now = self._status, os.fstat(self._file)
+        # A file that another one was renamed over has one name less.
+        return (
+            now.st_mtime_ns == before.st_mtime_ns and now.st_size == before.st_size and now.st_nlink == before.st_nlink
+        )
+
+    def move(self, path: str) -> bool:
+        """Moves the file to a path that is free; False, and nothing moved, when it is not what was read."""
+        with told(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            return self.rename(path)
+
+    def rename(self, path: str) -> bool:
+        """Does what `move` does, into a folder that is there."""
+        try:
+            os.rename(self._last, path, src_dir_fd=self._place)
+        except FileNotFoundError:
+            return False
+        if self.unchanged():
+            return True
+        # What was moved is newer than what was read. To look before moving would leave a moment in which that happens.
+        move_back(path, self._last, self._place)
+        return False
+
+
+def generation(status: os.stat_result) -> str:
+    """Returns text that is another one as soon as the file is written anew."""
+    return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
+
+
+def read_all(path: str, most_bytes: int) -> Iterator[FolderSource]:
+    """Reads the files of a folder, then those of its folders; with a problem what is larger, a link, or no file."""
+    with told(path):
+        top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            files, folders, others = _snapshot(top)
+            yield from _read(top, "", files, most_bytes)
+            yield from _problems(top, "", others, "neither a file nor a folder; links are not followed")
+            for name in folders:
+                try:
+                    inner = os.open(name, _FOLDER, dir_fd=top)
+                except PermissionError as error:
+                    yield from _problems(top, "", [name], f"cannot be read: {error.strerror}")
+                    continue
+                try:
+                    files, deeper, others = _snapshot(inner)
+                    yield from _read(inner, f"{name}/", files, most_bytes)
+                    yield from _problems(inner, f"{name}/", others, "not a file; links are not followed")
+                    yield from _problems(inner, f"{name}/", deeper, DEEPER)
+                finally:
+                    os.close(inner)
+        finally:
+            os.close(top)
+
+
+def _snapshot(folder: int) -> tuple[list[str], list[str], list[str]]:
+    """Returns the names of the files, folders and other things in an open folder, each once, sorted.
+
+    At once, because a listing that goes on while files are moved and arrive may show a name twice.
+    """
+    files, folders, others = set(), set(), set()
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name[0] != ".":
+                regular = entry.is_file(follow_symlinks=False)
+                (files if regular else folders if entry.is_dir(follow_symlinks=False) else others).add(entry.name)
+    return sorted(files), sorted(folders), sorted(others)
+
+
+def _problems(place: int, prefix: str, names: Iterable[str], problem: str) -> Iterator[FolderSource]:
+    return (FolderSource(f"{prefix}{last}", place, last, problem) for last in names)
+
+
+def _read(place: int, prefix: str, names: Iterable[str], most_bytes: int) -> Iterator[FolderSource]:
+    """Yields a source for each name; of files that are gone or change right now none: they are for another time."""
+    for last in names:
+        file = -1
+        try:
+            file = _open(last, place)
+            status = os.fstat(file)
+            size = status.st_size
+            if size > most_bytes:
+                yield FolderSource(f"{prefix}{last}", place, last, too_large(most_bytes))
+                continue
+            data = os.read(file, size)
+            if len(data) == size:
+                yield FolderSource(f"{prefix}{last}", place, last, "", data, file, status)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if error.errno not in _OF_THIS_FILE:
+                raise
+            yield FolderSource(f"{prefix}{last}", place, last, f"cannot be read: {error.strerror}")
+        finally:
+            if file >= 0:
+                os.close(file)
+
+
+def _open(last: str, place: int) -> int:
+    try:
+        return os.open(last, _FILE | _UNNOTICED, dir_fd=place)
+    except PermissionError:
+        return os.open(last, _FILE, dir_fd=place)

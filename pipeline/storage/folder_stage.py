@@ -1,0 +1,98 @@
+"""A hidden folder where a span comes into being, so that it is published with one rename."""
+
+import contextlib
+import errno
+import os
+from typing import BinaryIO
+
+from pipeline.storage import files
+from pipeline.storage.folder_sources import FolderSource
+
+NAME = ".preparing"
+_CLAIMED = "archive"  # in the stage, and, for a moment, in a span
+CLAIMED_SOURCES = f"{NAME}/{_CLAIMED}/sources"
+
+
+class FolderStage:
+    """Lies among the files that it claims: they are either there or published, at every moment.
+
+    One rename makes it a span, with all that it claimed. Only then is that moved on to the archive, by one rename, too.
+    So what lies in a stage is not published, and what a span still holds has only to be moved on.
+    """
+
+    def __init__(self, root: str, place: str):
+        self._root, self._place, self._path = root, place, f"{place}/{NAME}"
+        self._name = ""
+        self._open: list[BinaryIO] = []
+        self._made: set[str] = set()  # folders
+        with contextlib.suppress(FileNotFoundError):
+            for span in os.listdir(f"{root}/spans"):
+                self._archive(span)
+        self.undo()
+
+    def take(self, name: str) -> bool:
+        # Only `publish` can take it, with its rename; this saves the work for one that somebody has already.
+        self._name = name
+        return not os.path.lexists(f"{self._root}/spans/{name}")
+
+    def create(self, name: str) -> BinaryIO:
+        path = f"{self._path}/{name}"
+        self._make(path.rpartition("/")[0])
+        file = files.create(path)
+        self._open.append(file)
+        return file
+
+    def claim(self, source: FolderSource, folder: str) -> bool:
+        path = f"{self._path}/{_CLAIMED}/{folder}/{source.name}"
+        self._make(path.rpartition("/")[0])
+        return source.rename(path)
+
+    def publish(self) -> bool:
+        name = self._name
+        for file in self._open:
+            file.close()
+        for folder, _, _ in os.walk(self._path):
+            files.sync(folder)
+        os.makedirs(f"{self._root}/spans", exist_ok=True)
+        try:
+            os.rename(self._path, f"{self._root}/spans/{name}")
+        except OSError as error:
+            if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+                return False
+            raise
+        files.sync(f"{self._root}/spans")
+        files.sync(self._place)
+        self._archive(name)
+        return True
+
+    def undo(self) -> None:
+        """Puts back what was claimed and removes the stage. After `publish` there is nothing left to undo."""
+        for file in self._open:
+            with contextlib.suppress(OSError):
+                file.close()
+        claimed = f"{self._path}/{_CLAIMED}"
+        # What was written goes first: on a full disk, putting back may need the space.
+        for folder, folders, written in os.walk(self._path):
+            with contextlib.suppress(ValueError):
+                folders.remove(_CLAIMED)
+            for last in written:
+                os.unlink(f"{folder}/{last}")
+        for kind in ("sources", "duplicates"):
+            for folder, _, names in os.walk(f"{claimed}/{kind}"):
+                home = f"{self._place}{folder[len(claimed) + 1 + len(kind):]}"
+                os.makedirs(home, exist_ok=True)
+                for last in names:
+                    files.move_back(f"{folder}/{last}", f"{home}/{last}")
+        for folder, _, _ in os.walk(self._path, topdown=False):
+            os.rmdir(folder)  # which fails, instead of losing something, should an image still be there
+
+    def _archive(self, span: str) -> None:
+        claimed = f"{self._root}/spans/{span}/{_CLAIMED}"
+        if os.path.isdir(claimed):
+            os.makedirs(f"{self._root}/archive", exist_ok=True)
+            os.rename(claimed, f"{self._root}/archive/{span}")
+
+    def _make(self, folder: str) -> None:
+        if folder not in self._made:
+            os.makedirs(folder, exist_ok=True)
+            self._made.add(folder)

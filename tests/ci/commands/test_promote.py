@@ -1,0 +1,22 @@
+"""Promoting by command; what comes of it in each case is in tests/pipeline/serving/test_endpoint.py."""
+
+from pipeline.serving import endpoint
+
+
+def test_a_release_is_promoted_and_people_and_scripts_are_told(ci, serving):
+    endpoint.deploy(serving.config, serving.release(1))
+    endpoint.deploy(serving.config, serving.release(2))
+
+    done = ci("promote", "--json", **serving.variables)
+
+    assert done.code == 0, done.err
+    assert done.told["release"] == done.told["promoted"] == "model-2" and done.told["changed"] is True
+    assert done.told["traffic"] == serving.traffic == {"model-2": 100}
+    assert done.told["endpoint"] == serving.endpoint.name
+    assert "Undeploying model-1 from digits" in done.err and "digits: model-2 100 %." in done.err
+
+
+def test_settings_that_are_missing_are_named(ci):
+    done = ci("promote", "--json")
+    assert done.code == 2 and done.out == ""
+    assert "VERTEX_ENDPOINT" in done.err and "GCP_PROJECT" in done.err and "make emulators" in done.err

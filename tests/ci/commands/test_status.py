@@ -1,0 +1,105 @@
+"""What a person who comes back after a while is told."""
+
+import pytest
+
+from pipeline.data import reports
+from pipeline.releases.factory import open_releases
+from pipeline.storage.factory import open_storage
+
+
+@pytest.fixture
+def release(workspace, tmp_path):
+    """Releases a model and reports the training on the spans that it was made of."""
+
+    def publish(*spans):
+        model = tmp_path / "model"
+        model.mkdir(exist_ok=True)
+        (model / "saved_model.pb").write_bytes(b"model")
+        made = {"commit": "", "modules_digest": "", "labels": ["cat", "dog"], "metrics": {}, "previous": None}
+        released = open_releases(str(workspace / "releases")).publish(
+            str(model), identity=str(spans), spans=spans, **made
+        )
+        reports.save(open_storage(str(workspace)), "training", {"spans": spans, "release": released.tag}, {})
+        return released.tag
+
+    return publish
+
+
+@pytest.fixture
+def evaluated(workspace):
+    """Reports an evaluation."""
+
+    def save(release, images, accuracy, should_retrain):
+        outcome = {"release": release, "images": images, "collected": images, "accuracy": accuracy}
+        reports.save(open_storage(str(workspace)), "evaluation", outcome | {"should_retrain": should_retrain}, {})
+
+    return save
+
+
+def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace):
+    done = ci("status", "--json")
+
+    assert done.code == 0
+    following = done.told["next"]
+    assert following["action"] == "import-images" and following["why"]
+    empty = {"spans": [], "releases": [], "collected": 0, "last_evaluation": None}
+    assert done.told == empty | {"next": following, "action": following["action"]}
+    assert not workspace.exists()
+
+
+def test_the_loop_is_told_step_by_step(ci, collect, release, evaluated):
+    collect(4)
+    ci("prepare-span")
+    told = ci("status", "--json").told
+    assert told["spans"] == [{"span": 1, "images": 4, "labels": {"cat": 2, "dog": 2}}]
+    assert (told["collected"], told["next"]["action"]) == (0, "train")
+
+    assert release(1) == "model-1"
+    told = ci("status", "--json").told
+    assert (told["releases"], told["next"]["action"]) == (["model-1"], "wait")
+
+    collect(9)
+    told = ci("status", "--json").told
+    assert (told["collected"], told["next"]["action"]) == (9, "evaluate")
+
+    evaluated("model-1", 9, 0.25, should_retrain=True)
+    told = ci("status", "--json").told
+    assert told["last_evaluation"]["release"] == "model-1" and told["last_evaluation"]["accuracy"] == 0.25
+    assert told["next"]["action"] == "retrain" and "25.0\u202f%" in told["next"]["why"]
+
+    ci("prepare-span")
+    assert release(1, 2) == "model-2"
+    told = ci("status", "--json").told
+    assert [span["span"] for span in told["spans"]] == [1, 2]
+    assert (told["releases"], told["next"]["action"]) == (["model-2", "model-1"], "wait")
+
+
+def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspace):
+    collect(4)
+    ci("prepare-span")
+    collect(9)
+    evaluated(release(1), 9, 0.25, should_retrain=True)
+
+    lines = ci("status").out.splitlines()
+
+    assert lines[:3] == ["span 1: 4 images: cat 2, dog 2", "releases: model-1", "collected: 9 images"]
+    judged = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
+    assert lines[3].startswith(f"{judged}, report in {workspace}/reports/")
+    assert lines[4].startswith("next: retrain, because model-1 ")
+
+
+def test_releases_on_github_are_told_too(ci, cloud):
+    record = {"model.tar.gz": b"x", "model.json": b"{}"}
+    for number in (9, 10):
+        cloud.github.releases.add(f"model-{number}", record)
+    cloud.github.releases.add("model-11", record, draft=True)
+    where = {**cloud.environment, "RELEASES": f"github:{cloud.github.repository}"}
+
+    assert ci("status", "--json", **where, GITHUB_TOKEN=cloud.github.token(contents="read")).told["releases"] == [
+        "model-10",
+        "model-9",
+    ]
+
+    done = ci("status", **where, GITHUB_TOKEN="wrong")
+    assert done.code == 1 and done.err.startswith("error: Listing the releases in github:acme/widget failed: ")
+    assert done.err.count("\n") == 1 and "Set GITHUB_TOKEN" in done.err

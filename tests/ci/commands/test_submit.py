@@ -1,0 +1,100 @@
+"""Submitting, as people do it, to the local Vertex AI."""
+
+import dataclasses
+import re
+
+import pytest
+
+from ci.commands.submit import submit, told_of
+from pipeline.data import reports
+from pipeline.storage.factory import open_storage
+from tests.conftest import IMAGE
+
+
+@pytest.fixture
+def run(cloud_config):
+    """What the command says and finds, in this process."""
+
+    def call(pipeline="training", spans="all", wait=False, dry_run=False, **settings):
+        return submit.callback(dataclasses.replace(cloud_config, **settings), pipeline, spans, wait, dry_run)
+
+    return call
+
+
+@pytest.fixture
+def held(cloud):
+    cloud.vertex.pipelines.hold()
+
+
+def test_submitting_twice_gives_one_run_and_says_so(run, cloud, held, span_in_bucket):
+    first, again = run(), run()
+
+    assert first.fields["submitted"] and not again.fields["submitted"]
+    assert first.fields["job"] == again.fields["job"] and first.fields["state"] == "pending"
+    assert first.text.startswith("Training on span 1 submitted: https://console.cloud.google.com/")
+    assert again.text.startswith("Training on span 1 is there already, pending: https://")
+    assert len(cloud.vertex.pipelines.jobs) == 1
+
+
+def test_a_dry_run_says_what_would_run_and_how_it_differs_from_the_last_one(run, cloud, held, span_in_bucket):
+    first = run(dry_run=True)
+    assert "It would be the first run of training; its parameters:\n  commit: " in first.text
+    assert first.fields["submitted"] is False and first.fields["last"] is None
+    assert not cloud.vertex.pipelines.jobs
+
+    submitted = run()
+    assert submitted.fields["job"].endswith(first.fields["job"])
+    same = run(dry_run=True)
+    assert "It is what the last run was" in same.text and same.fields["changed"] == []
+
+    other = run(dry_run=True, tune=True, caching=False, accuracy_threshold=0.5)
+    assert other.fields["last"] == submitted.fields["job"]
+    changed = "\n".join(other.fields["changed"])
+    assert re.search("compiled pipeline: [0-9a-f]{63} -> [0-9a-f]{63}", changed)
+    assert "node Tuner: new" in changed and "node SpanExampleGen: another caching" in changed
+    assert re.search(r"parameter eval_config: .*0\.8.* -> .*0\.5", changed)
+    assert "parameter tuner_fn: (none) -> " in changed and changed in other.text.replace("\n  ", "\n")
+
+
+def test_a_retraining_with_nothing_to_do_is_not_submitted(run, cloud, cloud_config, span_in_bucket):
+    reports.save(open_storage(cloud_config.workspace), "training", {"spans": [1]}, {})
+
+    done = run("retraining")
+
+    assert done.fields == {"job": None, "state": None, "submitted": False}
+    assert "Nothing to do" in done.text and not cloud.asked("aiplatform")
+
+
+def test_a_run_that_fails_is_followed_to_its_end_and_told(ci, cloud, cloud_config, span_in_bucket, tmp_path):
+    cloud.vertex.workers.images.add(IMAGE, tmp_path)  # nothing is in it
+    given = cloud.environment | {"WORKSPACE": cloud_config.workspace, "PIPELINE_IMAGE": IMAGE}
+
+    done = ci("submit", "--pipeline", "retraining", "--wait", "--json", **given)
+
+    assert done.code == 1 and done.out == ""
+    first, node, error = done.err.splitlines()
+    assert first.startswith("Retraining for span 1 submitted: https://console.cloud.google.com/")
+    assert re.match(r"  SpanPreparator +failed +\d+\.\d s", node)
+    assert re.match(r"error: SpanPreparator failed on Vertex AI: .*pipeline.*/runs/retraining-\w+\?project=", error)
+
+
+def test_what_is_not_set_is_named(ci):
+    done = ci("submit", "--pipeline", "training", GCP_PROJECT="project-1")
+
+    assert done.code == 2
+    for variable in ("WORKSPACE", "GCP_REGION", "PIPELINE_SERVICE_ACCOUNT", "IMAGE_REPOSITORY"):
+        assert variable in done.err
+    assert "GCP_PROJECT" not in done.err
+
+
+def test_a_retraining_that_was_waited_for_says_which_training_it_started():
+    prepared = {"span": 2, "images": 7, "labels": {"cat": 7}, "duplicates": 0, "rejected": []}
+    started = {"job": "projects/1/x", "state": "pending", "submitted": True, "link": "https://x/y"}
+    nothing = dict.fromkeys(started)
+
+    assert told_of(prepared | {"training": started}).splitlines() == [
+        "7 images became span 2: cat 7.",
+        "The training was submitted: https://x/y",
+    ]
+    assert "is there already: https://x/y" in told_of(prepared | {"training": started | {"submitted": False}})
+    assert "No training" in told_of(prepared | {"training": nothing})

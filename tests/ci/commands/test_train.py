@@ -1,0 +1,49 @@
+import pytest
+
+from ci.commands.train import told
+
+OUTCOME = {
+    "spans": [1, 2, 4],
+    "blessed": False,
+    "metrics": {"accuracy": 0.75, "images": 40, "per_span": {"1": 0.7, "2": 0.8, "4": 0.75}, "per_label": {}},
+    "release": None,
+    "reasons": ["accuracy on span 2 is 0.1000 below that of model-3, more than the 0.02 allowed"],
+    "current": {
+        "release": "model-3",
+        "metrics": {"accuracy": 0.8, "images": 40, "per_span": {"1": 0.7, "2": 0.9, "4": 0.8}, "per_label": {}},
+        "new_labels": ["zebra"],
+    },
+}
+
+
+def test_a_training_ends_with_what_scripts_need_and_what_people_want(ci, trained_workspace):
+    done = ci("train", "--spans", "all", "--json", WORKSPACE=str(trained_workspace))
+
+    assert done.code == 0
+    assert done.told["blessed"] and done.told["release"] == "model-1" and done.told["spans"] == [1]
+    assert set(done.told["metrics"]) >= {"accuracy", "per_span", "per_label"}
+    assert "Released as model-1." in done.err
+    for node in ("Trainer", "Evaluator"):
+        assert node in done.err  # people see how far it is, and only that
+    assert "Warning" not in done.err and "tensorflow" not in done.err
+
+
+def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
+    text = told(OUTCOME)
+
+    assert "span 2: 80.0\u202f%, model-3 has 90.0\u202f%" in text
+    assert "Labels that model-3 did not know: zebra." in text
+    assert text.endswith(f"Not released: {OUTCOME['reasons'][0]}.")
+
+
+@pytest.mark.parametrize("spans, said", [("7,8", "Span 7-8 does not exist"), ("newest", "--spans is 'newest'")])
+def test_spans_that_do_not_exist_are_a_mistake_that_is_told_at_once(ci, trained_workspace, spans, said):
+    done = ci("train", "--spans", spans, WORKSPACE=str(trained_workspace))
+
+    assert done.code == 2 and said in done.err and len(done.err.splitlines()) == 1
+
+
+def test_without_spans_there_is_nothing_to_train_on(ci, workspace):
+    done = ci("train", WORKSPACE=str(workspace))
+
+    assert done.code == 1 and "import-images" in done.err

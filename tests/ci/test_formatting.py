@@ -1,0 +1,25 @@
+"""Long lists are told in short."""
+
+from ci.formatting import labels, rejections
+
+
+def test_of_many_labels_people_are_shown_ten():
+    told = labels({f"label-{number:03}": 1000 for number in range(250)})
+
+    assert told.startswith("label-000 1,000, label-001 1,000, ")
+    assert told.endswith("label-009 1,000, 240 more")
+
+
+def test_of_few_labels_people_are_shown_all():
+    assert labels({"dog": 1, "cat": 2}) == "cat 2, dog 1"
+
+
+def test_nothing_rejected_is_not_mentioned():
+    assert rejections([]) == []
+
+
+def test_one_rejected_image_is_told_with_its_reason():
+    heading, line = rejections([{"name": "cat/1.png", "reason": "empty file"}])
+
+    assert heading.startswith("1 image could not be used")
+    assert line == "  cat/1.png: empty file"

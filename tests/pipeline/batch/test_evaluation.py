@@ -1,0 +1,80 @@
+import pytest
+
+from pipeline.batch.evaluation import MOST_NAMED, LeftOut, evaluate, new_images, span_images
+from pipeline.config import Config
+from pipeline.data import digits, spans
+from pipeline.errors import NoRelease
+from pipeline.storage.factory import open_storage
+
+
+@pytest.fixture
+def storage(tmp_path):
+    return open_storage(str(tmp_path))
+
+
+@pytest.fixture
+def pictures():
+    return list(digits.images(digits.FIRST, limit=20))
+
+
+def collect(storage, pictures, prefix=""):
+    for name, image in pictures:
+        label, _, last = name.partition("/")
+        storage.write(f"collected/{label}/{prefix}{last}", image)
+
+
+def test_collected_images_are_read_with_their_labels(storage, pictures):
+    collect(storage, pictures)
+    storage.write("collected/7_flat.png", pictures[0][1] + b"\0")
+
+    found = {(image.name, image.label, image.image) for image in new_images(storage, LeftOut())}
+
+    expected = {(name, name.partition("/")[0], image) for name, image in pictures}
+    assert found == expected | {("7_flat.png", "7", pictures[0][1] + b"\0")}
+
+
+def test_the_same_bytes_are_judged_once_and_those_in_a_span_not_at_all(storage, pictures):
+    collect(storage, pictures[:8])
+    spans.prepare(storage)
+    collect(storage, pictures[:5], "published-")
+    collect(storage, pictures[8:])
+    collect(storage, pictures[8:11], "again-")
+    left_out = LeftOut()
+
+    found = list(new_images(storage, left_out))
+
+    assert sorted(image.image for image in found) == sorted(image for _, image in pictures[8:])
+    assert (left_out.in_spans, left_out.duplicates, left_out.unusable) == (5, 3, 0)
+
+
+def test_what_cannot_be_used_is_counted_named_and_left_where_it_is(storage, pictures):
+    collect(storage, pictures)
+    for number in range(MOST_NAMED + 10):
+        storage.write(f"collected/7/broken-{number}.jpg", b"no image")
+    storage.write("collected/readme", b"no label")
+    left_out = LeftOut()
+
+    assert len(list(new_images(storage, left_out))) == len(pictures)
+
+    assert left_out.unusable == MOST_NAMED + 11
+    assert len(left_out.skipped) == MOST_NAMED
+    assert all(reason for _, reason in left_out.skipped)
+    assert storage.exists("collected/readme") and storage.exists("collected/7/broken-0.jpg")
+
+
+def test_the_images_of_a_span_are_read_as_they_were_published(storage, pictures):
+    collect(storage, pictures)
+    spans.prepare(storage)
+    (span,) = spans.published(storage)
+
+    found = [image for split in ("train", "eval") for image in span_images(span, split)]
+
+    expected = sorted((name.partition("/")[0], image) for name, image in pictures)
+    assert sorted((image.label, image.image) for image in found) == expected
+
+
+def test_without_a_release_there_is_nothing_to_judge(storage, pictures, tmp_path):
+    collect(storage, pictures)
+
+    with pytest.raises(NoRelease, match="python -m ci train"):
+        evaluate(Config(workspace=str(tmp_path)), 0.8)

@@ -1,0 +1,97 @@
+"""Evaluation as a batch prediction job: the job, what it is given, what comes back, and what a second one finds."""
+
+import base64
+import json
+
+import pytest
+
+from pipeline.batch import evaluation as batch_evaluation
+from pipeline.batch import on_vertex as batch_prediction
+from pipeline.batch.on_vertex import Pile
+from pipeline.cloud.vertex import client, location
+from pipeline.data import digits
+from pipeline.errors import BatchPredictionFailed
+from pipeline.quality.scores import Labelled
+
+IMAGES = 30
+
+
+@pytest.fixture
+def collected(serving):
+    """A released model and the changed camera's digits, which wait to be judged."""
+    serving.release()
+    for name, image in digits.images(digits.CHANGED, limit=IMAGES):
+        serving.cloud.gcs.put(f"{serving.config.workspace}/collected/{name}", image)
+    return serving
+
+
+def evaluated(serving, judging=batch_prediction.judging) -> dict:
+    return batch_evaluation.evaluate(serving.config, 0.8, judging=judging)
+
+
+def jobs(serving) -> list:
+    asked = {"parent": location(serving.config)}
+    return list(client(serving.config, "JobService").list_batch_prediction_jobs(asked))
+
+
+def predictions(serving, report: str) -> list[str]:
+    return sorted(serving.cloud.gcs.read(report.replace("report.html", "predictions.jsonl")).decode().splitlines())
+
+
+def test_vertex_finds_what_this_machine_finds_and_says_so_in_the_same_report(collected):
+    here, there = evaluated(collected, batch_evaluation.judging_here), evaluated(collected)
+
+    assert there == here | {"report": there["report"]}
+    assert predictions(collected, there["report"]) == predictions(collected, here["report"])
+    page = collected.cloud.gcs.read(there["report"]).decode()
+    assert page.count("data:image/") == collected.cloud.gcs.read(here["report"]).decode().count("data:image/") > 0
+
+
+def test_the_job_is_asked_for_with_the_version_and_keyed_instances(collected):
+    evaluated(collected)
+
+    (job,) = jobs(collected)
+    assert job.model_version_id == "1" and job.labels["release"] == "model-1"
+    assert job.instance_config.key_field == "key"
+    assert job.dedicated_resources.machine_spec.machine_type == "n1-standard-2"
+    (uri,) = job.input_config.gcs_source.uris
+    instances = [json.loads(line) for line in collected.cloud.gcs.read(uri).splitlines()]
+    assert len(instances) == IMAGES
+    assert all(set(instance) == {"key", "image"} and set(instance["image"]) == {"b64"} for instance in instances)
+
+
+def test_the_same_images_are_predicted_once(collected):
+    first, again = evaluated(collected), evaluated(collected)
+
+    assert again == first | {"report": again["report"]} and len(jobs(collected)) == 1
+    name, image = next(digits.images(digits.CHANGED, limit=1, skip=IMAGES))
+    collected.cloud.gcs.put(f"{collected.config.workspace}/collected/more-{name}", image)
+    assert evaluated(collected)["images"] == IMAGES + 1
+    assert len(jobs(collected)) == 2
+
+
+@pytest.mark.parametrize("kind", ["503", "lose"])
+def test_a_failure_on_the_way_starts_no_second_job(collected, kind):
+    for method in ("CreateBatchPredictionJob", "GetBatchPredictionJob", "ListBatchPredictionJobs"):
+        collected.cloud.faults.add("aiplatform", method, kind=kind)
+
+    assert evaluated(collected)["images"] == IMAGES
+    assert len(jobs(collected)) == 1
+
+
+def test_many_images_go_in_shards_that_are_the_same_whatever_the_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(batch_prediction, "SHARD_BYTES", 2000)
+    images = [Labelled(f"{n}.png", "cat", b"%d" % n * 100) for n in range(40)]
+    shards = list(Pile(str(tmp_path / "a"), images).shards())
+    pile = Pile(str(tmp_path / "b"), reversed(images))
+
+    assert shards == list(pile.shards()) and len(shards) > 3
+    lines = [json.loads(line) for shard in shards for line in shard.splitlines()]
+    assert sorted(base64.b64decode(line["image"]["b64"]) for line in lines) == sorted(image.image for image in images)
+    assert [image for _, image in pile] == images[::-1]
+
+
+def test_an_image_that_the_model_cannot_read_is_said_with_the_page_of_the_job(serving):
+    with batch_prediction.judging(serving.config, serving.release()) as judge:
+        with pytest.raises(BatchPredictionFailed, match="evaluate-model-1-.*console.cloud.google.com"):
+            list(judge([Labelled("x", "7", b"no image")]))

@@ -1,0 +1,263 @@
+"""Real runs of the pipelines, on few images. Nothing is replaced by anything else."""
+
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.data import digits, reports, spans
+from pipeline.errors import DataAnomalies, NoSpans, PipelineFailed, ReleaseGone, SpanNotFound, TooFewImages
+from pipeline.orchestrators import local
+from pipeline.releases.factory import open_releases
+from pipeline.storage.factory import open_storage
+
+NODES = [
+    "SpanExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "AnomalyGate",
+    "Transform",
+    "Trainer",
+    "Evaluator",
+    "ReleasePusher",
+]
+
+
+def states(shown: str) -> dict[str, str]:
+    """Reads what people see of a run: {node: done, unchanged or failed}."""
+    return dict(re.findall(r"^  (\w+) +(done|unchanged|failed) ", shown, re.MULTILINE))
+
+
+@pytest.fixture
+def trained_outcome(trained) -> dict:
+    return trained[1]
+
+
+@pytest.fixture
+def copy(trained_workspace, tmp_path):
+    """A workspace of one's own in which a model was trained and released already."""
+    workspace = tmp_path / "workspace"
+    shutil.copytree(trained_workspace, workspace)
+    return workspace
+
+
+def config(workspace, **settings):
+    return Config(workspace=str(workspace), **settings)
+
+
+def test_what_a_run_leaves_behind_is_in_the_workspace_or_for_a_bucket_in_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert local.folder_of_runs(config(tmp_path)) == str(tmp_path)
+    assert local.pipeline_root(config("gs://bucket/a/b"), "training") == (
+        "/cache/spanloop/bucket/a/b/pipeline_root/training"
+    )
+
+
+def test_a_training_ends_with_a_release_that_says_what_made_it(trained_workspace, trained_outcome):
+    assert trained_outcome["blessed"] and trained_outcome["reasons"] == []
+    assert trained_outcome["spans"] == [1] and trained_outcome["release"] == "model-1"
+    metrics = trained_outcome["metrics"]
+    assert metrics["accuracy"] > 0.8
+    assert metrics["per_span"] == {"1": metrics["accuracy"]}
+    assert set(metrics["per_label"]) == set("0123456789")
+
+    release = json.loads((trained_workspace / "releases" / "model-1" / "model.json").read_text())
+    assert release["spans"] == [1] and release["metrics"] == metrics
+    assert re.fullmatch("[0-9a-f]{64}", release["modules_digest"]) and release["image"] == ""
+    card = (trained_workspace / "releases" / "model-1" / "model-card.html").read_bytes()
+    assert release["files"]["model-card.html"] == hashlib.sha256(card).hexdigest() and b"model-1" in card
+    assert reports.newest(open_storage(str(trained_workspace)), "training")["release"] == "model-1"
+
+
+def test_the_time_of_each_node_is_told_and_kept_with_the_report(trained_workspace, trained_outcome):
+    told = trained_outcome["durations"]
+    assert [(of["node"], of["state"]) for of in told] == [(node, "done") for node in NODES]
+    assert all(0 < of["seconds"] < 300 for of in told)
+    slowest = max(told, key=lambda of: of["seconds"])
+    assert slowest["node"] in ("Transform", "Trainer", "Evaluator")
+
+    storage = open_storage(str(trained_workspace))
+    first = next(report for report in reports.every(storage, "training") if report["release"] == "model-1")
+    assert json.loads(reports.attached(storage, first, reports.DURATIONS)) == told
+
+
+def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_workspace, trained_outcome, capfd):
+    again = local.train(config(trained_workspace), "all")
+
+    assert states(capfd.readouterr().err) == dict.fromkeys(NODES, "unchanged")
+    assert again | {"durations": trained_outcome["durations"]} == trained_outcome
+    assert [(of["node"], of["state"]) for of in again["durations"]] == [(node, "unchanged") for node in NODES]
+    assert open_releases(str(trained_workspace / "releases")).tags() == ["model-1"]
+
+
+def test_a_release_that_somebody_deleted_is_not_said_to_be_there(trained_workspace, tmp_path):
+    elsewhere = config(trained_workspace, releases=str(tmp_path / "releases"))
+    assert local.train(elsewhere, "all")["release"] == "model-1"
+    shutil.rmtree(tmp_path / "releases" / "model-1")
+
+    with pytest.raises(ReleaseGone, match="model-1"):
+        local.train(elsewhere, "all")
+
+
+def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_workspace, capfd):
+    outcome = local.train(config(trained_workspace, accuracy_threshold=1.0), "1")
+
+    shown = states(capfd.readouterr().err)
+    assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
+    assert not outcome["blessed"] and outcome["release"] is None
+    (reason,) = outcome["reasons"]
+    assert reason == f"accuracy overall is {outcome['metrics']['accuracy']:.4f}, below the threshold 1"
+
+
+def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
+    local.train(config(trained_workspace, tune=True, accuracy_threshold=1.0), "1")
+
+    shown = states(capfd.readouterr().err)
+    assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
+    (best,) = (trained_workspace / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
+    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
+
+
+def test_what_is_collected_becomes_a_span_and_a_better_model(copy, capfd):
+    storage = open_storage(str(copy))
+    for name, image in digits.images(digits.CHANGED, limit=250):
+        storage.write(f"collected/{name}", image)
+    storage.write("collected/x/ten.png", next(digits.images(digits.FIRST, skip=900, limit=1))[1])
+    storage.write("collected/3/broken.png", b"no picture")
+
+    outcome = local.retrain(config(copy, accuracy_margin=0.2), "all")
+
+    assert outcome["span"] == 2 and outcome["images"] == 251 and outcome["spans"] == [1, 2]
+    assert [rejected["name"] for rejected in outcome["rejected"]] == ["3/broken.png"]
+    assert outcome["current"]["release"] == "model-1" and outcome["current"]["new_labels"] == ["x"]
+    now, before = outcome["metrics"]["per_span"], outcome["current"]["metrics"]["per_span"]
+    assert set(now) == set(before) == {"1", "2"}
+    assert now["2"] > before["2"]
+    assert outcome["blessed"] and outcome["release"] == "model-2", outcome["reasons"]
+    shown = states(capfd.readouterr().err)
+    assert shown["SpanPreparator"] == shown["PipelineTrigger"] == shown["CurrentModel"] == "done"
+
+    again = local.retrain(config(copy), "all")
+    assert again["span"] is None and again["spans"] == [] and again["release"] is None
+
+
+def test_a_model_that_forgets_a_span_is_refused(copy):
+    """The current model knows span 1; one that is trained on another span alone is worse there."""
+    storage = open_storage(str(copy))
+    for name, image in digits.images(digits.CHANGED, limit=250):
+        storage.write(f"collected/{name}", image)
+    spans.prepare(storage)
+
+    outcome = local.train(config(copy, accuracy_threshold=0.0, modules="tests.pipeline.forgetful"), "all")
+
+    assert not outcome["blessed"]
+    assert any(re.match(r"accuracy on span 1 is .* below that of model-1", reason) for reason in outcome["reasons"])
+
+
+def command(workspace, *arguments):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
+    return subprocess.Popen(
+        [sys.executable, "-m", "ci", *arguments],
+        env=environment | {"WORKSPACE": str(workspace)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def test_a_training_that_was_killed_goes_on_from_its_last_epoch_to_the_same_model(
+    trained_workspace, tmp_path, trained_outcome
+):
+    shutil.copytree(trained_workspace / "spans", tmp_path / "spans")
+    process = command(tmp_path, "train")
+    checkpoints = tmp_path / "pipeline_root" / "training" / "checkpoints"
+    while not list(checkpoints.glob("*/state.npz")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    outcome = local.train(config(tmp_path), "all")
+
+    log = max((tmp_path / "logs").glob("training-*.log"), key=lambda path: path.name).read_text()
+    assert re.search(r"Going on after epoch [1-9]", log)
+    assert outcome["metrics"] == trained_outcome["metrics"]
+    assert outcome["release"] == "model-1"
+    assert not list(checkpoints.iterdir())
+
+
+def test_two_retrainings_at_once_make_one_span_and_one_model(copy):
+    storage = open_storage(str(copy))
+    for name, image in digits.images(digits.CHANGED, limit=200):
+        storage.write(f"collected/{name}", image)
+
+    both = [command(copy, "retrain", "--json") for _ in range(2)]
+    outcomes = [json.loads(process.communicate()[0]) for process in both]
+
+    assert sorted(outcome["span"] or 0 for outcome in outcomes) == [0, 2]
+    assert sorted(outcome["spans"] for outcome in outcomes) == [[], [1, 2]]
+    assert [span.number for span in spans.published(storage)] == [1, 2]
+
+
+def test_a_retraining_that_was_killed_is_finished_by_the_next_one(copy):
+    storage = open_storage(str(copy))
+    for name, image in digits.images(digits.CHANGED, limit=200):
+        storage.write(f"collected/{name}", image)
+    process = command(copy, "retrain")
+    while not (copy / "spans" / "span-0002" / "span.json").exists():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+
+    outcome = local.retrain(config(copy), "all")
+
+    assert outcome["span"] is None  # it was there already
+    assert outcome["spans"] == [1, 2]
+    assert [span.number for span in spans.published(storage)] == [1, 2]
+    assert spans.published(storage)[1].images == 200
+
+
+def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_span(copy):
+    storage = open_storage(str(copy))
+    for name, image in digits.images(digits.CHANGED, limit=30):
+        storage.write(f"collected/{name}", image)
+    for number, (_, image) in enumerate(digits.images(digits.FIRST, skip=900, limit=20)):
+        storage.write(f"collected/x/{number}.png", image)
+    spans.prepare(storage)
+
+    with pytest.raises(DataAnomalies, match=r"span 2 .*feature 'label'.*x"):
+        local.train(config(copy, modules="tests.pipeline.curated"), "all")
+
+
+def test_what_libraries_raise_is_told_in_one_line_with_the_log(copy):
+    with pytest.raises(PipelineFailed, match=r"Transform failed: .*broken on purpose.*training-.*\.log") as failed:
+        local.train(config(copy, modules="tests.pipeline.broken"), "all")
+
+    log = re.search(r"(\S+\.log)", str(failed.value))[1]
+    assert "Traceback" in pathlib.Path(log).read_text()
+
+
+def test_a_training_without_what_it_needs_says_so_before_anything_slow(trained_workspace, tmp_path):
+    with pytest.raises(NoSpans, match="import-images"):
+        local.train(config(tmp_path), "all")
+    with pytest.raises(SpanNotFound, match="7, 9"):
+        local.train(config(trained_workspace), "1,7,9")
+
+    storage = open_storage(str(tmp_path))
+    for name, image in digits.images(digits.FIRST, limit=40):
+        storage.write(f"collected/same_{os.path.basename(name)}", image)
+    spans.prepare(storage)
+    with pytest.raises(TooFewImages, match="'same'"):
+        local.train(config(tmp_path), "all")

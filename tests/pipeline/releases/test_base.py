@@ -1,0 +1,407 @@
+"""Released models are complete or not there, and no model is used that is not what its record says."""
+
+import contextlib
+import dataclasses
+import gzip
+import hashlib
+import io
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+import pytest
+
+from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
+from pipeline.releases import archive
+from pipeline.releases.base import Release
+from pipeline.releases.factory import open_releases
+from pipeline.storage import bucket_client
+from tests.conftest import Workspace, files_in, put
+from tests.places import in_a_bucket, in_a_folder
+
+not_in_a_bucket = pytest.mark.parametrize("kind", ["folder", "github"])
+
+MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/labels.txt": b"cat\ndog\n"}
+
+
+@pytest.fixture(params=["folder", "bucket", "github"])
+def kind(request) -> str:
+    return request.param
+
+
+class GitHubReleased(Workspace):
+    """What is released on the local GitHub, as a workspace that holds nothing else."""
+
+    def __init__(self, github):
+        self._github = github.releases
+        self.releases = f"github:{github.repository}"
+
+    def put(self, files):
+        for name, data in files.items():
+            _, tag, *file = name.split("/")
+            if tag not in self._github.published():
+                self._github.add(tag, {})
+            if file:
+                self._github.put(tag, file[0], data)
+
+    def read(self, name):
+        _, tag, file = name.split("/")
+        return self._github.published()[tag][file]
+
+    def remove(self, name):
+        _, tag, file = name.split("/")
+        self._github.remove(tag, file)
+
+    def files(self, folder=""):
+        return self._github.published()[folder.removeprefix("releases/")]
+
+
+@pytest.fixture
+def workspace(workspace, kind, request, monkeypatch) -> Workspace:
+    if kind != "github":
+        return workspace
+    github = request.getfixturevalue("cloud").github
+    monkeypatch.setenv("GITHUB_TOKEN", github.token(contents="write"))
+    return GitHubReleased(github)
+
+
+@pytest.fixture
+def releases(workspace):
+    return open_releases(getattr(workspace, "releases", "") or f"{workspace.address}/releases")
+
+
+DETAILS = {
+    "commit": "c0ffee",
+    "modules_digest": "9d",
+    "spans": (1, 11),
+    "labels": ["cat", "dog"],
+    "metrics": {"accuracy": 0.875},
+    "previous": None,
+}
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    put(tmp_path / "model", MODEL)
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def publish(tmp_path, releases):
+    def publish(identity: str, model=MODEL, **told):
+        put(tmp_path / identity, model)
+        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity} | told)
+
+    return publish
+
+
+def test_before_the_first_release_there_is_none(releases):
+    assert releases.tags() == []
+    assert releases.newest() is None
+    with pytest.raises(ReleaseNotFound, match="'model-1'"):
+        releases.get("model-1")
+
+
+def test_a_release_says_what_made_it(releases, publish, workspace):
+    release = publish("first", previous="model-0")
+
+    assert release == releases.get("model-1") == releases.newest()
+    told = json.loads(workspace.read("releases/model-1/model.json"))
+    assert told == json.loads(json.dumps(dataclasses.asdict(release)))
+    assert (told["tag"], told["commit"], told["spans"], told["previous"]) == ("model-1", "c0ffee", [1, 11], "model-0")
+    assert set(told["files"]) == {"model.tar.gz"} == set(workspace.files("releases/model-1")) - {"model.json"}
+
+
+def test_what_was_released_is_fetched(releases, publish, tmp_path):
+    release = publish("first")
+
+    folder = releases.fetch(release, str(tmp_path / "a/fetched"))
+
+    assert folder == str(tmp_path / "a/fetched")
+    assert files_in(tmp_path / "a/fetched") == MODEL
+
+
+def test_tags_go_by_number_newest_first(releases, publish, workspace):
+    for number in range(11):
+        publish(f"training {number}")
+    others = ("model-99/notes", "model-x/model.json", "old", "model-098/model.json")
+    workspace.put({f"releases/{name}": b"" for name in others})
+
+    assert releases.tags()[:3] == ["model-11", "model-10", "model-9"] and len(releases.tags()) == 11
+    assert releases.newest().identity == "training 10"
+
+
+def test_a_folder_that_is_no_release_keeps_its_number(workspace, publish):
+    workspace.put({"releases/model-7/notes": b""})
+
+    assert publish("first").tag == "model-8"
+
+
+def test_the_same_training_is_released_once(releases, publish):
+    first = publish("first")
+    publish("second")
+
+    assert publish("first", model={"saved_model.pb": b"another"}) == first
+    assert releases.tags() == ["model-2", "model-1"]
+
+
+def test_the_same_model_gives_the_same_archive(publish, tmp_path):
+    first = publish("first")
+    for path in (tmp_path / "first").rglob("*"):
+        os.utime(path, (1, 1))
+        path.chmod(0o700)
+
+    assert publish("second").files == first.files
+
+
+@pytest.mark.parametrize("damage", ["changed", "cut off", "missing"])
+def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, workspace, tmp_path, damage):
+    release = publish("first")
+    archive = "releases/model-1/model.tar.gz"
+    data = workspace.read(archive)
+    if damage == "missing":
+        workspace.remove(archive)
+    else:
+        workspace.put({archive: data[:-9] if damage == "cut off" else data[:-9] + b"x" + data[-8:]})
+
+    with pytest.raises(BrokenRelease, match="Release model-1 cannot be trusted: .*model.tar.gz") as error:
+        releases.fetch(release, str(tmp_path / "fetched"))
+    assert not (tmp_path / "fetched").exists() and error.value.exit_code == 1
+
+
+@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"tag": "model-1"}'])
+def test_a_record_that_cannot_be_read_is_named(releases, publish, workspace, record):
+    publish("first")
+    workspace.put({"releases/model-1/model.json": record})
+
+    with pytest.raises(BrokenRelease, match="model-1 .*model.json"):
+        releases.newest()
+    assert publish("second").tag == "model-2"
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type, made.linkname = kind, link
+    return made
+
+
+@pytest.fixture
+def forge(releases, publish, workspace):
+    """Puts another archive in the place of a released one, with a record that says so."""
+
+    def forge(members, contents=lambda member: io.BytesIO(), end=b"") -> Release:
+        release = publish("first")
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w:gz") as tar:
+            tar.addfile(tarfile.TarInfo("good"), io.BytesIO())
+            for member in members:
+                tar.addfile(member, contents(member))
+        data = packed.getvalue() + end
+        workspace.put({"releases/model-1/model.tar.gz": data})
+        return dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(data).hexdigest()})
+
+    return forge
+
+
+@pytest.fixture
+def refused(releases, tmp_path):
+    """What is said of an archive that is not unpacked, of which nothing is left."""
+
+    def refused(release: Release) -> str:
+        with pytest.raises(BrokenRelease, match="model-1 cannot be trusted: model.tar.gz cannot be unpacked") as error:
+            releases.fetch(release, str(tmp_path / "a/fetched"))
+        assert files_in(tmp_path / "a") == {}
+        return str(error.value)
+
+    return refused
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        member("../outside"),
+        member("a/../../outside"),
+        member("/outside"),
+        member("link", tarfile.SYMTYPE, "/etc/passwd"),
+        member("link", tarfile.LNKTYPE, "../outside"),
+        member("pipe", tarfile.FIFOTYPE),
+        member("device", tarfile.CHRTYPE),
+        member("disk", tarfile.BLKTYPE),
+    ],
+    ids=lambda member: f"{member.name} {member.linkname}",
+)
+@not_in_a_bucket
+def test_nothing_is_unpacked_outside_its_folder(forge, refused, member):
+    assert "would leave the folder" in refused(forge([member]))
+
+
+@pytest.mark.parametrize(
+    "names", [("good",), ("a/b", "a"), ("a", "a/b"), ("./good",), ("a//b",), ("good/b",)], ids=" ".join
+)
+@in_a_folder
+def test_no_file_is_unpacked_over_another(forge, refused, names):
+    told = refused(forge([member(name) for name in names]))
+    assert "another name of what is there" in told or "is a file and a folder" in told
+
+
+class Zeros(io.RawIOBase):
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        buffer[:] = bytes(len(buffer))
+        return len(buffer)
+
+
+@in_a_folder
+def test_an_archive_that_would_fill_the_disk_is_not_unpacked(forge, refused, monkeypatch):
+    monkeypatch.setattr(archive, "LARGEST_GAIN", 3)
+    huge = member("huge")
+    huge.size = 4 << 20
+    assert "more than 0.0 GB" in refused(forge([huge], lambda _: Zeros()))
+
+
+@in_a_folder
+def test_nor_is_one_with_files_without_end(forge, refused, monkeypatch):
+    monkeypatch.setattr(archive, "MOST_FILES", 50)
+    assert "more than 0.1 GB or 50 files" in refused(forge([member(f"{number}") for number in range(50)]))
+
+
+@in_a_folder
+def test_what_only_looks_like_an_archive_is_not_unpacked(releases, publish, workspace, refused):
+    release = publish("first")
+    for data in (b"", b"no archive", gzip.compress(b"no archive"), gzip.compress(b"x" * 4096)[:-20]):
+        workspace.put({"releases/model-1/model.tar.gz": data})
+        refused(dataclasses.replace(release, files={"model.tar.gz": hashlib.sha256(data).hexdigest()}))
+
+
+def test_files_are_released_beside_the_model(releases, publish, workspace, tmp_path):
+    card = {"model-card.html": b"<html>", "plot.svg": b"<svg/>"}
+
+    release = publish("first", attach=lambda release: card | {"tag.txt": release.tag.encode()})
+
+    there = workspace.files("releases/model-1")
+    assert {name: there[name] for name in card} == card and there["tag.txt"] == b"model-1"
+    sums = {name: hashlib.sha256(data).hexdigest() for name, data in there.items() if name != "model.json"}
+    assert dict(release.files) == sums and releases.get("model-1") == release
+    releases.fetch(release, str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+
+
+def test_a_release_knows_the_image_that_trained_it_but_an_older_one_does_not(releases, publish, workspace):
+    assert publish("first", image="pipelines@sha256:1a").image == releases.get("model-1").image == "pipelines@sha256:1a"
+    told = json.loads(workspace.read("releases/model-1/model.json"))
+    del told["image"]
+    workspace.put({"releases/model-1/model.json": json.dumps(told).encode()})
+    assert releases.get("model-1").image == "" and releases.newest().identity == "first"
+
+
+def test_two_who_release_the_same_at_once_make_one_release(releases, publish, tmp_path):
+    """The other one publishes when this one has packed its model."""
+    others = []
+
+    def other(release):
+        if not others:
+            others.append(release)
+            with unlocked(releases, tmp_path):
+                others.append(publish("same", model={"saved_model.pb": b"the other's"}))
+        return {}
+
+    assert publish("same", attach=other) == others[1]
+    assert releases.tags() == ["model-1"]
+
+
+def test_two_who_release_different_models_at_once_get_two_numbers(releases, publish, workspace, tmp_path):
+    others = []
+
+    def other(release):
+        if not others:
+            others.append(release)
+            with unlocked(releases, tmp_path):
+                others.append(publish("another"))
+        return {"tag.txt": release.tag.encode()}
+
+    assert publish("first", attach=other).tag == "model-2"
+    assert releases.tags() == ["model-2", "model-1"]
+    assert workspace.files("releases/model-2")["tag.txt"] == b"model-2"
+    assert [releases.get(tag).identity for tag in ("model-1", "model-2")] == ["another", "first"]
+
+
+def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
+    release = publish("first")
+    put(tmp_path / "fetched", {"mine": b""})
+
+    with pytest.raises(StorageError, match="fetched is not empty"):
+        releases.fetch(release, str(tmp_path / "fetched"))
+
+
+@contextlib.contextmanager
+def unlocked(releases, folder):
+    """As if a lock did not hold: what follows must not be left to it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(releases), "_exclusive", lambda self: contextlib.nullcontext())
+        patch.setattr(type(releases), "_workshop", lambda self: tempfile.TemporaryDirectory(dir=folder))
+        yield
+
+
+KILLED = """
+import os, sys
+from pipeline.releases.factory import open_releases
+releases, model, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+steps = iter(range(last))
+sys.addaudithook(lambda event, _: event != "os.kill" and next(steps, None) is None and os.kill(os.getpid(), 9))
+details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics={}, previous=None)
+open_releases(releases).publish(model, identity="first", **details)
+"""
+
+
+@in_a_folder
+def test_killed_while_it_is_published_a_release_is_complete_or_not_there(releases, publish, workspace, tmp_path):
+    put(tmp_path / "model", MODEL)
+    outcomes = []
+    for last in range(4, 400, 4):
+        command = [sys.executable, "-c", KILLED, workspace.root / "releases", tmp_path / "model", str(last)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        outcomes.append((done.returncode, releases.tags()))
+        if done.returncode == 0:
+            break
+
+    assert outcomes[-1] == (0, ["model-1"])
+    assert all(tags in ([], ["model-1"]) for _, tags in outcomes)
+    releases.fetch(publish("first"), str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+    assert [name for name in os.listdir(workspace.root / "releases") if name[0] != "."] == ["model-1"]
+
+
+@in_a_bucket
+@pytest.mark.parametrize("failure", ["503", "cut"])
+def test_each_call_fails_once_and_there_is_one_release(cloud, workspace, model, tmp_path, failure, monkeypatch):
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+    for nth in itertools.count(1):
+        releases = open_releases(f"{workspace.address}/releases-{nth}")
+        fault = cloud.faults.add(service="storage", nth=nth, kind=failure)
+        release = releases.publish(model, **DETAILS | {"identity": "first"})
+        again = releases.publish(model, **DETAILS | {"identity": "first"})
+        releases.fetch(releases.newest(), str(tmp_path / f"fetched {nth}"))
+        cloud.faults.clear()
+        assert release == again and release.tag == "model-1" and files_in(tmp_path / f"fetched {nth}") == MODEL
+        names = ("model-1/model.json", "model-1/model.tar.gz")
+        assert workspace.files(f"releases-{nth}").keys() == set(names)
+        if not fault.done:
+            break
+    assert nth > 12
+
+
+@in_a_bucket
+def test_an_archive_without_its_record_is_no_release_and_keeps_its_number(releases, publish, workspace):
+    workspace.put({"releases/model-1/model.tar.gz": b"of a process that was killed"})
+
+    assert releases.tags() == [] and releases.newest() is None
+    assert publish("first").tag == "model-2"
+    assert releases.tags() == ["model-2"]

@@ -1,0 +1,374 @@
+"""What is special about releases on GitHub, here the local one: no call that fails loses or doubles anything."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
+from pipeline.github import retry
+from pipeline.releases import github
+from pipeline.releases.factory import open_releases
+from tests.conftest import files_in, put
+from tests.emulators.github.releases import DOWNLOADS
+
+MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index"}
+NAMES = {"model.tar.gz", "model.json", "card.html"}
+SHA = "5" * 40
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch):
+    """The pauses between tries, which take no time here."""
+    pauses = []
+    monkeypatch.setattr(retry.time, "sleep", pauses.append)
+    return pauses
+
+
+@pytest.fixture
+def there(cloud_environment):
+    """The releases as they are on GitHub."""
+    return cloud_environment.github.releases
+
+
+@pytest.fixture
+def opened(cloud_environment, monkeypatch):
+    """Opens the releases with a token of its own, which may write unless it is said otherwise."""
+
+    def opened(contents="write"):
+        monkeypatch.setenv("GITHUB_TOKEN", cloud_environment.github.token(contents=contents))
+        return open_releases(f"github:{cloud_environment.github.repository}")
+
+    return opened
+
+
+@pytest.fixture
+def model(tmp_path) -> str:
+    put(tmp_path / "model", MODEL)
+    return str(tmp_path / "model")
+
+
+@pytest.fixture
+def publish(model):
+    def publish(releases, identity="first", **told):
+        details = {"commit": "", "modules_digest": "9d", "spans": [1], "labels": ["cat"], "metrics": {}}
+        told = details | {"previous": None, "attach": lambda release: {"card.html": b"<html>"}} | told
+        return releases.publish(model, identity=identity, **told)
+
+    return publish
+
+
+def calls(cloud):
+    return [asked.method for asked in cloud.asked("github")]
+
+
+def test_nothing_is_seen_before_every_file_has_arrived(opened, publish, there, cloud):
+    seen = []
+    reader = opened("read")
+    publish(opened(), attach=lambda release: seen.append(reader.tags()) or {})
+
+    asked = calls(cloud)
+    uploads = [at for at, method in enumerate(asked) if method == "repos/upload-release-asset"]
+    (published,) = [at for at, method in enumerate(asked) if method == "repos/update-release"]
+    checked = max(at for at, method in enumerate(asked) if method == "repos/list-release-assets")
+    assert len(uploads) == 2 and max(uploads) < checked < published
+    assert seen == [[]] and reader.tags() == ["model-1"] and there.drafts() == []
+
+
+FAILURES = ["429", "500", "503", "cut", "lose", "limit"]
+
+
+@pytest.mark.parametrize("failure", FAILURES)
+def test_each_call_fails_once_and_there_is_one_release(opened, publish, there, cloud, tmp_path, failure, monkeypatch):
+    for nth in itertools.count(1):
+        cloud.github.reset()
+        releases = opened()
+        if failure == "limit":
+            cloud.github.limits.spare(nth - 1)
+            cloud.github.limits.secondary(retry_after=1)
+            fault = None
+        else:
+            fault = cloud.faults.add("github", nth=nth, kind=failure)
+        release = publish(releases)
+        again = publish(releases)
+        releases.fetch(releases.newest(), str(tmp_path / f"fetched {nth}"))
+        done = fault.done if fault else cloud.github.limits.met
+        cloud.faults.clear()
+        assert release == again and release.tag == "model-1" and files_in(tmp_path / f"fetched {nth}") == MODEL
+        here = cloud.github.releases
+        assert {tag: set(files) for tag, files in here.published().items()} == {"model-1": NAMES}
+        assert here.drafts() == [] and list(here.tags) == ["model-1"]
+        if not done:
+            break
+    assert nth > 15
+
+
+def test_a_failure_that_stays_publishes_nothing(opened, publish, there, cloud):
+    releases = opened()
+    cloud.faults.add("github", "repos/upload-release-asset", kind="503", times=99)
+    with pytest.raises(GitHubRefused, match="^Releasing model-1 in github:acme/widget failed: GitHub answered 503"):
+        publish(releases)
+    assert there.published() == {} and there.drafts() == []
+
+
+KILLED = """
+import os, sys
+from requests import Session
+from pipeline.releases.factory import open_releases
+address, model, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
+steps = iter(range(last))
+send = Session.send
+def counted(self, request, **how):
+    answer = send(self, request, **how)
+    if next(steps, None) is None:
+        os.kill(os.getpid(), 9)
+    return answer
+Session.send = counted
+details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics={}, previous=None)
+open_releases(address).publish(model, identity="first", **details)
+"""
+
+
+def test_killed_while_it_is_published_a_release_is_complete_or_not_there(
+    opened, publish, there, cloud, model, tmp_path, monkeypatch
+):
+    reader = opened("read")
+    environment = os.environ | {"GITHUB_TOKEN": cloud.github.token(contents="write")}
+    left = []
+    for last in range(4, 99):
+        command = [sys.executable, "-c", KILLED, f"github:{cloud.github.repository}", model, str(last)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        left.append(len(there.drafts()))
+        assert [set(files) for files in there.published().values()] in ([], [{"model.tar.gz", "model.json"}])
+        if there.published():
+            break
+        assert reader.tags() == []
+    assert left[-1] > 2, "it was killed with a draft several times"
+
+    monkeypatch.setattr(github, "LEFT_BEHIND", github.LEFT_BEHIND * 0)
+    release = publish(opened())
+    assert reader.tags() == [release.tag] == ["model-1"]
+    publish(opened(), "second")
+    assert there.drafts() == []
+
+
+def test_a_draft_of_ours_is_left_alone_while_its_process_may_live_and_others_always(
+    opened, publish, there, monkeypatch
+):
+    told = json.dumps(["other", "a1", "2026-01-01T00:00:00Z"])
+    young = json.dumps(["other", "b2", f"{github._now():%Y-%m-%dT%H:%M:%SZ}"])
+    for body in (f"<!-- spanloop: {told} -->", f"<!-- spanloop: {young} -->", "Somebody's", "<!-- spanloop: 7 -->"):
+        there.add("model-1", {"body": body.encode()}, body, draft=True)
+
+    publish(opened())
+
+    assert [files["body"][:20] for files in there.drafts()][::-1] == [
+        b'<!-- spanloop: ["oth',
+        b"Somebody's",
+        b"<!-- spanloop: 7 -->",
+    ]
+    assert json.loads(re.search(r"spanloop: (.*) -->", there.drafts()[-1]["body"].decode())[1])[1] == "b2"
+
+
+def test_drafts_take_no_number_but_tags_do(opened, publish, there):
+    there.add("model-5", {}, draft=True)
+    there.tags |= {"model-3": there.head, "v1.0": there.head, "model-x": there.head}
+    there.add("model-2", {"notes": b"of somebody"})
+
+    assert publish(opened()).tag == "model-4"
+    assert opened().tags() == ["model-4"]
+
+
+def test_a_reader_sees_no_draft_and_may_not_publish(opened, publish, there):
+    there.add("model-1", dict.fromkeys(NAMES, b"x"), draft=True)
+    reader = opened("read")
+    assert reader.tags() == [] and reader.newest() is None
+    with pytest.raises(ReleaseNotFound):
+        reader.get("model-1")
+    with pytest.raises(GitHubRefused, match="Give it the permission contents: write"):
+        publish(reader)
+
+
+def test_without_a_token_or_with_a_wrong_one_the_next_step_is_named(cloud_environment, monkeypatch):
+    for token in ("", "wrong"):
+        monkeypatch.setenv("GITHUB_TOKEN", token)
+        with pytest.raises(GitHubRefused, match="Listing the releases in github:acme/widget.*Set GITHUB_TOKEN"):
+            open_releases("github:acme/widget").tags()
+
+
+def test_a_pipeline_has_its_token_from_secret_manager(cloud_environment, monkeypatch, publish):
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    cloud = cloud_environment
+    secret = f"projects/{cloud.project}/secrets/github-token"
+    cloud.secrets.add(secret, cloud.github.token(contents="write").encode())
+    releases = open_releases(f"github:{cloud.github.repository}", f"{secret}/versions/latest")
+    assert publish(releases).tag == "model-1"
+
+
+def test_a_file_that_did_not_arrive_whole_is_sent_again(opened, publish, there):
+    there.failing_uploads = 2
+    publish(opened())
+    assert set(there.published()["model-1"]) == NAMES
+    assert opened().newest().identity == "first"
+
+
+def test_files_that_never_arrive_whole_are_not_published(opened, publish, there):
+    there.failing_uploads = 99
+    with pytest.raises(GitHubRefused, match="did not arrive as sent"):
+        publish(opened())
+    assert there.published() == {} and there.drafts() == []
+
+
+def test_a_download_that_ends_too_early_is_asked_for_again(opened, publish, there, tmp_path, cloud):
+    releases = opened()
+    release = publish(releases)
+    there.short_downloads = 2
+    releases.fetch(release, str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+    there.short_downloads = 99
+    with pytest.raises(GitHubRefused, match="GitHub cannot be reached: model.tar.gz ended after .* bytes"):
+        releases.fetch(release, str(tmp_path / "again"))
+    assert not (tmp_path / "again").exists()
+
+
+def test_bytes_that_were_damaged_are_refused(opened, publish, there, tmp_path):
+    releases = opened()
+    release = publish(releases)
+    data = there.published()["model-1"]["model.tar.gz"]
+    there.damage("model-1", "model.tar.gz", data[:-1] + b"x")
+    with pytest.raises(BrokenRelease, match="the checksum of model.tar.gz"):
+        releases.fetch(release, str(tmp_path / "fetched"))
+    there.remove("model-1", "model.json")
+    assert releases.tags() == []
+    with pytest.raises(ReleaseNotFound):
+        releases.get("model-1")
+
+
+def test_a_record_without_end_is_not_read(opened, publish, there, monkeypatch):
+    releases = opened()
+    publish(releases)
+    monkeypatch.setattr(github, "LARGEST_RECORD", 100)
+    with pytest.raises(BrokenRelease, match="model.json is .* bytes long"):
+        releases.newest()
+
+
+def test_the_host_of_downloads_never_sees_the_token(opened, publish, tmp_path, cloud):
+    releases = opened()
+    releases.fetch(publish(releases), str(tmp_path / "fetched"))
+    releases.newest()
+    downloads = cloud.asked("github", "download")
+    assert len(downloads) >= 2
+    for asked in downloads:
+        assert asked.headers["host"].partition(":")[0] == DOWNLOADS
+        assert not any(os.environ["GITHUB_TOKEN"] in value for value in asked.headers.values())
+
+
+def test_what_lies_in_netrc_is_sent_to_nobody(opened, publish, tmp_path, monkeypatch):
+    (tmp_path / "netrc").write_text("machine api.github.com login x password y\ndefault login x password y\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    releases = opened()
+    assert publish(releases) == releases.newest()
+
+
+@pytest.mark.parametrize(
+    "commit, known, target",
+    [(SHA, True, SHA), (SHA, False, ""), (f"{SHA}-dirty", True, ""), ("c0ffee", True, ""), ("", True, "")],
+)
+def test_a_tag_lies_at_the_commit_if_github_has_it(opened, publish, there, commit, known, target):
+    if known:
+        there.commits.add(SHA)
+    assert publish(opened(), commit=commit).commit == commit
+    assert there.tags == {"model-1": target or there.head}
+
+
+def test_the_text_is_for_people_and_ends_with_a_comment_for_us(opened, publish, there):
+    releases = opened()
+    publish(releases, "a --> b", describe=lambda release: f"**{release.tag}**")
+    told, comment = there.body("model-1").split("\n\n")
+    assert told == "**model-1**"
+    assert re.fullmatch(r'<!-- spanloop: \["a --\\u003e b", "[0-9a-f]{16}", "[\dTZ:-]+"\] -->\n?', comment)
+    assert publish(releases, "a --> b").tag == "model-1"
+
+
+def test_a_text_that_is_too_long_is_cut(opened, publish, there):
+    publish(opened(), describe=lambda release: "x" * 200_000)
+    assert 100_000 < len(there.body("model-1")) < 100_300
+
+
+def test_records_are_read_only_to_be_sure(opened, publish, there, cloud):
+    releases = opened()
+    for number in range(5):
+        publish(releases, f"training {number}")
+    cloud.requests.clear()
+    assert publish(releases, "training 2").tag == "model-3"
+    assert len(cloud.asked("github", "download")) == 1
+
+
+def test_a_text_that_somebody_edited_hides_no_release(opened, publish, there):
+    releases = opened()
+    publish(releases)
+    there.edit("model-1", "All of it is mine now.")
+    assert publish(releases).tag == "model-1"
+
+
+def test_a_comment_that_lies_is_not_believed(opened, publish, there):
+    releases = opened()
+    publish(releases)
+    there.edit("model-1", there.body("model-1").replace('"first"', '"second"'))
+    assert publish(releases, "second").tag == "model-2"
+
+
+def test_a_release_that_lists_still_show_as_a_draft_is_not_swept_away(opened, publish, there):
+    there.lagging = True
+    assert publish(opened()).tag == "model-1"
+    assert set(there.published()) == {"model-1"}
+
+
+def test_a_release_that_lists_do_not_show_yet_is_found(opened, publish, there):
+    other, releases = opened(), opened()
+
+    def other_is_first(release):
+        if not there.published():
+            publish(other, attach=lambda release: {"other": b"x"})
+            there.unlisted.add("model-1")
+        return {}
+
+    assert publish(releases, attach=other_is_first).tag == "model-1"
+    assert set(there.published()) == {"model-1"} and there.drafts() == []
+
+
+def test_and_its_number_is_not_tried_again(opened, publish, there):
+    other, releases = opened(), opened()
+
+    def other_is_first(release):
+        if not there.published():
+            publish(other, "second")
+            there.unlisted.add("model-1")
+        return {}
+
+    assert publish(releases, attach=other_is_first).tag == "model-2"
+
+
+def test_releases_without_end_are_listed(opened, publish, there):
+    for number in range(1, 251):
+        there.add(f"v{number}", {})
+    releases = opened()
+    assert publish(releases).tag == "model-1" and publish(releases, "second").tag == "model-2"
+    assert releases.tags() == ["model-2", "model-1"]
+
+
+def test_the_record_says_what_github_says(opened, publish, there):
+    release = publish(opened(), image="pipelines@sha256:1a")
+    files = there.published()["model-1"]
+    assert json.loads(files["model.json"]) == json.loads(json.dumps(dataclasses.asdict(release)))
+    assert dict(release.files) == {
+        name: hashlib.sha256(data).hexdigest() for name, data in files.items() if name != "model.json"
+    }

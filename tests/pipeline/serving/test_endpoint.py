@@ -1,0 +1,244 @@
+"""An endpoint that gets one model after another: deployed with a share, promoted, rolled back, by many at once."""
+
+import base64
+import concurrent.futures
+import shutil
+import time
+
+import pytest
+
+from pipeline.cloud.vertex import client, location
+from pipeline.config import Config
+from pipeline.data import digits
+from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError, WrongModelServed
+from pipeline.serving import endpoint
+from pipeline.serving.model_registry import Registry
+from tests.serving import Serving
+
+
+class Killed(BaseException):
+    """What ends a process at once."""
+
+
+@pytest.fixture
+def tried(serving):
+    """model-1 is promoted, model-2 has ten percent."""
+    for number in (1, 2):
+        endpoint.deploy(serving.config, serving.release(number))
+    return serving
+
+
+def test_the_first_model_gets_all_traffic_on_a_new_endpoint(serving):
+    said = []
+
+    done = endpoint.deploy(serving.config, serving.release(), said.append)
+
+    assert serving.traffic == {"model-1": 100} == done["traffic"]
+    assert serving.labels["promoted"] == done["promoted"] == "model-1"
+    assert done["changed"] and done["endpoint"] == serving.endpoint.name
+    assert serving.endpoint.display_name == "digits"
+    (deployed,) = serving.endpoint.deployed_models
+    assert deployed.model_version_id == "1"
+    assert deployed.dedicated_resources.machine_spec.machine_type == "n1-standard-2"
+    assert any("Deploying model-1" in line for line in said)
+
+
+def test_a_new_model_gets_its_share(tried):
+    assert tried.traffic == {"model-1": 90, "model-2": 10}
+    assert tried.default == ["model-1"]
+
+
+def test_a_newer_one_takes_the_place_of_the_one_that_was_tried(tried):
+    endpoint.deploy(tried.settings(canary_traffic=25), tried.release(3))
+    assert tried.traffic == {"model-1": 75, "model-3": 25}
+
+
+def test_promoting_gives_all_traffic_and_undeploys_the_one_before(tried):
+    done = endpoint.promote(tried.config)
+
+    assert tried.traffic == {"model-2": 100} == done["traffic"] and done["release"] == "model-2"
+    assert tried.default == ["model-2"] and tried.labels["previous"] == "model-1"
+
+
+def test_a_release_that_was_never_deployed_can_be_promoted(serving):
+    serving.release()
+    assert endpoint.promote(serving.config, "model-1")["traffic"] == serving.traffic == {"model-1": 100}
+
+
+def test_rolling_back_deploys_again_what_was_undeployed(tried):
+    endpoint.promote(tried.config, "model-2")
+
+    done = endpoint.roll_back(tried.config)
+
+    assert tried.traffic == {"model-1": 100} == done["traffic"] and done["release"] == "model-1"
+    assert tried.default == ["model-1"] and tried.labels["rolled-back"] == "model-2"
+    assert endpoint.deploy(tried.config, tried.release(2))["traffic"] == {"model-1": 100}, "it had its turn"
+    assert endpoint.promote(tried.config)["traffic"] == {"model-1": 100}
+    assert endpoint.promote(tried.config, "model-2")["traffic"] == {"model-2": 100}
+
+
+def test_rolling_back_stops_what_is_tried(tried):
+    assert endpoint.roll_back(tried.config)["traffic"] == tried.traffic == {"model-1": 100}
+
+
+@pytest.mark.parametrize("what", ["deploy", "promote", "roll back"])
+def test_asking_twice_changes_nothing_more(tried, what):
+    ask = {
+        "deploy": lambda: endpoint.deploy(tried.config, tried.release(2)),
+        "promote": lambda: endpoint.promote(tried.config),
+        "roll back": lambda: endpoint.roll_back(tried.config),
+    }[what]
+    first = ask()
+    tried.cloud.requests.clear()
+
+    again = ask()
+
+    assert again == first | {"changed": False}
+    changes = ("DeployModel", "UndeployModel", "UpdateEndpoint", "UploadModel", "CreateEndpoint", "MergeVersionAliases")
+    assert not [asked for asked in tried.cloud.requests if asked.method in changes]
+
+
+def test_a_process_that_is_killed_after_any_step_is_followed_up(serving):
+    """Killed at the first, second, third ... line that is said; then asked again, as a retry does."""
+    for number in (1, 2):
+        serving.release(number)
+    ways = [
+        lambda say: endpoint.deploy(serving.config, serving.release(1), say),
+        lambda say: endpoint.deploy(serving.config, serving.release(2), say),
+        lambda say: endpoint.promote(serving.config, "model-2", say),
+        lambda say: endpoint.roll_back(serving.config, say),
+    ]
+    wanted = [{"model-1": 100}, {"model-1": 90, "model-2": 10}, {"model-2": 100}, {"model-1": 100}]
+    for way, traffic in zip(ways, wanted, strict=True):
+        for step in range(10):
+            left = step
+
+            def say(line):
+                nonlocal left
+                left -= 1
+                if left < 0:
+                    raise Killed
+
+            try:
+                way(say)
+            except Killed:
+                continue
+            break
+        assert serving.traffic == traffic
+    assert len(serving.versions()) == 2 and len(serving.endpoints()) == 1
+
+
+@pytest.mark.parametrize("kind", ["503", "lose"])
+def test_each_call_may_fail_once(serving, kind):
+    releases = [serving.release(number) for number in (1, 2)]
+    methods = ("CreateEndpoint", "DeployModel", "UndeployModel", "UpdateEndpoint", "MergeVersionAliases", "GetEndpoint")
+    for method in (*methods, "ListEndpoints", "GetOperation", "ListOperations"):
+        serving.cloud.faults.add("aiplatform", method, kind=kind)
+
+    for release in releases:
+        endpoint.deploy(serving.config, release)
+    endpoint.promote(serving.config, "model-2")
+    assert serving.traffic == {"model-2": 100}
+    endpoint.roll_back(serving.config)
+
+    assert serving.traffic == {"model-1": 100} and serving.labels["promoted"] == "model-1"
+    assert len(serving.versions()) == 2 and serving.default == ["model-1"]
+
+
+def test_many_who_ask_at_once_get_one_deployment(serving):
+    release = serving.release()
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        done = list(pool.map(lambda _: endpoint.deploy(serving.config, release), range(4)))
+
+    assert serving.traffic == {"model-1": 100}
+    assert {tuple(found["traffic"].items()) for found in done} == {(("model-1", 100),)}
+    assert len(serving.versions()) == 1
+
+
+def test_who_comes_while_a_model_is_being_deployed_waits_for_that(tried):
+    Registry(tried.config).upload(tried.release(3))
+    tried.cloud.requests.clear()
+    tried.cloud.vertex.operations.hold()
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(endpoint.deploy, tried.config, tried.release(3)) for _ in range(2)]
+        while not all(any(asked.status == 200 for asked in tried.cloud.asked(method=m)) for m in LOOKING):
+            assert not done[0].done() and not done[1].done()
+            time.sleep(0.01)
+        tried.cloud.vertex.operations.release()
+
+    assert done[0].result()["traffic"] == done[1].result()["traffic"] == {"model-1": 90, "model-3": 10}
+    assert [asked.status for asked in tried.cloud.asked(method="DeployModel")].count(200) == 1
+
+
+LOOKING = ("DeployModel", "GetOperation")
+
+
+def test_what_somebody_changes_meanwhile_is_not_overwritten_unseen(tried):
+    """The traffic is changed by hand just before we change it: the change is seen, and ours is made of what is then."""
+    endpoints, changed = client(tried.config, "EndpointService"), []
+
+    def say(line):
+        if line.startswith("Traffic of") and not changed:
+            found = tried.endpoint
+            found.labels["team"] = "cats"
+            endpoints.update_endpoint(endpoint=found, update_mask={"paths": ["labels"]})
+            changed.append(line)
+
+    endpoint.promote(tried.config, say=say)
+
+    assert changed and tried.labels["team"] == "cats" and tried.traffic == {"model-2": 100}
+
+
+def test_an_endpoint_that_was_made_by_hand_is_used_and_its_models_are_left_alone(serving):
+    endpoints = client(serving.config, "EndpointService")
+    made = endpoints.create_endpoint(parent=location(serving.config), endpoint={"display_name": "digits"}).result()
+
+    endpoint.deploy(serving.config, serving.release())
+
+    assert serving.endpoint.name == made.name and serving.traffic == {"model-1": 100}
+    endpoints.create_endpoint(parent=location(serving.config), endpoint={"display_name": "digits"}).result()
+    with pytest.raises(UsageError, match="VERTEX_ENDPOINT is the name of several"):
+        endpoint.roll_back(serving.config)
+
+
+def test_the_endpoint_answers_with_the_models_in_their_shares(tried):
+    """What is deployed really predicts: the SavedModel, from the copy for serving, asked as an application asks."""
+    predictions = client(tried.config, "PredictionService")
+    label, image = next((name.partition("/")[0], image) for name, image in digits.images(digits.FIRST, limit=1))
+    instance = {"image": {"b64": base64.b64encode(image).decode()}}
+
+    answers = [predictions.predict(endpoint=tried.endpoint.name, instances=[instance]) for _ in range(20)]
+
+    assert sorted(answer.model_version_id for answer in answers) == ["1"] * 18 + ["2"] * 2
+    (prediction,) = answers[0].predictions
+    assert prediction["label"] == label and sorted(prediction["all_classes"]) == list("0123456789")
+    assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-4)
+
+
+def test_another_model_under_the_same_tag_is_not_taken_for_the_release(serving, saved_model, tmp_path):
+    """Releases that were begun anew, at the same address, count from model-1 once more."""
+    endpoint.deploy(serving.config, serving.release())
+    for name in serving.cloud.gcs.names(serving.config.releases):
+        serving.cloud.gcs.delete(f"gs://{serving.cloud.bucket}/{name}")
+    other = shutil.copytree(saved_model, tmp_path / "other")
+    (other / "assets" / "note.txt").write_text("This is another one.")
+    assert Serving(serving.cloud, serving.config.workspace, str(other)).release().tag == "model-1"
+
+    with pytest.raises(WrongModelServed, match="model-1 .version 1. that is not the release model-1 .version 2."):
+        endpoint.promote(serving.config, "model-1")
+
+
+def test_what_cannot_be_done_is_said_with_the_next_step(serving):
+    with pytest.raises(MissingSettings, match="VERTEX_ENDPOINT"):
+        endpoint.promote(serving.settings(endpoint=""))
+    with pytest.raises(MissingSettings, match="WORKSPACE.*GCP_PROJECT.*GCP_REGION"):
+        endpoint.roll_back(Config(endpoint="digits"))
+    with pytest.raises(NoRelease):
+        endpoint.promote(serving.config)
+    with pytest.raises(ReleaseNotFound, match="model-7"):
+        endpoint.promote(serving.config, "model-7")
+    with pytest.raises(NothingToRollBack, match="no model was promoted yet"):
+        endpoint.roll_back(serving.config)
+    endpoint.deploy(serving.config, serving.release())
+    with pytest.raises(NothingToRollBack, match="model-1 is the first"):
+        endpoint.roll_back(serving.config)

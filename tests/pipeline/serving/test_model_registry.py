@@ -1,0 +1,113 @@
+"""Releases in the Model Registry, by Vertex AI's own client."""
+
+import dataclasses
+
+import pytest
+
+from pipeline.errors import BrokenRelease, CloudRefused, MissingSettings
+from pipeline.serving.model_registry import Registry, labels, serving_copy
+
+
+def test_a_release_becomes_a_version_that_says_what_made_it(serving):
+    release = serving.release()
+
+    version = Registry(serving.config).upload(release)
+
+    (found,) = serving.versions()
+    assert version.number == found.version_id == "1"
+    assert version.model.rpartition("/")[2] == found.name.rpartition("/")[2].partition("@")[0]
+    assert "model-1" in found.version_aliases
+    assert found.container_spec.image_uri == serving.config.serving_image
+    assert dict(found.labels) == labels(release)
+    assert found.labels["spans"] == "1-3_11" and found.labels["commit"].endswith("-dirty")
+    assert all(len(value) <= 63 for value in found.labels.values())
+    names = serving.cloud.gcs.names(f"{found.artifact_uri}/")
+    assert any(name.endswith("/saved_model.pb") for name in names)
+    assert any("/variables/" in name for name in names)
+
+
+def test_releases_are_versions_of_one_model_and_the_first_stays_the_default(serving):
+    registry = Registry(serving.config)
+    for number in (1, 2, 3):
+        registry.upload(serving.release(number))
+
+    assert [version.version_id for version in serving.versions()] == ["1", "2", "3"]
+    assert serving.default == ["model-1"]
+    assert registry.find("model-2").number == "2" and registry.find("model-7") is None
+
+
+def test_what_is_there_is_not_uploaded_again_by_anybody(serving):
+    release = serving.release()
+    first = Registry(serving.config).upload(release)
+
+    serving.cloud.requests.clear()
+    assert Registry(serving.config).upload(release) == first
+
+    assert not serving.cloud.asked(method="UploadModel")
+    assert not serving.cloud.asked(service="storage")
+
+
+def test_a_promoted_version_becomes_the_default_once(serving):
+    registry = Registry(serving.config)
+    registry.upload(serving.release(1))
+    version = registry.upload(serving.release(2))
+    for _ in range(2):
+        registry.make_default(version)
+
+    assert serving.default == ["model-2"]
+    assert len(serving.cloud.asked(method="MergeVersionAliases")) == 1
+
+
+def test_a_release_that_is_not_what_it_says_is_not_uploaded(serving):
+    release = dataclasses.replace(serving.release(), files={"model.tar.gz": "f" * 64})
+
+    with pytest.raises(BrokenRelease, match="checksum"):
+        Registry(serving.config).upload(release)
+
+    assert not serving.cloud.asked(method="UploadModel")
+
+
+@pytest.mark.parametrize("kind", ["503", "429", "lose"])
+def test_a_passing_failure_neither_loses_nor_doubles_a_version(serving, kind):
+    release = serving.release()
+    for method in ("UploadModel", "GetModel", "ListOperations", "GetOperation"):
+        serving.cloud.faults.add("aiplatform", method, kind=kind)
+
+    Registry(serving.config).upload(release)
+
+    assert [list(version.version_aliases) for version in serving.versions()] in (
+        [["default", "model-1"]],
+        [["model-1", "default"]],
+    )
+
+
+def test_another_encryption_key_and_container_are_those_of_the_configuration(serving):
+    key = f"projects/{serving.cloud.project}/locations/europe-west4/keyRings/r/cryptoKeys/k"
+    config = serving.settings(
+        encryption_key=key, serving_image="europe-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15"
+    )
+
+    Registry(config).upload(serving.release())
+
+    (found,) = serving.versions()
+    assert found.encryption_spec.kms_key_name == key
+    assert found.container_spec.image_uri == config.serving_image
+
+
+def test_the_copy_for_serving_is_written_once(serving):
+    release = serving.release()
+    address = serving_copy(serving.config, release)
+    names = serving.cloud.gcs.names(address)
+    before = [serving.cloud.gcs.find(f"gs://{serving.cloud.bucket}/{name}").generation for name in names]
+
+    assert serving_copy(serving.config, release) == address
+
+    after = [serving.cloud.gcs.find(f"gs://{serving.cloud.bucket}/{name}").generation for name in names]
+    assert names and before == after
+
+
+def test_a_refusal_is_one_line_and_settings_that_are_missing_are_named(serving):
+    with pytest.raises(MissingSettings, match="GCP_PROJECT"):
+        Registry(serving.settings(project=""))
+    with pytest.raises(CloudRefused, match="Uploading model-1 to the Model Registry failed: .*ci doctor"):
+        Registry(serving.settings(project="somebody-elses")).upload(serving.release())

@@ -1,0 +1,166 @@
+"""The verbs of a place for data, and names to choose from."""
+
+import io
+import itertools
+import os
+
+import pytest
+
+from pipeline.errors import StorageError, UsageError
+from pipeline.storage.base import alike, in_order, with_ending
+from pipeline.storage.factory import open_folder
+from tests.places import in_a_folder
+
+
+def test_what_is_written_is_read_listed_and_found(storage, workspace):
+    assert storage.write("a/b/c.bin", b"0123456789")
+
+    assert storage.read("a/b/c.bin") == b"0123456789"
+    assert storage.read("a/b/c.bin", last=4) == b"6789"
+    assert storage.read("a/b/c.bin", last=100) == b"0123456789"
+    assert [(entry.name, entry.size) for entry in storage.list("a")] == [("a/b/c.bin", 10)]
+    assert storage.folders("a") == ["b"]
+    assert storage.exists("a/b/c.bin") and storage.exists("a/b") and not storage.exists("a/c")
+    assert storage.address("a/b/c.bin") == f"{workspace.address}/a/b/c.bin"
+    assert workspace.read("a/b/c.bin") == b"0123456789"
+    copy = io.BytesIO()
+    storage.copy_to("a/b/c.bin", copy)
+    assert copy.getvalue() == b"0123456789"
+
+
+def test_what_is_not_there_is_listed_as_nothing(storage):
+    assert list(storage.list("absent")) == []
+    assert storage.folders("absent") == []
+    storage.delete("absent")
+
+
+def test_a_whole_file_is_written_as_well_as_bytes(storage, tmp_path):
+    (tmp_path / "large").write_bytes(b"0123456789" * 300_000)
+    with open(tmp_path / "large", "rb") as file:
+        assert storage.write("a/large", file, create_only=True)
+        file.seek(0)
+        assert not storage.write("a/large", file, create_only=True)
+
+    assert storage.read("a/large") == b"0123456789" * 300_000
+
+
+def test_many_files_are_read_in_order(storage):
+    for number in range(20):
+        storage.write(f"a/{number}", b"%d" % number)
+
+    assert list(storage.read_each(f"a/{number}" for number in range(20))) == [b"%d" % number for number in range(20)]
+    assert list(in_order(storage, lambda name: storage.read(f"a/{name}"), "123")) == [
+        ("1", b"1"),
+        ("2", b"2"),
+        ("3", b"3"),
+    ]
+
+
+@in_a_folder
+def test_what_is_hidden_and_links_are_not_listed(storage, workspace, tmp_path):
+    storage.write("a/.hidden/b", b"")
+    storage.write("a/.c", b"")
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "d").touch()
+    os.symlink(tmp_path / "outside", workspace.root / "a" / "link")
+    os.symlink(tmp_path / "outside" / "d", workspace.root / "a" / "e")
+
+    assert list(storage.list("a")) == []
+
+
+def test_a_name_is_taken_by_the_first(storage):
+    assert storage.write("a", b"first", create_only=True)
+    assert not storage.write("a", b"second", create_only=True)
+    assert storage.read("a") == b"first"
+
+    assert storage.write("a", b"third")
+    assert storage.read("a") == b"third"
+
+
+def test_a_deleted_file_is_gone(storage):
+    storage.write("c/d", b"1")
+    storage.delete("c/d")
+    assert not storage.exists("c/d")
+
+
+def test_a_generation_changes_with_the_file(storage):
+    generations = set()
+    for content in (b"a", b"bb", b"bb"):
+        storage.write("a/file", content)
+        generations |= {entry.generation for entry in storage.list("a")}
+    assert len(generations) == 3
+
+
+@in_a_folder
+def test_a_listing_goes_no_further_than_it_is_asked(storage, monkeypatch):
+    for number in range(3):
+        storage.write(f"a/{number}/file", b"")
+    opened = []
+    scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: opened.append(path) or scandir(path))
+
+    next(storage.list("a"))
+
+    assert len(opened) == 2
+
+
+@pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/etc/passwd", "a\0b"])
+def test_no_name_leaves_the_place(storage, name):
+    for verb in (storage.read, storage.delete, storage.exists, storage.list, storage.folders, storage.address):
+        with pytest.raises(StorageError, match="leave"):
+            list(verb(name) or ())
+    with pytest.raises(StorageError, match="leave"):
+        storage.write(name, b"")
+
+
+def test_a_file_that_is_not_there_is_one_line_that_names_it(storage):
+    with pytest.raises(StorageError, match=r"workspace[-\d]*/a: No such (file or directory|object)\. \w") as error:
+        storage.read("a")
+    assert "\n" not in str(error.value) and error.value.exit_code == 1
+
+
+def test_one_at_a_time(storage, caplog):
+    import threading
+
+    inside, order = threading.Event(), []
+
+    def second():
+        inside.wait(10)
+        with storage.exclusive("counting"):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    thread.start()
+    with storage.exclusive("counting"):
+        inside.set()
+        while not caplog.records:
+            thread.join(0.01)
+        order.append("first")
+    thread.join(10)
+
+    assert order == ["first", "second"]
+    assert "Another process is counting" in caplog.text
+    with storage.exclusive("counting"), storage.exclusive("something else"):
+        pass
+
+
+def test_names_alike_are_numbered_before_their_ending():
+    assert list(itertools.islice(alike("a.b/cat_1.tar.gz"), 3)) == [
+        "a.b/cat_1.tar.gz",
+        "a.b/cat_1.tar-2.gz",
+        "a.b/cat_1.tar-3.gz",
+    ]
+    assert list(itertools.islice(alike("a.b/cat"), 2)) == ["a.b/cat", "a.b/cat-2"]
+
+
+def test_no_name_gets_too_long_for_a_file_system():
+    for stem in ("x" * 255, "ß" * 127, os.fsdecode(b"\xff" * 255)):
+        assert len(os.fsencode(with_ending(stem, ".reason.txt"))) <= 255
+        assert len(os.fsencode(list(itertools.islice(alike(f"a/{stem}"), 2))[1])) <= 257
+
+
+def test_somebody_elses_folder_has_to_be_one(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "absent"):
+        with pytest.raises(UsageError, match=path.name):
+            open_folder(str(path))

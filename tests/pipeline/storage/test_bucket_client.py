@@ -1,0 +1,146 @@
+"""What Cloud Storage refuses is one line that says what to do; what it refuses for now is asked for again."""
+
+import io
+import subprocess
+import sys
+
+import pytest
+
+from pipeline.errors import NotThere, StorageError
+from pipeline.storage import bucket_client
+from pipeline.storage.bucket_client import Client
+
+
+@pytest.fixture
+def client(cloud_environment, monkeypatch) -> Client:
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+    return Client(cloud_environment.bucket)
+
+
+def refusal(call, *arguments) -> str:
+    with pytest.raises(StorageError) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value) and error.value.exit_code == 1
+    return str(error.value)
+
+
+def test_a_bucket_that_is_not_there(cloud_environment):
+    client = Client("no-such-bucket")
+    for call in (lambda: next(client.listing("a")), lambda: client.write("a", b""), lambda: client.read("a")):
+        told = refusal(call)
+        assert "gs://no-such-bucket/a: " in told and "bucket" in told and "exist" in told, told
+
+
+def test_who_may_not_is_told_the_role(cloud, client):
+    cloud.gcs.deny("storage.objects.create")
+    cloud.gcs.deny("storage.objects.list")
+    for call in (lambda: client.write("a", b""), lambda: next(client.listing("a"))):
+        told = refusal(call)
+        assert cloud.account in told and "roles/storage.objectUser" in told, told
+
+
+def test_an_object_that_is_not_there(client):
+    with pytest.raises(NotThere, match="gs://.*/a/b: No such object"):
+        client.read("a/b")
+    with pytest.raises(NotThere, match="gs://.*/a/b: No such object"):
+        client.download("a/b", io.BytesIO())
+    assert client.about("a/b") is None
+    assert client.delete("a/b")
+
+
+@pytest.mark.parametrize(
+    "environment, told",
+    [
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "", "HOME": "/nonexistent"}, "gcloud auth application-default login"),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/key.json"}, "GOOGLE_APPLICATION_CREDENTIALS"),
+        ({"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}, "HTTPS_PROXY"),
+    ],
+)
+def test_who_cannot_be_known_or_reached_is_one_line(cloud, monkeypatch, environment, told):
+    for name, value in (cloud.environment | environment).items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+
+    assert told in refusal(Client(cloud.bucket).read, "a")
+
+
+@pytest.mark.parametrize("failure", ["429", "500", "503", "cut", "lose", "expire"])
+def test_what_fails_a_few_times_is_done_once(cloud, client, failure):
+    times = 1 if failure == "expire" else 3
+
+    def after(failing, *arguments):
+        cloud.faults.add(service="storage", kind=failure, times=times)
+        found = failing(*arguments)
+        cloud.faults.clear()
+        return found
+
+    written = after(client.write, "a", b"1")
+    assert written and client.read("a") == (b"1", written.generation)
+    changed = after(client.write, "a", b"22", written.generation)
+    assert changed.generation != written.generation
+    assert after(client.about, "a")["generation"] == changed.generation
+    assert after(client.read, "a")[0] == b"22"
+    whole = io.BytesIO()
+    after(client.download, "a", whole)
+    assert whole.getvalue() == b"22"
+    assert [item["name"] for item in after(lambda: list(client.listing("a")))[0]["items"]] == ["a"]
+    moved = after(client.move, "a", changed.generation, "b")
+    assert moved.status in (200, 404, 412)
+    assert client.about("a") is None and client.as_written(changed.mark, "b")
+    assert after(client.delete, "b", client.about("b")["generation"])
+    assert client.about("b") is None
+
+
+@pytest.mark.parametrize("failure", ["cut", "lose"])  # with a 503 google-auth itself waits for seconds
+def test_a_token_is_asked_for_again(cloud, client, failure):
+    fault = cloud.faults.add(service="oauth", method="token", kind=failure, times=2)
+
+    assert client.write("a", b"1")
+    assert fault.done == 2
+
+
+def test_what_somebody_else_has_written_is_not_taken_for_ours(cloud, client):
+    assert client.write("a", b"1")
+    cloud.faults.add(service="storage", kind="503")
+    assert client.write("a", b"1") is None  # the same bytes, but not this write
+    assert client.write("a", b"2", "12345") is None
+    assert client.read("a")[0] == b"1"
+    assert not client.delete("a", "12345")
+
+
+def test_what_never_works_is_given_up_in_one_line(cloud, client, caplog):
+    cloud.faults.add(service="storage", kind="503", times=100)
+
+    assert "does not answer (status 503)" in refusal(client.read, "a")
+
+
+def test_a_large_object_is_sent_and_fetched_in_pieces(cloud, client, tmp_path):
+    data = bytes(range(256)) * 40_000
+    (tmp_path / "large").write_bytes(b"before" + data)
+    with open(tmp_path / "large", "rb") as file:
+        file.seek(6)
+        for fault in ("cut", "lose"):
+            cloud.faults.add(service="storage", method="objects.insert", kind=fault)
+        assert client.write("large", file)
+    assert cloud.gcs.read(f"gs://{cloud.bucket}/large") == data
+    with open(tmp_path / "back", "w+b") as file:
+        file.write(b"before")
+        client.download("large", file)
+    assert (tmp_path / "back").read_bytes() == b"before" + data
+
+
+def test_counting_imports_no_more_than_it_needs(cloud, gs_workspace, monkeypatch):
+    program = (
+        "import sys\n"
+        "from pipeline.data import collected\n"
+        "from pipeline.storage.factory import open_storage\n"
+        "print(collected.count_up_to(open_storage(sys.argv[1]), 5))\n"
+        "heavy = {'google.cloud.storage', 'google.api_core', 'grpc', 'aiohttp', 'tensorflow', 'numpy'}\n"
+        "print(sorted(heavy.intersection(sys.modules)))\n"
+    )
+    for name, value in cloud.environment.items():
+        monkeypatch.setenv(name, value)
+    done = subprocess.run([sys.executable, "-c", program, gs_workspace], capture_output=True, text=True)
+    assert done.stdout == "0\n[]\n", done.stderr
+    assert [asked.method for asked in cloud.asked("storage")] == ["objects.list", "objects.list"]

@@ -1,0 +1,90 @@
+"""One process at a time, even when the one before was killed."""
+
+import contextlib
+import threading
+import time
+
+import pytest
+
+from pipeline.storage import bucket_client, bucket_lease
+from pipeline.storage.bucket_client import Client
+from pipeline.storage.bucket_lease import Lease
+
+NAME = ".counting.lock"
+
+
+@pytest.fixture
+def client(cloud_environment) -> Client:
+    return Client(cloud_environment.bucket)
+
+
+def lease(client: Client) -> Lease:
+    return Lease(client, NAME, "counting", "the place")
+
+
+def test_the_second_waits_for_the_first_and_says_so(client, caplog):
+    order = []
+
+    def second():
+        with lease(client):
+            order.append("second")
+
+    with lease(client):
+        thread = threading.Thread(target=second)
+        thread.start()
+        while not caplog.records:
+            thread.join(0.01)
+        order.append("first")
+    thread.join()
+
+    assert order == ["first", "second"]
+    assert caplog.messages == ["Another process is counting in the place: waiting until it is done."]
+    assert client.about(NAME) is None
+
+
+def test_the_lease_of_a_killed_process_is_taken_over_when_its_time_is_over(client, monkeypatch):
+    client.write(NAME, b"of a process that was killed")
+    monkeypatch.setattr(bucket_lease, "SECONDS", 1)
+    began = time.monotonic()
+
+    with lease(client):
+        # Of the service's time one answer tells the second, another one the millisecond.
+        assert time.monotonic() - began > 0.9
+
+
+def test_as_long_as_its_process_lives_a_lease_is_renewed(client, monkeypatch):
+    monkeypatch.setattr(bucket_lease, "SECONDS", 0.3)
+    with lease(client):
+        first = client.about(NAME)["generation"]
+        while client.about(NAME)["generation"] == first:
+            time.sleep(0.02)
+    assert client.about(NAME) is None
+
+
+def test_who_has_lost_it_says_so_and_leaves_it_to_the_other(client, monkeypatch, caplog):
+    monkeypatch.setattr(bucket_lease, "SECONDS", 0.1)
+    with lease(client):
+        client.write(NAME, b"of somebody else", None)
+        while not caplog.records:
+            time.sleep(0.01)
+    assert "Somebody else is counting in the place, too" in caplog.text
+    assert client.read(NAME)[0] == b"of somebody else"
+
+
+def test_a_renewal_whose_answer_is_lost_is_one(cloud, client, monkeypatch, caplog):
+    monkeypatch.setattr(bucket_lease, "SECONDS", 0.2)
+    monkeypatch.setattr(bucket_client, "WAITS", ())  # so that it fails
+    with lease(client):
+        first = client.about(NAME)["generation"]
+        cloud.faults.add(service="storage", method="objects.insert", kind="lose")
+        while "was not renewed" not in caplog.text or client.about(NAME)["generation"] == first:
+            time.sleep(0.02)
+        time.sleep(0.2)
+    assert "Somebody else" not in caplog.text
+    assert client.about(NAME) is None
+
+
+def test_an_error_gives_it_back(client):
+    with contextlib.suppress(KeyboardInterrupt), lease(client):
+        raise KeyboardInterrupt
+    assert client.about(NAME) is None

@@ -1,0 +1,184 @@
+"""Each call of a preparation fails, is its last, or is overtaken by another one: nothing is lost, nothing doubled."""
+
+import concurrent.futures
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Collection, Iterator
+
+import pytest
+
+from pipeline.data import spans
+from pipeline.storage import bucket_client
+from pipeline.storage.bucket import Bucket
+from pipeline.storage.factory import open_storage
+from tests.conftest import BucketWorkspace, jpeg, photographs
+
+PUBLISHED = photographs(range(100, 102))
+NEW = photographs(range(3)) | {"dog_3.jpg": jpeg(3)}
+AGAIN = {"dog/copy.jpg": jpeg(0), "dog/old.jpg": jpeg(101)}  # of an image of this span, and of an earlier one
+BAD = {"cat/bad.jpg": b"no image"}
+EVERYTHING = [*PUBLISHED.values(), *NEW.values()]
+
+
+@pytest.fixture
+def kind():
+    return "bucket"
+
+
+@pytest.fixture
+def begun(cloud_environment, workspace, storage, monkeypatch) -> Callable[[object], BucketWorkspace]:
+    """Makes another workspace with a span, and with images of all kinds that were collected since."""
+    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+    workspace.collect(PUBLISHED)
+    spans.prepare(storage)
+    workspace.collect(NEW | AGAIN | BAD)
+
+    def begin(name: object) -> BucketWorkspace:
+        made = BucketWorkspace(cloud_environment, f"{workspace.address}-{name}")
+        made.put(workspace.files())
+        cloud_environment.requests.clear()
+        return made
+
+    return begin
+
+
+@pytest.fixture
+def at_call(cloud, monkeypatch) -> Callable[[int, Callable[[], str]], None]:
+    """Lets `happens()` at the n-th call of storage, before it is served; it returns a kind of fault, or ""."""
+
+    def watch(nth: int, happens: Callable[[], str], passed_over: Collection[str] = ()) -> None:
+        calls = itertools.count(1)
+
+        def take(service: str, method: str, target: str) -> str:
+            counts = service == "storage" and method not in passed_over
+            return happens() if counts and next(calls) == nth else ""
+
+        monkeypatch.setattr(cloud.faults, "take", take)
+
+    return watch
+
+
+def is_whole(found: BucketWorkspace) -> bool:
+    """True when all images are in spans and nothing is left of the way to there."""
+    assert not found.unaccounted(EVERYTHING)
+    assert found.collected() == {}
+    assert found.rejected() == {"cat/bad.jpg": b"no image", "cat/bad.jpg.reason.txt": b"neither JPEG nor PNG\n"}
+    sources = [data for name, data in found.archived().items() if "/sources/" in name]
+    assert sorted(sources) == sorted(EVERYTHING)
+    manifests = {name.split("/")[0] for name in found.files("spans") if name.endswith("/span.json")}
+    assert {name.split("/")[0] for name in found.files("spans")} == manifests, sorted(found.files("spans"))
+    return True
+
+
+@pytest.mark.parametrize(
+    "failure", ["503", "cut"]
+)  # "lose" is what all of a retraining is tried with, in test_bucket.py
+def test_each_call_fails_once(cloud, begun, failure):
+    for nth in itertools.count(1):
+        found = begun(nth)
+        fault = cloud.faults.add(service="storage", nth=nth, kind=failure)
+        prepared = spans.prepare(open_storage(found.address))
+        cloud.faults.clear()
+        assert (prepared.span, prepared.images, prepared.duplicates) == (2, 4, 2), nth
+        assert is_whole(found) and len(found.archived()) == len(EVERYTHING) + len(AGAIN)
+        assert not [name for name in found.files() if name[0] == "."]
+        if not fault.done:
+            break
+    assert nth > 25
+
+
+# Forks a child for each workspace that it reads the address of, from a process that has imported all and asked nothing.
+CHILDREN = """
+    import os, sys
+    import google.oauth2.service_account
+    from pipeline.data import images, spans
+    from pipeline.storage import bucket
+    from pipeline.storage.factory import open_storage
+
+    images.check(open(sys.argv[1], "rb").read())
+    for address in iter(sys.stdin.readline, ""):
+        begin, go = os.pipe()
+        if not (child := os.fork()):
+            os.read(begin, 1)
+            spans.prepare(open_storage(address.strip()))
+            os._exit(0)
+        print(child, flush=True)
+        sys.stdin.readline()
+        os.write(go, b".")
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+@pytest.fixture
+def children(cloud_environment, tmp_path) -> Iterator[Callable[[str, Callable[[int], None]], int]]:
+    """Prepares a span in a child process: call it with an address and what is to know the child's number first."""
+    (tmp_path / "image.jpg").write_bytes(jpeg(0))
+    command = [sys.executable, "-c", textwrap.dedent(CHILDREN), tmp_path / "image.jpg"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+
+        def prepare(address: str, know: Callable[[int], None]) -> int:
+            process.stdin.write(f"{address}\n")
+            know(int(process.stdout.readline()))
+            process.stdin.write("go\n")
+            return int(process.stdout.readline())
+
+        yield prepare
+        process.stdin.close()
+
+
+READS = ("objects.list", "objects.get", "objects.download", "xml.get", "batch")  # after which all is as before
+
+
+def test_killed_after_each_change_in_turn(begun, at_call, children):
+    for nth in itertools.count(1):
+        found = begun(nth)
+
+        def doom(child: int, nth: int = nth) -> None:
+            at_call(nth, lambda: os.kill(child, signal.SIGKILL) or "lose", READS)
+
+        code = children(found.address, doom)
+        at_call(0, str)
+        for name in {*found.files()} & {"collected/dog/copy.jpg", "collected/dog/old.jpg", ".preparing-a-span.lock"}:
+            found.remove(name)  # second copies, which would count as doubled, and a lease whose time is over
+        assert not found.unaccounted(EVERYTHING), nth
+        spans.prepare(open_storage(found.address))
+        assert is_whole(found), nth
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+    assert nth > 15
+
+
+def test_several_at_once_make_one_span(begun, caplog):
+    found = begun("at once")
+    with concurrent.futures.ThreadPoolExecutor(3) as threads:
+        prepared = list(threads.map(spans.prepare, [open_storage(found.address) for _ in range(3)]))
+
+    assert sorted(one.images for one in prepared) == [0, 0, 4]
+    assert is_whole(found)
+    assert "Another process is preparing a span" in caplog.text
+
+
+def test_overtaken_at_each_call_in_turn(begun, at_call, monkeypatch):
+    """Two at once that know nothing of each other, as after a pause longer than a lease."""
+    monkeypatch.setattr(Bucket, "exclusive", lambda *_: contextlib.nullcontext())
+    for nth in itertools.count(1):
+        found, others = begun(nth), []
+
+        def prepare(found=found, others=others) -> str:
+            others.append(spans.prepare(open_storage(found.address)))
+            return ""
+
+        at_call(nth, prepare)
+        prepared = spans.prepare(open_storage(found.address))
+        at_call(0, str)
+        assert is_whole(found), nth
+        if not others:
+            break
+        assert sum(one.images for one in (prepared, *others)) == 4
+    assert nth > 25

@@ -1,0 +1,208 @@
+"""Preparing a span is killed, at any moment and by several at once: nothing is lost, nothing is there twice."""
+
+import os
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+import textwrap
+import time
+
+import pytest
+
+from pipeline.data import spans
+from pipeline.storage.folder import Folder
+from tests.conftest import Workspace, files_in, jpeg, photographs
+
+PREPARE = """
+    import sys
+    from pipeline.data import images, spans
+    from pipeline.storage.factory import open_storage
+
+    images.check(open(sys.argv[2], "rb").read())  # imports what it needs
+    print("ready", flush=True)
+    print(spans.prepare(open_storage(sys.argv[1])).span, flush=True)
+"""
+
+# Prepares a span again and again, each time killed one step later, until it gets through. A step is whatever Python
+# tells an audit hook of: opening, listing, linking, renaming and removing files and folders, and locking.
+STEP_BY_STEP = """
+    import os, shutil, sys
+    from pipeline.data import images, spans
+    from pipeline.storage.factory import open_storage
+
+    template, workspaces, image = sys.argv[1:]
+    images.check(open(image, "rb").read())
+    for last in range(10_000):
+        workspace = f"{workspaces}/{last}"
+        shutil.copytree(template, workspace)
+        if not (child := os.fork()):
+            left = iter(range(last))
+            sys.addaudithook(lambda what, _: what != "os.kill" and next(left, None) is None and os.kill(os.getpid(), 9))
+            spans.prepare(open_storage(workspace))
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code != -9:
+            sys.exit(code)
+"""
+
+
+def start(program: str, *arguments: object) -> subprocess.Popen:
+    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def prepare(workspace: Workspace, image) -> subprocess.Popen:
+    """Starts a process that is about to prepare a span."""
+    process = start(PREPARE, workspace.root, image)
+    process.stdout.readline()
+    return process
+
+
+@pytest.fixture
+def kind():
+    return "folder"
+
+
+@pytest.fixture
+def image(tmp_path):
+    (tmp_path / "image.jpg").write_bytes(jpeg(0))
+    return tmp_path / "image.jpg"
+
+
+@pytest.fixture
+def killed(image):
+    """Prepares a span in copies of a workspace, each killed one step later than the one before; returns the copies."""
+    # In memory where that is possible: there are hundreds, and each waits for its disk a dozen times.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
+
+        def kill(workspace: Workspace, name: str) -> list[Workspace]:
+            process = start(STEP_BY_STEP, workspace.root, f"{place}/{name}", image)
+            assert process.communicate()[1] == "" and process.returncode == 0
+            return [Workspace(path) for path in pathlib.Path(place, name).iterdir()]
+
+        yield kill
+
+
+def test_killed_at_each_step_in_turn(storage, workspace, killed):
+    published, new = photographs(range(100, 102)), photographs(range(3)) | {"dog_3.jpg": jpeg(3)}
+    workspace.collect(published)
+    spans.prepare(storage)
+    copies = {"dog/copy.jpg": jpeg(0), "dog/old.jpg": jpeg(101)}
+    workspace.collect(new | copies | {"cat/bad.jpg": b"no image"})
+    everything = [*published.values(), *new.values()]
+
+    first = killed(workspace, "once")
+    most_claimed = max(first, key=lambda found: len(list(found.root.glob("collected/.preparing/archive/*/**/*.jpg"))))
+    again = killed(most_claimed, "again")
+
+    assert len(first) > 60 and len(again) > 60
+    for found in first + again:
+        for copy in [*found.root.glob("collected/**/copy*.jpg"), *found.root.glob("collected/**/old*.jpg")]:
+            copy.unlink()
+        assert not found.unaccounted(everything), found.root
+        spans.prepare(Folder(str(found.root)))
+        assert not found.unaccounted(everything) and found.collected() == {}, found.root
+        sources = [data for name, data in found.archived().items() if name.startswith("span-0002/sources/")]
+        assert sorted(sources) == sorted(new.values())
+        assert found.rejected()["cat/bad.jpg"] == b"no image" and len(found.rejected()) == 2
+
+
+def test_killed_at_random_moments(workspace, image):
+    draw = random.Random(7)
+    everything, hit = [], 0
+    seconds = 0.05
+    for attempt in range(24):
+        new = photographs(range(attempt * 1000, attempt * 1000 + 150))
+        everything += new.values()
+        workspace.collect(new)
+        process = prepare(workspace, image)
+        began = time.monotonic()
+        if attempt:
+            time.sleep(draw.uniform(0, seconds))
+            process.kill()
+        process.communicate()
+        if not attempt:
+            seconds = time.monotonic() - began
+        hit += process.returncode != 0
+        assert not workspace.unaccounted(everything)
+        if attempt % 6 == 5:
+            spans.prepare(Folder(str(workspace.root)))
+            assert workspace.collected() == {} and not workspace.unaccounted(everything)
+    spans.prepare(Folder(str(workspace.root)))
+
+    assert hit > 10
+    assert workspace.collected() == {} and not workspace.unaccounted(everything)
+    numbers = [span.number for span in spans.published(Folder(str(workspace.root)))]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert sorted(files_in(workspace.root / "archive").values()) == sorted(everything)
+
+
+def test_four_at_once_make_one_span(workspace, image):
+    files = photographs(range(400))
+    workspace.collect(files)
+
+    processes = [prepare(workspace, image) for _ in range(4)]
+    told = [process.communicate() for process in processes]
+
+    assert sorted(out.strip() for out, _ in told) == ["1", "None", "None", "None"]
+    assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
+    waited = [err for _, err in told if err]
+    assert all("Another process is preparing a span" in err and err.count("\n") == 1 for err in waited)
+
+
+def test_one_that_waits_goes_on_where_another_was_killed(workspace, image):
+    files = photographs(range(800))
+    workspace.collect(files)
+
+    first = prepare(workspace, image)
+    while not (workspace.root / "collected/.preparing/archive/sources").exists():
+        time.sleep(0.001)
+    second = prepare(workspace, image)
+    first.kill()
+    first.communicate()
+    out, _ = second.communicate()
+
+    assert out.strip() in ("1", "None", "2")
+    assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
+
+
+def test_what_is_put_back_takes_nobodys_place(storage, workspace):
+    workspace.collect(photographs(range(4)))
+    killed = storage.stage("collected", "span.json")
+    stage = killed.__enter__()
+    for source in storage.sources("collected", 1 << 20):
+        stage.claim(source, "sources")
+    workspace.collect({"cat/0.jpg": jpeg(100)})  # arrives before anybody notices that the process was killed
+
+    spans.prepare(storage)
+
+    assert sorted(example.image for example in workspace.examples()) == sorted(map(jpeg, (0, 1, 2, 3, 100)))
+    names = {source.name for source in spans.published(storage)[0].sources}
+    assert names == {"cat/0.jpg", "cat/0-2.jpg", "cat/2.jpg", "dog/1.jpg", "dog/3.jpg"}
+
+
+def test_a_folder_that_is_gone_is_made_again_for_what_is_put_back(storage, workspace):
+    workspace.collect({"cat/0.jpg": jpeg(0)})
+    with storage.stage("collected", "span.json") as stage:
+        for source in storage.sources("collected", 1 << 20):
+            stage.claim(source, "sources")
+        (workspace.root / "collected/cat").rmdir()
+
+    assert workspace.collected() == {"cat/0.jpg": jpeg(0)}
+
+
+def test_an_error_puts_everything_back(storage, workspace):
+    workspace.collect(photographs(range(4)))
+
+    def fail(done):
+        raise KeyboardInterrupt
+
+    workspace.collect(photographs(range(300)))
+    with pytest.raises(KeyboardInterrupt):
+        spans.prepare(storage, fail)
+
+    assert workspace.collected() == photographs(range(300))
+    assert workspace.archived() == {} and spans.published(storage) == []
