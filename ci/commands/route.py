@@ -19,8 +19,8 @@ from pipeline.github import client
 def route(config: Config, base: str | None, deployed: bool, head: str) -> Outcome:
     """Decides which branch a push takes, by the files that differ between two commits.
 
-    modules-only: all of them are below modules/. none: all of them are documentation (*.md, docs/, LICENSE).
-    full-codebase: anything else, and whatever cannot be told.
+    Documentation (*.md, docs/, LICENSE, in any folder) counts as nothing. Of the rest: none: no file is left.
+    modules-only: all are below modules/. full-codebase: anything else, and whatever is not known.
     """
     if deployed == (base is not None):
         raise click.UsageError("One of --base and --deployed is needed.")

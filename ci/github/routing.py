@@ -8,7 +8,7 @@ from ci.github import clone
 from pipeline.errors import UsageError
 
 MODULES, FULL, NONE = "modules-only", "full-codebase", "none"
-DOCUMENTATION = ("*.md", "docs/*", "LICENSE")  # a `*` also stands for slashes
+DOCUMENTATION = ("*.md", "docs/*", "*/docs/*", "LICENSE", "*/LICENSE")  # a `*` also stands for slashes
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ def route(base: str, head: str, root: str = ".") -> Route:
 
 
 def decide(changed: Sequence[str]) -> Route:
-    """Decides from the names of changed files, of which there is at least one."""
+    """Decides from the names of changed files, of which there is at least one; documentation counts as nothing."""
     code = [name for name in changed if not is_documentation(name)]
     if not code:
         return Route(NONE, f"only documentation changed: {_some(changed)}")
-    outside = [name for name in changed if not name.startswith("modules/")]
-    if not outside:
-        return Route(MODULES, f"all that changed is below modules/: {_some(changed)}")
-    return Route(FULL, f"not only modules changed: {_some(outside)}")
+    outside = [name for name in code if not name.startswith("modules/")]
+    if outside:
+        return Route(FULL, f"not only modules changed: {_some(outside)}")
+    return Route(MODULES, f"all code that changed is below modules/: {_some(code)}")
 
 
 def is_documentation(name: str) -> bool:

@@ -34,7 +34,7 @@ def test_two_commits_are_compared(route, repository):
     repository.commit({MODEL: "2"})
     done = route("--base", repository.base, "--head", "HEAD")
     assert done.code == 0 and done.told["branch"] == "modules-only"
-    assert done.told["why"] == f"all that changed is below modules/: {MODEL}" and done.told["why"] in done.err
+    assert done.told["why"] == f"all code that changed is below modules/: {MODEL}" and done.told["why"] in done.err
 
 
 def test_a_push_is_compared_with_what_was_deployed_so_that_a_run_that_was_replaced_loses_nothing(

@@ -59,7 +59,8 @@ def repository(tmp_path) -> Repository:
         (MODULES, [b"modules/\xff.py"]),
         (FULL, [PIPELINE]),
         (FULL, [MODEL, PIPELINE]),
-        (FULL, [MODEL, README]),
+        (MODULES, [MODEL, README, "LICENSE", "docs/a.png"]),
+        (FULL, [MODEL, README, PIPELINE]),
         (FULL, [README, PIPELINE]),
         (FULL, ["modules_evil/model.py"]),
         (FULL, ["modules"]),
@@ -70,7 +71,7 @@ def repository(tmp_path) -> Repository:
         (FULL, ["tests/README.md", ".github/workflows/cd.yml"]),
         (NONE, [README]),
         (NONE, ["pipeline/notes.md", "docs/deep/er.svg", "LICENSE"]),
-        (NONE, ["modules/README.md"]),
+        (NONE, ["modules/README.md", "modules/classification/docs/layers.svg", "pipeline/LICENSE"]),
         (NONE, ["a\nmodules/model.py.md"]),
     ],
 )
