@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EVERY = 10  # seconds between two lines
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Prints a line about what is going on."""
     print(one_line(line), file=sys.stderr, flush=True)
 

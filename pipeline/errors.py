@@ -95,7 +95,7 @@ class StorageError(SpanloopError):
     """A folder or file cannot be read or written."""
 
 
-class NotThere(StorageError):
+class ObjectNotFound(StorageError):
     """There is no such object in a bucket."""
 
 
@@ -138,7 +138,7 @@ class NotInstalled(SpanloopError):
         super().__init__(f"{name} of requirements.txt is not installed here: run `make install`, with everything.")
 
 
-class NotAClone(UsageError):
+class NotARepository(UsageError):
     """What git tracks is not known."""
 
     def __init__(self, root: str):
@@ -247,14 +247,14 @@ class NoMachine(SpanloopError):
         )
 
 
-class UnfitSpec(SpanloopError):
+class InvalidSpec(SpanloopError):
     """What a pipeline was compiled to would not run on Vertex AI, or says what it must not."""
 
     def __init__(self, pipeline: str, wrong: Iterable[str]):
         super().__init__(f"The compiled pipeline {pipeline} is not fit for Vertex AI: {'; '.join(wrong)}.")
 
 
-class UnfitImage(SpanloopError):
+class IncompatibleImage(SpanloopError):
     """The image cannot run what is compiled here."""
 
     def __init__(self, image: str, what: str):

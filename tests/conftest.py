@@ -217,7 +217,7 @@ def cloud(cloud_servers) -> Iterator[Cloud]:
 @pytest.fixture
 def cloud_environment(cloud, monkeypatch) -> Cloud:
     """The local servers, with clients of this very process led to them."""
-    vertex.made.cache_clear()
+    vertex.cached_client.cache_clear()
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
     return cloud

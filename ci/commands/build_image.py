@@ -3,7 +3,7 @@
 import click
 
 from ci.outcome import Outcome, command
-from ci.progress import say
+from ci.progress import log
 from pipeline.config import Config
 from pipeline.packaging import image
 
@@ -15,6 +15,6 @@ def build_image(config: Config, gpu: bool) -> Outcome:
 
     It holds what git tracks of the code, as it is now, but modules/: those come by `copy-modules`.
     """
-    made, built = image.build(config, gpu, say)
+    made, built = image.build(config, gpu, log)
     how = "built" if built else "of this very content, was there already"
     return Outcome(f"{made.image}: TFX {made.tfx}, {how}.\nPIPELINE_IMAGE={made.image}", image=made.image, built=built)

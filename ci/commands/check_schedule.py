@@ -18,7 +18,7 @@ ABOUT = "the end of schedules"
 def check_schedule(config: Config) -> Outcome:
     """Warns in an issue before GitHub ends the scheduled workflows, because nobody has pushed for long."""
     repository = client.repository(Job.from_environment(os.environ).repository, config.github_token)
-    with client.told("Asking when somebody pushed last"):
+    with client.github_errors("Asking when somebody pushed last"):
         pushed = repository.pushed_at
     found = schedule(pushed, datetime.datetime.now(datetime.timezone.utc))
     ends = f"{found.ends:%Y-%m-%d}"

@@ -22,6 +22,6 @@ def dispatch(config: Config, workflow: str, inputs: tuple[str, ...]) -> Outcome:
         raise click.BadParameter(f"{unnamed[0]!r} is not NAME=VALUE.", param_hint="'--input'")
     job = Job.from_environment(os.environ)
     repository = client.repository(job.repository, config.github_token)
-    with client.told(f"Starting {workflow}"):
+    with client.github_errors(f"Starting {workflow}"):
         repository.get_workflow(workflow).create_dispatch(job.branch, given, throw=True)
     return Outcome(f"{workflow} was started on {job.branch}.", workflow=workflow, branch=job.branch, inputs=given)

@@ -7,7 +7,7 @@ import click
 
 from ci.formatting import SHOWN, labels
 from ci.outcome import Outcome, command
-from ci.progress import Count, say
+from ci.progress import Count, log
 from ci.streams import one_line
 from pipeline.batch import evaluation as batch_evaluation
 from pipeline.batch.evaluation import Judging
@@ -50,7 +50,7 @@ def judging(config: Config, where: str) -> Judging:
     config.require("workspace", "project", "region")
     from pipeline.batch import on_vertex as batch_prediction
 
-    return partial(batch_prediction.judging, say=say)
+    return partial(batch_prediction.judging, log=log)
 
 
 def verdict(found: dict) -> list[str]:

@@ -3,7 +3,7 @@
 import click
 
 from ci.outcome import Outcome, command
-from ci.progress import say
+from ci.progress import log
 from pipeline.config import Config
 from pipeline.serving import endpoint
 
@@ -16,7 +16,7 @@ def promote(config: Config, tag: str | None) -> Outcome:
     Without TAG it is the release that is being tried with a share of the traffic; if there is none, the newest. What
     was rolled back is promoted again only by its name.
     """
-    done = endpoint.promote(config, tag, say)
+    done = endpoint.promote(config, tag, log)
     return Outcome(told(done, config.endpoint), **done)
 
 

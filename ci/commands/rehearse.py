@@ -12,7 +12,7 @@ from ci.github import baseline, clone, routing
 from ci.github.baseline import Baselines, NoBaseline
 from ci.github.routing import Route
 from ci.outcome import Outcome, command
-from ci.progress import say
+from ci.progress import log
 from pipeline.config import Config
 from pipeline.data import digits, reports, spans
 from pipeline.errors import UsageError
@@ -51,7 +51,7 @@ def rehearse(config: Config, base: str, limit: int, output: str | None, folder: 
     folder = os.path.abspath(folder)
     with own_workspace.afresh(folder, "rehearsal", keep=[BASELINES]):
         images = os.path.join(folder, "images")
-        say(f"Writing {counted(digits.write(images, digits.FIRST, limit=limit), 'image')}")
+        log(f"Writing {counted(digits.write(images, digits.FIRST, limit=limit), 'image')}")
         here = of_its_own(config, folder)
         baselines = Baselines(here, images, os.path.join(folder, BASELINES), os.path.join(folder, "base"))
         current, uncompared, push = compare(here, base, baselines)
@@ -98,11 +98,11 @@ def compare(config: Config, base: str, baselines: Baselines) -> tuple[Release | 
     push = Route("", "")
     try:
         commit, push = differing(base)
-        say(f"Looking for the model of the base {commit}")
+        log(f"Looking for the model of the base {commit}")
         os.makedirs(baselines.scratch)
         return baseline.adopt(*baselines.release(commit), config.releases), "", push
     except NoBaseline as why:
-        say(f"Not compared: {why}.")
+        log(f"Not compared: {why}.")
         return None, str(why), push
 
 

@@ -2,7 +2,7 @@
 
 from ci.commands.promote import told
 from ci.outcome import Outcome, command
-from ci.progress import say
+from ci.progress import log
 from pipeline.config import Config
 from pipeline.serving import endpoint
 
@@ -13,5 +13,5 @@ def rollback(config: Config) -> Outcome:
 
     Asking twice takes one step back. To go further, name a release: `python -m ci promote TAG`.
     """
-    done = endpoint.roll_back(config, say)
+    done = endpoint.roll_back(config, log)
     return Outcome(told(done, config.endpoint), **done)

@@ -5,7 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Sequence
 
-from pipeline.errors import NotAClone, UsageError
+from pipeline.errors import NotARepository, UsageError
 
 
 def commit(root: str, revision: str) -> str | None:
@@ -64,5 +64,5 @@ def _git(root: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[byt
     except OSError:
         raise UsageError("git is not on this machine: install it, then run this again.") from None
     if b"not a git repository" in done.stderr:
-        raise NotAClone(os.path.abspath(root))
+        raise NotARepository(os.path.abspath(root))
     return done

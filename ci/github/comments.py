@@ -28,7 +28,7 @@ def keep(repository: "Repository", number: int, head: str, text: str) -> Kept | 
     So an older commit's report never covers a newer one's, and a number that somebody made up does nothing, for it
     does not belong to the commit. Several comments of ours (an answer was lost, two runs at once) become one.
     """
-    with client.told(f"Commenting on pull request {number}"):
+    with client.github_errors(f"Commenting on pull request {number}"):
         pull = repository.get_pull(number)
         if pull.head.sha != head:
             return None

@@ -14,7 +14,7 @@ MOST = 50  # deployments looked at: so many that failed or wait, one after anoth
 
 def last_deployed(repository: "Repository") -> str | None:
     """Returns the commit of the newest deployment that succeeded, None without one."""
-    with client.told("Looking for the last deployment"):
+    with client.github_errors("Looking for the last deployment"):
         for deployment in itertools.islice(repository.get_deployments(environment=ENVIRONMENT), MOST):
             # an older one that succeeded was made inactive by the next, so its newest status does not tell
             if any(status.state == "success" for status in deployment.get_statuses()):

@@ -30,7 +30,7 @@ def report(repository: "Repository", key: str, title: str, line: str) -> str:
 
     Several about the same (an answer was lost, two runs at once) become one. Raises NoIssues.
     """
-    with client.told(f"Telling of {key!r} in an issue"):
+    with client.github_errors(f"Telling of {key!r} in an issue"):
         open_ones = _open(repository, key)
         if not open_ones:
             return _create(repository, title, _body(key, 1, [line]))
@@ -45,7 +45,7 @@ def report(repository: "Repository", key: str, title: str, line: str) -> str:
 
 def resolve(repository: "Repository", key: str, line: str) -> list[str]:
     """Closes the open issue about `key` with a last word; returns the addresses of what was closed."""
-    with client.told(f"Closing the issue about {key!r}"):
+    with client.github_errors(f"Closing the issue about {key!r}"):
         closed = []
         for issue in _open(repository, key):
             issue.create_comment(line)

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from pipeline.batch.evaluation import Judge
-from pipeline.cloud.calls import Say, converge, pauses, reading, silent, told
-from pipeline.cloud.vertex import client, console, encryption, label, location, machine_spec
+from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry
+from pipeline.cloud.vertex import client, console_url, encryption, label_value, location, machine_spec
 from pipeline.config import Config
 from pipeline.errors import BatchPredictionFailed
+from pipeline.progress import Log, no_log
 from pipeline.quality.scores import Judged, Labelled
 from pipeline.releases.base import Release
 from pipeline.serving.model_registry import Registry, Version
@@ -38,17 +39,17 @@ class Prediction(NamedTuple):
 
 
 @contextlib.contextmanager
-def judging(config: Config, release: Release, say: Say = silent) -> Iterator[Judge]:
+def judging(config: Config, release: Release, log: Log = no_log) -> Iterator[Judge]:
     """Gives what judges images with a release's model on Vertex AI; see `judging_here` in batch/evaluation.py.
 
     The same images and release are predicted once: who asks again gets the job that runs or has ended.
     """
-    version = Registry(config, say).upload(release)
+    version = Registry(config, log).upload(release)
     with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
 
         def judge(images: Iterable[Labelled]) -> Iterator[Judged]:
             pile = Pile(os.path.join(folder, "images"), images)
-            predictions = predict(config, version, pile, say)
+            predictions = predict(config, version, pile, log)
             for digest, image in pile:
                 yield Judged(image.name, image.label, image.image, *predictions[digest])
 
@@ -113,7 +114,7 @@ class Pile:
 KEY = "key"  # field of an instance that the model does not see, and that comes back with its prediction
 
 
-def predict(config: Config, version: Version, pile: Pile, say: Say = silent) -> dict[str, Prediction]:
+def predict(config: Config, version: Version, pile: Pile, log: Log = no_log) -> dict[str, Prediction]:
     """Returns what a released model makes of each image, by the image's sha256. Raises BatchPredictionFailed."""
     storage = open_storage(config.workspace)
     jobs = client(config, "JobService")
@@ -123,11 +124,11 @@ def predict(config: Config, version: Version, pile: Pile, say: Say = silent) -> 
 
     def step() -> Any:
         asked = {"parent": location(config), "filter": f'display_name="{name}"'}
-        for job in jobs.list_batch_prediction_jobs(asked, retry=reading()):
+        for job in jobs.list_batch_prediction_jobs(asked, retry=read_retry()):
             if job.state.name not in ENDED_BADLY and not job.completion_stats.failed_count:
                 return job
         wanted = _job(config, version, name, len(pile)) | {
-            "input_config": {"instances_format": "jsonl", "gcs_source": {"uris": copied(storage, folder, pile, say)}},
+            "input_config": {"instances_format": "jsonl", "gcs_source": {"uris": copied(storage, folder, pile, log)}},
             "output_config": {
                 "predictions_format": "jsonl",
                 "gcs_destination": {"output_uri_prefix": storage.address(f"{folder}/predictions")},
@@ -138,8 +139,8 @@ def predict(config: Config, version: Version, pile: Pile, say: Say = silent) -> 
     # Jobs have no ID of ours, so two who ask at once would start two.
     with storage.exclusive("starting a batch prediction"):
         job = converge("Starting a batch prediction", step)
-    with told("Following the batch prediction"):
-        job = _follow(config, jobs, job.name, say)
+    with cloud_errors("Following the batch prediction"):
+        job = _follow(config, jobs, job.name, log)
     found, problem = _read(storage, job.output_info.gcs_output_directory)
     missing = sum(digest not in found for digest in pile.digests)
     if missing:
@@ -148,9 +149,9 @@ def predict(config: Config, version: Version, pile: Pile, say: Say = silent) -> 
     return found
 
 
-def copied(storage: Storage, folder: str, pile: Pile, say: Say) -> list[str]:
+def copied(storage: Storage, folder: str, pile: Pile, log: Log) -> list[str]:
     """Copies a pile as JSON lines to a folder that is named after what it holds; returns the files' addresses."""
-    say(f"Copying {len(pile):,} images to {storage.address(folder)} ...")
+    log(f"Copying {len(pile):,} images to {storage.address(folder)} ...")
     names = []
     for number, shard in enumerate(pile.shards()):
         names.append(f"{folder}/instances/{number:05d}.jsonl")
@@ -168,19 +169,19 @@ def _job(config: Config, version: Version, name: str, images: int) -> dict[str, 
             "starting_replica_count": 1,
             "max_replica_count": min(MOST_MACHINES, 1 + images // IMAGES_A_MACHINE),
         },
-        "labels": {"release": label(version.tag)},
+        "labels": {"release": label_value(version.tag)},
         "encryption_spec": encryption(config),
     }
 
 
-def _follow(config: Config, jobs: Any, name: str, say: Say) -> Any:
+def _follow(config: Config, jobs: Any, name: str, log: Log) -> Any:
     """Waits for a job, and says when its state changes; raises BatchPredictionFailed."""
     shown = ""
-    for pause in pauses():
-        job = jobs.get_batch_prediction_job(name=name, retry=reading())
+    for pause in poll_intervals():
+        job = jobs.get_batch_prediction_job(name=name, retry=read_retry())
         state = job.state.name
         if state != shown:
-            say(f"Batch prediction: {state.removeprefix('JOB_STATE_').lower()}, {_page(config, name)}")
+            log(f"Batch prediction: {state.removeprefix('JOB_STATE_').lower()}, {_page(config, name)}")
             shown = state
         if state in ENDED_WELL:
             return job
@@ -190,7 +191,7 @@ def _follow(config: Config, jobs: Any, name: str, say: Say) -> Any:
 
 
 def _page(config: Config, job: str) -> str:
-    return console(config, f"locations/{config.region}/batch-predictions/{job.rpartition('/')[2]}")
+    return console_url(config, f"locations/{config.region}/batch-predictions/{job.rpartition('/')[2]}")
 
 
 def _read(storage: Storage, address: str) -> tuple[dict[str, Prediction], str]:

@@ -8,28 +8,24 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline.errors import CloudRefused
+from pipeline.progress import Log, no_log
 
 if TYPE_CHECKING:
     from google.api_core.retry import Retry
     from google.longrunning.operations_pb2 import Operation
 
-Say = Callable[[str], None]  # takes a line about what is going on
 Found = TypeVar("Found")
 
 
-def silent(line: str) -> None:
-    """A `Say` that says nothing."""
-
-
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def without_support_warnings() -> Iterator[None]:
     """Lets Google's packages be imported without their warnings of each Python that they will leave behind one day."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
         yield
 
 
-def reading() -> "Retry":
+def read_retry() -> "Retry":
     """Returns how calls are repeated that change nothing: for two minutes, at first soon."""
     from google.api_core import exceptions, retry
 
@@ -37,12 +33,12 @@ def reading() -> "Retry":
     return retry.Retry(retry.if_exception_type(*passing, exceptions.GatewayTimeout), initial=0.1, maximum=10)
 
 
-def pauses(most: float = 10.0) -> Iterator[float]:
+def poll_intervals(longest: float = 10.0) -> Iterator[float]:
     """Yields seconds to wait before looking again: short ones first, for ever."""
-    return (min(most, 0.05 * 1.5**number) for number in itertools.count())
+    return (min(longest, 0.05 * 1.5**number) for number in itertools.count())
 
 
-def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
+def wait_for_operation(service: Any, name: str, doing: str, log: Log = no_log) -> "Operation":
     """Waits until the operation `name` has ended; says now and then that `doing` still goes on.
 
     Raises CloudRefused, or AlreadyExists or Aborted where another one was faster, which `converge` looks at again.
@@ -51,13 +47,13 @@ def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
     from google.rpc import code_pb2
 
     started = said = time.monotonic()
-    for pause in pauses():
-        operation = service.get_operation({"name": name}, retry=reading())
+    for pause in poll_intervals():
+        operation = service.get_operation({"name": name}, retry=read_retry())
         if operation.done:
             break
         if time.monotonic() - said > SAY_EVERY:
             said = time.monotonic()
-            say(f"{doing}: {(said - started) / 60:.0f} min so far")
+            log(f"{doing}: {(said - started) / 60:.0f} min so far")
         time.sleep(pause)
     if operation.HasField("error"):
         if operation.error.code == code_pb2.ALREADY_EXISTS:
@@ -71,20 +67,20 @@ def wait(service: Any, name: str, doing: str, say: Say = silent) -> "Operation":
 SAY_EVERY = 60  # seconds
 
 
-def let_finish(service: Any, name: str, doing: str, say: Say = silent) -> None:
+def wait_for_pending(service: Any, name: str, doing: str, log: Log = no_log) -> None:
     """Waits for what is going on with a resource already: asked for by another process, or by one that was killed."""
     from google.api_core.exceptions import Aborted, AlreadyExists, NotFound
 
     page = ""
     while True:
         try:
-            listed = service.list_operations({"name": name, "page_token": page}, retry=reading())
+            listed = service.list_operations({"name": name, "page_token": page}, retry=read_retry())
         except NotFound:
             return
         for operation in listed.operations:
             if not operation.done:
                 with contextlib.suppress(CloudRefused, AlreadyExists, Aborted):  # whoever asked for it is told
-                    wait(service, operation.name, doing, say)
+                    wait_for_operation(service, operation.name, doing, log)
         page = listed.next_page_token
         if not page:
             return
@@ -106,8 +102,8 @@ def converge(doing: str, step: Callable[[], Found | None]) -> Found:
         google.TooManyRequests,
         google.GatewayTimeout,
     )
-    refusals = pauses()
-    with told(doing):
+    refusals = poll_intervals()
+    with cloud_errors(doing):
         while True:
             try:
                 if (found := step()) is not None:
@@ -123,7 +119,7 @@ GIVE_UP = 3.0  # seconds: a pause that is not worth it any more; ten refusals ca
 
 
 @contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
+def cloud_errors(doing: str) -> Iterator[None]:
     """Makes one readable line of what Google Cloud refuses, and of credentials that are not there."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError

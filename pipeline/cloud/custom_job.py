@@ -7,10 +7,11 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cloud.calls import Say, converge, pauses, reading, told
-from pipeline.cloud.vertex import client, console, encryption, location, machine_spec
+from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry
+from pipeline.cloud.vertex import client, console_url, encryption, location, machine_spec
 from pipeline.config import Config, Machine
 from pipeline.errors import JobFailed, NoMachine
+from pipeline.progress import Log
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import CustomJob, JobServiceClient
@@ -24,7 +25,7 @@ def settings(config: Config) -> dict[str, str]:
     return {name: getattr(config, name) for name in NEEDED}
 
 
-def run(node: str, executor: str, invocation: Mapping[str, str], replicas: int, say: Say) -> None:
+def run(node: str, executor: str, invocation: Mapping[str, str], replicas: int, log: Log) -> None:
     """Runs the TFX executor with the class path `executor` as a custom job, and waits until it has succeeded.
 
     `invocation` has the JSON texts `inputs`, `outputs` and `exec-properties`. Where the quota refuses a machine the
@@ -39,11 +40,11 @@ def run(node: str, executor: str, invocation: Mapping[str, str], replicas: int, 
     refusals = []
     for machine in config.machines:
         try:
-            _Job(config, node, command, machine, replicas, say).run()
+            _Job(config, node, command, machine, replicas, log).run()
             return
         except _Unavailable as refused:
             refusals.append(f"{machine.type}: {refused}")
-            say(f"{node}: Vertex AI has no {_named(machine)} for us: {refused}")
+            log(f"{node}: Vertex AI has no {_named(machine)} for us: {refused}")
     raise NoMachine(node, refusals)
 
 
@@ -55,9 +56,9 @@ class _Job:
     """A custom job on one kind of machine."""
 
     def __init__(
-        self, config: Config, node: str, command: Sequence[str], machine: Machine, replicas: int, say: Say
+        self, config: Config, node: str, command: Sequence[str], machine: Machine, replicas: int, log: Log
     ) -> None:
-        self._config, self._node, self._machine, self._say = config, node, machine, say
+        self._config, self._node, self._machine, self._log = config, node, machine, log
         self._jobs: JobServiceClient = client(config, "JobService")
         # Outputs are named in the command and belong to one run of one node.
         self._name = f"{node.lower()}-{hashlib.sha256(json.dumps(command).encode()).hexdigest()[:24]}"
@@ -66,16 +67,16 @@ class _Job:
     def run(self) -> None:
         """Starts the job unless it is there, and returns when it has succeeded."""
         name = converge(f"Starting {self._node} on Vertex Training", self._find_or_create)
-        link = console(self._config, f"locations/{self._config.region}/training/{name.rpartition('/')[2]}")
-        self._say(f"{self._node}: {_named(self._machine)}, {link}")
+        link = console_url(self._config, f"locations/{self._config.region}/training/{name.rpartition('/')[2]}")
+        self._log(f"{self._node}: {_named(self._machine)}, {link}")
         said = None
-        for pause in pauses():
-            with told(f"Asking how {self._node} goes"):
-                job = self._jobs.get_custom_job(name=name, retry=reading())
+        for pause in poll_intervals():
+            with cloud_errors(f"Asking how {self._node} goes"):
+                job = self._jobs.get_custom_job(name=name, retry=read_retry())
             state = job.state.name.removeprefix("JOB_STATE_").lower()
             if state != said:
                 said = state
-                self._say(f"{self._node}: {state}")
+                self._log(f"{self._node}: {state}")
             if state == "succeeded":
                 return
             if state in ("failed", "cancelled", "expired"):
@@ -89,7 +90,7 @@ class _Job:
 
         parent = location(self._config)
         asked = {"parent": parent, "filter": f'display_name="{self._name}"'}
-        alive = [job for job in self._jobs.list_custom_jobs(asked, retry=reading()) if not _has_failed(job)]
+        alive = [job for job in self._jobs.list_custom_jobs(asked, retry=read_retry()) if not _has_failed(job)]
         if alive:
             return alive[0].name
         try:

@@ -2,7 +2,7 @@
 
 import os
 
-from pipeline.cloud.calls import quietly, reading
+from pipeline.cloud.calls import read_retry, without_support_warnings
 from pipeline.errors import SecretUnreadable
 
 
@@ -16,7 +16,7 @@ def github_token(secret: str) -> str:
 
 def read(name: str) -> str:
     """Returns the secret projects/PROJECT/secrets/NAME/versions/VERSION as text. Raises SecretUnreadable."""
-    with quietly():
+    with without_support_warnings():
         import google_crc32c
         from google.api_core.exceptions import GoogleAPIError
         from google.auth.exceptions import GoogleAuthError
@@ -24,7 +24,7 @@ def read(name: str) -> str:
 
     try:
         client = secretmanager_v1.SecretManagerServiceClient()
-        payload = client.access_secret_version(name=name, retry=reading()).payload
+        payload = client.access_secret_version(name=name, retry=read_retry()).payload
     except (GoogleAPIError, GoogleAuthError) as error:
         raise SecretUnreadable(name, getattr(error, "message", "") or str(error)) from error
     if google_crc32c.value(payload.data) != payload.data_crc32c:

@@ -4,19 +4,19 @@ import functools
 import re
 from typing import Any
 
-from pipeline.cloud.calls import quietly
+from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config, Machine
 
 
 def client(config: Config, service: str) -> Any:
     """Returns the client of a service, such as "EndpointService", in the region of `config`."""
-    return made(config.region, service)
+    return cached_client(config.region, service)
 
 
 @functools.lru_cache
-def made(region: str, service: str) -> Any:
+def cached_client(region: str, service: str) -> Any:
     """Makes a client. Each reads the credentials anew and opens a connection of its own, so a process makes one."""
-    with quietly():
+    with without_support_warnings():
         from google.cloud import aiplatform_v1  # takes two seconds
 
     options = {"api_endpoint": f"{region}-aiplatform.googleapis.com"}
@@ -28,7 +28,7 @@ def location(config: Config) -> str:
     return f"projects/{config.project}/locations/{config.region}"
 
 
-def console(config: Config, path: str) -> str:
+def console_url(config: Config, path: str) -> str:
     """Returns the address of a page of Vertex AI for people, such as "models" or "endpoints"."""
     return f"https://console.cloud.google.com/vertex-ai/{path}?project={config.project}"
 
@@ -44,6 +44,6 @@ def machine_spec(machine: Machine) -> dict[str, Any]:
     return {"machine_type": machine.type} | (accelerator if machine.accelerators else {})
 
 
-def label(text: str) -> str:
+def label_value(text: str) -> str:
     """Returns `text` as a value that labels take: at most 63 of lower-case letters, digits, _ and -."""
     return re.sub(r"[^a-z0-9_-]+", "_", text.lower())[:63]

@@ -28,13 +28,13 @@ class RemoteExecutor(tfx.BaseExecutor):
             "outputs": artifact_utils.jsonify_artifact_dict(output_dict),
             "exec-properties": json.dumps(exec_properties, sort_keys=True),
         }
-        custom_job.run(self.node, name_utils.get_full_name(executor), invocation, machines, say)
+        custom_job.run(self.node, name_utils.get_full_name(executor), invocation, machines, log)
 
     def work(self, exec_properties: dict[str, Any]) -> tuple[type[tfx.BaseExecutor], int]:
         """Returns the executor that does the work, and on how many machines."""
         raise NotImplementedError
 
 
-def say(line: str) -> None:
+def log(line: str) -> None:
     """Tells in the node's log how the job goes."""
     print(line, file=logs.terminal(), flush=True)

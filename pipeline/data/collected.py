@@ -11,7 +11,7 @@ from pipeline.data import rejected
 from pipeline.data.images import BadImage
 from pipeline.data.rejected import Rejected
 from pipeline.errors import UsageError
-from pipeline.storage.base import DEEPER, Entry, Source, Storage, alike, in_order
+from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
 
 FOLDER = "collected"
@@ -29,7 +29,7 @@ class Added:
 
 def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
     """Yields (file, label) of each image that waits, in no order and lazily: unread, so some may be unusable."""
-    for entry in storage.waiting(FOLDER):
+    for entry in storage.unpublished(FOLDER):
         try:
             yield entry, label_of(entry.name[len(FOLDER) + 1 :])
         except BadImage:
@@ -38,7 +38,7 @@ def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
 
 def sources(storage: Storage) -> Iterator[Source]:
     """Reads all that waits, also what may turn out to be unusable: see `examine`."""
-    return storage.waiting_sources(FOLDER, encoded.MOST_BYTES)
+    return storage.unpublished_sources(FOLDER, encoded.MOST_BYTES)
 
 
 def count_up_to(storage: Storage, limit: int) -> int:
@@ -58,7 +58,7 @@ def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda 
         source, _, problem = examined
         return rejected.copy(storage, source, problem) if problem else _write(storage, source)
 
-    for done, ((source, label, problem), new) in enumerate(in_order(storage, put, _examined(folder)), 1):
+    for done, ((source, label, problem), new) in enumerate(map_in_order(storage, put, _examined(folder)), 1):
         if not done % PROGRESS_EVERY:
             progress(done)
         if problem:
@@ -85,9 +85,9 @@ PROGRESS_EVERY = 200  # images
 
 def _write(storage: Storage, source: Source) -> bool:
     """Returns False when it is there already."""
-    for name in alike(f"{FOLDER}/{source.name}"):
-        # Not lasting, because the originals stay where they are.
-        if storage.write(name, source.data, create_only=True, lasting=False):
+    for name in numbered_names(f"{FOLDER}/{source.name}"):
+        # Not durable, because the originals stay where they are.
+        if storage.write(name, source.data, create_only=True, durable=False):
             return True
         if rejected.holds(storage, name, source.data):
             return False
@@ -116,7 +116,7 @@ def label_of(name: str) -> str:
     """Returns the label of `<label>/<image>` or `<label>_<image>`; raises BadImage when there is none."""
     folder, slash, last = name.partition("/")
     if "/" in last:
-        raise BadImage(DEEPER)
+        raise BadImage(TOO_DEEP)
     label, underscore, _ = (folder, True, "") if slash else name.partition("_")
     if not underscore:
         raise BadImage("unknown label: the name is neither <label>/<image> nor <label>_<image>")

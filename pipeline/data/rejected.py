@@ -5,7 +5,7 @@ import os
 from dataclasses import dataclass
 
 from pipeline.errors import StorageError
-from pipeline.storage.base import Source, Storage, alike, with_ending
+from pipeline.storage.base import Source, Storage, numbered_names, truncated_name
 
 FOLDER = "rejected"
 
@@ -20,7 +20,7 @@ class Rejected:
 
 def move(storage: Storage, source: Source, reason: str) -> bool:
     """Moves what could not be used out of the way; False when it has changed meanwhile and deserves another look."""
-    name = next(name for name in alike(f"{FOLDER}/{source.name}") if not storage.exists(name))
+    name = next(name for name in numbered_names(f"{FOLDER}/{source.name}") if not storage.exists(name))
     # The reason comes first, so that nothing lies there without one, should this process be killed in between.
     _say(storage, name, reason)
     try:
@@ -39,8 +39,8 @@ def copy(storage: Storage, source: Source, reason: str) -> bool:
 
     False when it is there already.
     """
-    for name in alike(f"{FOLDER}/{source.name}"):
-        copied = bool(source.problem) or storage.write(name, source.data, create_only=True, lasting=False)
+    for name in numbered_names(f"{FOLDER}/{source.name}"):
+        copied = bool(source.problem) or storage.write(name, source.data, create_only=True, durable=False)
         if copied or holds(storage, name, source.data):
             _say(storage, name, reason)
             return copied
@@ -55,7 +55,7 @@ def holds(storage: Storage, name: str, data: bytes) -> bool:
 
 
 def _say(storage: Storage, name: str, reason: str) -> None:
-    storage.write(_reason(name), f"{reason}\n".encode(), lasting=False)
+    storage.write(_reason(name), f"{reason}\n".encode(), durable=False)
 
 
 def _reason(name: str) -> str:
@@ -63,4 +63,4 @@ def _reason(name: str) -> str:
     ending = ".reason.txt"
     if len(os.fsencode(last + ending)) > 255:  # as long as a name can be: what is cut off may be all that differs
         ending = f"~{hashlib.sha256(os.fsencode(last)).hexdigest()[:8]}{ending}"
-    return f"{folder}/{with_ending(last, ending)}"
+    return f"{folder}/{truncated_name(last, ending)}"

@@ -17,7 +17,7 @@ from pipeline.data.rejected import Rejected
 from pipeline.data.span_writer import END_OF_SOURCES, MANIFEST, Draft
 from pipeline.data.tfrecord import Example
 from pipeline.errors import BrokenSpan, SpanNotFound, UsageError
-from pipeline.storage.base import Source, Stage, Storage, alike
+from pipeline.storage.base import Source, Stage, Storage, numbered_names
 
 FOLDER = "spans"
 
@@ -257,12 +257,12 @@ def _fill(
         try:
             label = collected.examine(source)
         except BadImage as bad:
-            set_aside.append((storage.start(fate.reject, source, str(bad)), Rejected(source.name, str(bad))))
+            set_aside.append((storage.submit(fate.reject, source, str(bad)), Rejected(source.name, str(bad))))
             continue
         digest = hashlib.sha256(source.data).digest()
         holder = known.holder(digest)
         if holder is not None:
-            set_aside.append((storage.start(fate.repeat, source, holder), None))
+            set_aside.append((storage.submit(fate.repeat, source, holder), None))
         elif fate.use(source):
             known.add(digest)
             draft.add(source, label, digest.hex())
@@ -284,7 +284,7 @@ class _Collected:
     def repeat(self, source: Source, holder: int) -> bool:
         if holder == THIS:
             return self._stage.claim(source, "duplicates")
-        names = alike(f"archive/{name_of(holder)}/duplicates/{source.name}")
+        names = numbered_names(f"archive/{name_of(holder)}/duplicates/{source.name}")
         return self._storage.take(source, next(name for name in names if not self._storage.exists(name)))
 
     def reject(self, source: Source, reason: str) -> bool:

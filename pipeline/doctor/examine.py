@@ -4,7 +4,7 @@ import concurrent.futures
 import dataclasses
 from collections.abc import Callable
 
-from pipeline.cloud.calls import quietly
+from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config
 from pipeline.doctor import access, places, serving
 from pipeline.doctor.check import Asking, Look, Missing, Unknown, exports, unset
@@ -43,17 +43,17 @@ class Check:
 def examine(config: Config) -> list[Check]:
     """Looks for everything that the configuration needs, as whoever the credentials say."""
     asking: list[Asking] = []
-    settings = made("settings", lambda: _settings(config))
-    credentials = made("credentials", lambda: _credentials(config, asking))
+    settings = run_check("settings", lambda: _settings(config))
+    credentials = run_check("credentials", lambda: _credentials(config, asking))
     if not asking:
         without = [Check(name, None, problem="there are no credentials") for name in LOOKS]
         return [settings, credentials, *without]
     with concurrent.futures.ThreadPoolExecutor(len(LOOKS)) as pool:
-        looked = pool.map(lambda name: made(name, lambda: LOOKS[name](asking[0])), LOOKS)
+        looked = pool.map(lambda name: run_check(name, lambda: LOOKS[name](asking[0])), LOOKS)
         return [settings, credentials, *looked]
 
 
-def made(name: str, look: Callable[[], str]) -> Check:
+def run_check(name: str, look: Callable[[], str]) -> Check:
     """Looks, and says what came of it."""
     try:
         return Check(name, True, found=look())
@@ -76,7 +76,7 @@ def _settings(config: Config) -> str:
 
 def _credentials(config: Config, asking: list[Asking]) -> str:
     """Finds out who asks, and puts what the other checks ask with into `asking`."""
-    with quietly():
+    with without_support_warnings():
         import google.auth
         import google.auth.exceptions
         import google.auth.transport.requests

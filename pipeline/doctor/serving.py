@@ -1,7 +1,7 @@
 """Vertex AI as its own client reaches it, the endpoint, and the secret."""
 
 from pipeline.cloud import secrets
-from pipeline.cloud.calls import quietly
+from pipeline.cloud.calls import without_support_warnings
 from pipeline.cloud.vertex import client, location
 from pipeline.doctor.access import enable, on_secret, roles
 from pipeline.doctor.check import Asking, Missing, Unknown, grant
@@ -11,7 +11,7 @@ from pipeline.errors import CloudRefused, SecretUnreadable, UsageError
 def vertex(asking: Asking) -> str:
     """Asks Vertex AI for its pipelines, over gRPC as a run does."""
     asking.needs("project", "region")
-    with quietly():
+    with without_support_warnings():
         from google.api_core.exceptions import GoogleAPIError, PermissionDenied
 
     asked = {"parent": location(asking.config), "page_size": 1}

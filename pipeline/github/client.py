@@ -24,13 +24,13 @@ def repository(name: str, token: str) -> "Repository":
     """
     import github
 
-    from pipeline.github.retry import patient
+    from pipeline.github.retry import retry_policy
 
     api = github.Github(
         auth=github.Auth.Token(token) if token else None,
         base_url=(os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/"),
         timeout=TIMEOUT,
-        retry=patient(),
+        retry=retry_policy(),
         seconds_between_requests=0,
         seconds_between_writes=0,  # a run makes a handful of writes: GitHub's advice of a second is for floods
         user_agent="spanloop",
@@ -41,7 +41,7 @@ def repository(name: str, token: str) -> "Repository":
 
 
 @contextlib.contextmanager
-def told(doing: str) -> Iterator[None]:
+def github_errors(doing: str) -> Iterator[None]:
     """Turns what goes wrong between here and GitHub into GitHubRefused, which says what to do about it."""
     import github
     import requests

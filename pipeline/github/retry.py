@@ -21,9 +21,9 @@ MINUTE = 60.0  # what GitHub asks for, doubled each time, when it says that ther
 LIMITED = (403, 429)  # a limit was met; but 403 is also what the token may not do
 
 
-def patient() -> "Patience":
+def retry_policy() -> "GitHubRetry":
     """Returns how calls of GitHub are repeated: all of them, so that one whose answer was lost is made twice."""
-    return Patience(
+    return GitHubRetry(
         total=TRIES,
         connect=UNREACHABLE,
         status_forcelist=[*LIMITED, 500, 502, 503, 504],
@@ -33,14 +33,14 @@ def patient() -> "Patience":
     )
 
 
-class Patience(Retry):
+class GitHubRetry(Retry):
     """What is left of the patience with a call, and how long to wait now."""
 
     pause = 0.0
 
     def increment(
         self, method: Any = None, url: Any = None, response: HTTPResponse | None = None, **of: Any
-    ) -> "Patience":
+    ) -> "GitHubRetry":
         """Returns what is left after this failure. Raises what GitHub said when no waiting helps."""
         refusal, pause = None, 0.0
         if response is not None and response.status in LIMITED:

@@ -11,7 +11,7 @@ import os
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.errors import UnfitSpec
+from pipeline.errors import InvalidSpec
 from pipeline.orchestrators import definitions, spec_lint
 from pipeline.plan import Shape
 from pipeline.progress import logs
@@ -48,13 +48,16 @@ class Compiled:
 
 
 def compile_pipeline(config: Config, name: str, shape: Shape) -> Compiled:
-    """Compiles the pipeline `name`; calls nobody. Raises MissingSettings or UnfitSpec. Takes ten seconds of imports."""
+    """Compiles the pipeline `name`; calls no service; its imports take ten seconds.
+
+    Raises MissingSettings or InvalidSpec.
+    """
     config.require("image")
     with logs.into_file(os.devnull):  # TFX and TensorFlow have much to say while they are imported
         job = _compile(config, name, dataclasses.replace(shape, on_vertex=True))
     wrong = spec_lint.lint(job["pipelineSpec"], [config.github_token])
     if wrong:
-        raise UnfitSpec(name, wrong)
+        raise InvalidSpec(name, wrong)
     return Compiled(name, canonical(job))
 
 

@@ -7,11 +7,11 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from pipeline import plan
-from pipeline.cloud.calls import converge, quietly, reading, told
+from pipeline.cloud.calls import cloud_errors, converge, read_retry, without_support_warnings
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.data import reports
-from pipeline.errors import UnfitSpec
+from pipeline.errors import InvalidSpec
 from pipeline.orchestrators import spec_lint, vertex_job, vertex_request
 from pipeline.orchestrators.definitions import TRAINING
 from pipeline.orchestrators.vertex_request import Request
@@ -36,11 +36,11 @@ class Submitted:
 def send(config: Config, request: Request) -> Submitted:
     """Asks Vertex AI for a run, unless it is there already. One that failed or was cancelled is followed by another.
 
-    Of several who ask at once, and of repeated calls, one starts the run. Raises UnfitSpec and CloudRefused.
+    Of several who ask at once, and of repeated calls, one starts the run. Raises InvalidSpec and CloudRefused.
     """
     leaked = list(spec_lint.leaked([*request.values.values(), *request.labels.values()], [config.github_token]))
     if leaked:
-        raise UnfitSpec(request.pipeline.name, leaked)
+        raise InvalidSpec(request.pipeline.name, leaked)
     request.pipeline.keep(open_storage(config.workspace))
     jobs = client(config, "PipelineService")
     wanted = _job(config, request)
@@ -63,7 +63,7 @@ def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tupl
         try:
             return jobs.create_pipeline_job(parent=parent, pipeline_job=wanted, pipeline_job_id=name, timeout=60), True
         except AlreadyExists:
-            there = jobs.get_pipeline_job(name=f"{parent}/pipelineJobs/{name}", retry=reading())
+            there = jobs.get_pipeline_job(name=f"{parent}/pipelineJobs/{name}", retry=read_retry())
             return there, there.labels.get("submission") == wanted.labels["submission"]
 
     return converge(f"Submitting {name}", step)
@@ -111,15 +111,15 @@ def last(config: Config, name: str) -> dict[str, Any] | None:
         "order_by": "create_time desc",
         "page_size": 1,
     }
-    with told(f"Looking for the last run of {name}"):
-        newest = next(iter(jobs.list_pipeline_jobs(asked, retry=reading())), None)
+    with cloud_errors(f"Looking for the last run of {name}"):
+        newest = next(iter(jobs.list_pipeline_jobs(asked, retry=read_retry())), None)
     return json_format.MessageToDict(type(newest).pb(newest)) if newest else None
 
 
 def _job(config: Config, request: Request) -> "PipelineJob":
     from google.protobuf import json_format
 
-    with quietly():
+    with without_support_warnings():
         from google.cloud.aiplatform_v1 import PipelineJob
 
     job = vertex_request.described(config, request)

@@ -3,8 +3,8 @@
 import time
 from typing import TYPE_CHECKING
 
-from pipeline.cloud.calls import pauses, reading, told
-from pipeline.cloud.vertex import client, console
+from pipeline.cloud.calls import cloud_errors, poll_intervals, read_retry
+from pipeline.cloud.vertex import client, console_url
 from pipeline.config import Config
 from pipeline.errors import JobFailed
 from pipeline.progress.nodes import NodeLines
@@ -31,7 +31,7 @@ def state_of(job: "PipelineJob") -> str:
 
 def link(config: Config, name: str) -> str:
     """Returns the page that shows people the run with this resource name."""
-    return console(config, f"locations/{config.region}/pipelines/runs/{name.rpartition('/')[2]}")
+    return console_url(config, f"locations/{config.region}/pipelines/runs/{name.rpartition('/')[2]}")
 
 
 def follow(config: Config, name: str) -> str:
@@ -39,9 +39,9 @@ def follow(config: Config, name: str) -> str:
     jobs = client(config, "PipelineService")
     told_of: set[str] = set()
     with NodeLines() as lines:
-        for pause in pauses(most=5.0):
-            with told(f"Asking how {name.rpartition('/')[2]} goes"):
-                job = jobs.get_pipeline_job(name=name, retry=reading())
+        for pause in poll_intervals(longest=5.0):
+            with cloud_errors(f"Asking how {name.rpartition('/')[2]} goes"):
+                job = jobs.get_pipeline_job(name=name, retry=read_retry())
             nodes = _nodes(job)
             for node in nodes:
                 state = _state(node)
@@ -59,8 +59,8 @@ def follow(config: Config, name: str) -> str:
 
 def output(config: Config, name: str, node: str, key: str) -> str:
     """Returns the address of what a node of a run that succeeded wrote as `key`."""
-    with told(f"Asking what came of {name.rpartition('/')[2]}"):
-        job = client(config, "PipelineService").get_pipeline_job(name=name, retry=reading())
+    with cloud_errors(f"Asking what came of {name.rpartition('/')[2]}"):
+        job = client(config, "PipelineService").get_pipeline_job(name=name, retry=read_retry())
     (found,) = (task for task in _nodes(job) if task.task_name == node)
     return found.outputs[key].artifacts[0].uri
 

@@ -9,9 +9,9 @@ from importlib import metadata
 from typing import Any
 
 from pipeline import plan
-from pipeline.cloud.vertex import encryption, label
+from pipeline.cloud.vertex import encryption, label_value
 from pipeline.config import Config
-from pipeline.errors import ConfigError, UnfitImage, UnsetParameters, numbers
+from pipeline.errors import ConfigError, IncompatibleImage, UnsetParameters, numbers
 from pipeline.orchestrators import compiled, definitions, vertex_job
 from pipeline.orchestrators.compiled import Compiled
 from pipeline.orchestrators.definitions import RETRAINING, TRAINING
@@ -53,7 +53,7 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
     """Returns a request for the pipeline `name` on `selection` ("1,2 | all | latest:N"), None with nothing to do.
 
     Copies the modules, as they are here, to the workspace. The image is the one that was built of the code as it is
-    here, unless the settings name one. Raises MissingSettings, ConfigError, UnfitImage, and what
+    here, unless the settings name one. Raises MissingSettings, ConfigError, IncompatibleImage, and what
     copying, planning and compiling do.
     """
     config.require(*NEEDED, *([] if config.image else ["image_repository"]))
@@ -124,31 +124,31 @@ def _labels(config: Config, pipeline: Compiled, modules: Modules, commit: str, s
         "compiled": pipeline.digest,
         "image": config.image.partition("@sha256:")[2],
     }
-    return {name: label(text) for name, text in named.items()}
+    return {name: label_value(text) for name, text in named.items()}
 
 
 def with_image(config: Config) -> Config:
-    """Returns settings that name an image. Raises UnfitImage where none was built of this code, MissingSettings."""
+    """Returns settings that name an image. Raises IncompatibleImage (none was built of this code), MissingSettings."""
     if config.image:
         return config
     if not (config.in_cloud and config.image_repository):
         config.require("image")
     built = image.of_this_code(config)
     if not built:
-        raise UnfitImage("not set", f"would be the image of this code, but {config.workspace} knows of none")
+        raise IncompatibleImage("not set", f"would be the image of this code, but {config.workspace} knows of none")
     return dataclasses.replace(config, image=built.image)
 
 
 def check_image(config: Config, storage: Storage) -> None:
-    """Raises UnfitImage unless the image was built with the TFX and the Python that compile here."""
+    """Raises IncompatibleImage unless the image was built with the TFX and the Python that compile here."""
     built = image.record(storage, config.image)
     if not built:
-        raise UnfitImage(config.image, f"is not known to {storage.address()}: nothing says what is in it")
+        raise IncompatibleImage(config.image, f"is not known to {storage.address()}: nothing says what is in it")
     here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
     there = {"tfx": built.tfx, "python": built.python}
     if there != here:
         has, wants = (f"TFX {found['tfx']} on Python {found['python']}" for found in (there, here))
-        raise UnfitImage(config.image, f"has {has}, but the pipeline is compiled by {wants}")
+        raise IncompatibleImage(config.image, f"has {has}, but the pipeline is compiled by {wants}")
 
 
 def described(config: Config, request: Request) -> dict[str, Any]:

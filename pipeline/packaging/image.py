@@ -16,11 +16,12 @@ import tarfile
 import time
 from typing import TYPE_CHECKING, Any
 
-from pipeline.cloud.calls import Say, converge, pauses, quietly, reading, silent, told
+from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry, without_support_warnings
 from pipeline.config import Config
-from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotAClone
+from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotARepository
 from pipeline.packaging import modules
 from pipeline.packaging.commit import this_commit
+from pipeline.progress import Log, no_log
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 
@@ -55,7 +56,7 @@ class Recipe:
         return modules.digest(self.files | {"": json.dumps(self.arguments, sort_keys=True).encode()})
 
 
-def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT) -> tuple[Record, bool]:
+def build(config: Config, gpu: bool = False, log: Log = no_log, root: str = ROOT) -> tuple[Record, bool]:
     """Builds the image of the repository in `root`; returns its record, and whether it was built just now.
 
     With CUDA when `gpu` says so or the machines to train on have an accelerator. Raises MissingSettings,
@@ -68,15 +69,15 @@ def build(config: Config, gpu: bool = False, say: Say = silent, root: str = ROOT
         return there, False
     source = f"sources/{recipe.content}.tar.gz"
     storage.write(source, pack(recipe.files), create_only=True)
-    with quietly():
+    with without_support_warnings():
         from google.cloud.devtools import cloudbuild_v1
 
     tag = this_commit() + "-gpu" * gpu
     asked_for = _build(config, recipe, storage.address(source), tag, root)
     with cloudbuild_v1.CloudBuildClient() as client:
         with storage.exclusive("starting the build of an image"):
-            name, started = _find_or_start(client, config, recipe.content, asked_for, say)
-        done = _follow(client, name, say)
+            name, started = _find_or_start(client, config, recipe.content, asked_for, log)
+        done = _follow(client, name, log)
     made = _record(config, recipe, done)
     encoded = json.dumps(dataclasses.asdict(made), indent=1).encode()
     storage.write(_by_image(made.image), encoded, create_only=True)
@@ -154,7 +155,7 @@ def tracked(root: str) -> list[str]:
         command = ["git", "-C", root, "ls-files", "-z", "--cached"]
         listed = subprocess.run(command, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError):
-        raise NotAClone(root) from None
+        raise NotARepository(root) from None
     return sorted(filter(None, os.fsdecode(listed).split("\0")))
 
 
@@ -220,7 +221,7 @@ def _tag(content: str) -> str:
 
 
 def _find_or_start(
-    client: "CloudBuildClient", config: Config, content: str, wanted: "Build", say: Say
+    client: "CloudBuildClient", config: Config, content: str, wanted: "Build", log: Log
 ) -> tuple[str, bool]:
     """Returns the name of the build of this content that is going on or succeeded, and whether it was started now."""
     from google.cloud.devtools.cloudbuild_v1 import Build
@@ -231,21 +232,21 @@ def _find_or_start(
 
     def step() -> tuple[str, bool] | None:
         request = {"parent": parent, "project_id": config.project, "filter": f'tags="{_tag(content)}"'}
-        for found in client.list_builds(request, retry=reading()):
+        for found in client.list_builds(request, retry=read_retry()):
             if found.status in useful:
                 mine = found.id in created
                 if not mine:
-                    say(f"build {found.id} of this very content {'is there' if found.status == useful[-1] else 'runs'}")
+                    log(f"build {found.id} of this very content {'is there' if found.status == useful[-1] else 'runs'}")
                 return f"{parent}/builds/{found.id}", mine
         operation = client.create_build({"parent": parent, "project_id": config.project, "build": wanted})
         created.append(operation.metadata.build.id)
-        say(f"build {created[0]} started, log: {operation.metadata.build.log_url}")
+        log(f"build {created[0]} started, log: {operation.metadata.build.log_url}")
         return f"{parent}/builds/{created[0]}", True
 
     return converge("Starting the build of the image", step)
 
 
-def _follow(client: "CloudBuildClient", name: str, say: Say) -> "Build":
+def _follow(client: "CloudBuildClient", name: str, log: Log) -> "Build":
     """Waits for the end of a build, and tells each change of its state and of its steps. Raises ImageBuildFailed."""
     from google.cloud.devtools.cloudbuild_v1 import Build
 
@@ -254,11 +255,11 @@ def _follow(client: "CloudBuildClient", name: str, say: Say) -> "Build":
     def tell(what: str, status: Any) -> None:
         if status and said.get(what) != status.name:
             said[what] = status.name
-            say(f"  {what}: {status.name.lower()}")
+            log(f"  {what}: {status.name.lower()}")
 
-    with told("Following the build of the image"):
-        for pause in pauses():
-            build = client.get_build({"name": name}, retry=reading())
+    with cloud_errors("Following the build of the image"):
+        for pause in poll_intervals():
+            build = client.get_build({"name": name}, retry=read_retry())
             for number, step in enumerate(build.steps):
                 tell(step.id or f"step {number}", step.status)
             tell("build", build.status)
@@ -267,7 +268,7 @@ def _follow(client: "CloudBuildClient", name: str, say: Say) -> "Build":
             if build.status not in (Build.Status.PENDING, Build.Status.QUEUED, Build.Status.WORKING):
                 raise _failure(build)
             time.sleep(pause)
-    raise AssertionError("pauses do not end")
+    raise AssertionError("intervals do not end")
 
 
 def _failure(build: "Build") -> ImageBuildFailed:

@@ -84,7 +84,7 @@ class Releases(abc.ABC):
                 number = 1 + max([number, *map(_number, self._taken())])
                 if there := self._find(identity):
                     return there
-                with files.told(folder):
+                with files.os_errors(folder):
                     if not os.path.exists(archive):
                         pack(model, archive)
                     release = Release(
@@ -110,7 +110,7 @@ class Releases(abc.ABC):
 
         Nothing is unpacked unless the archive has the checksum that the release names: BrokenRelease.
         """
-        with files.told(folder), self._archive(release.tag) as archive:
+        with files.os_errors(folder), self._archive(release.tag) as archive:
             if sha256(archive) != release.files.get(ARCHIVE):
                 raise BrokenRelease(release.tag, f"the checksum of {ARCHIVE} is not the one in {RECORD}")
             os.makedirs(folder, exist_ok=True)

@@ -5,7 +5,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from pipeline.errors import BrokenRelease, NotThere, ReleaseNotFound
+from pipeline.errors import BrokenRelease, ObjectNotFound, ReleaseNotFound
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import RECORD, TAG, Release, Releases, newest_first
 from pipeline.storage.factory import open_storage
@@ -31,7 +31,7 @@ class BucketReleases(Releases):
     def _record(self, tag: str) -> bytes:
         try:
             return self._storage.read(f"{tag}/{RECORD}")
-        except NotThere:
+        except ObjectNotFound:
             raise ReleaseNotFound(tag, self.address) from None
 
     @contextlib.contextmanager
@@ -39,7 +39,7 @@ class BucketReleases(Releases):
         with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
             try:
                 self._storage.copy_to(f"{tag}/{ARCHIVE}", file)
-            except NotThere:
+            except ObjectNotFound:
                 raise BrokenRelease(tag, f"{ARCHIVE} is missing") from None
             file.flush()
             yield file.name

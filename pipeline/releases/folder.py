@@ -23,12 +23,12 @@ class FolderReleases(Releases):
         return [tag for tag in newest_first(self._taken()) if os.path.exists(self._path(tag, RECORD))]
 
     def _taken(self) -> list[str]:
-        with files.told(self._root), contextlib.suppress(FileNotFoundError):
+        with files.os_errors(self._root), contextlib.suppress(FileNotFoundError):
             return list(filter(TAG.fullmatch, os.listdir(self._root)))
         return []
 
     def _record(self, tag: str) -> bytes:
-        with files.told(self._root):
+        with files.os_errors(self._root):
             try:
                 with open(self._path(tag, RECORD), "rb") as file:
                     return file.read()
@@ -49,7 +49,7 @@ class FolderReleases(Releases):
     def _workshop(self) -> Iterator[str]:
         # Beside the releases, so that a rename gets it there.
         folder = self._path(".publishing")
-        with files.told(self._root):
+        with files.os_errors(self._root):
             shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
             os.mkdir(folder)
             try:
@@ -58,7 +58,7 @@ class FolderReleases(Releases):
                 shutil.rmtree(folder, ignore_errors=True)
 
     def _release(self, folder: str, release: Release, text: str) -> bool:
-        with files.told(self._root):
+        with files.os_errors(self._root):
             files.sync(folder)
             try:
                 os.rename(folder, self._path(release.tag))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.github import client
-from pipeline.github.client import told
+from pipeline.github.client import github_errors
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import RECORD, Release, Releases, newest_first
 
@@ -44,17 +44,17 @@ class GitHubReleases(Releases):
         self._beaten: list[str] = []  # tags that others took; GitHub's lists may not show them yet
 
     def tags(self) -> list[str]:
-        with told(f"Listing the releases in {self.address}"):
+        with github_errors(f"Listing the releases in {self.address}"):
             return [release.tag_name for release in self._published() if _complete(release)]
 
     def _taken(self) -> list[str]:
-        with told(f"Listing the tags in {self.address}"):
+        with github_errors(f"Listing the tags in {self.address}"):
             refs = self._repository.get_git_matching_refs("tags/model-")
             tags = [ref.ref.removeprefix("refs/tags/") for ref in refs]
             return newest_first({*tags, *(release.tag_name for release in self._published())})
 
     def _record(self, tag: str) -> bytes:
-        with told(f"Reading release {tag} in {self.address}"):
+        with github_errors(f"Reading release {tag} in {self.address}"):
             asset = self._asset(tag, RECORD)
             if asset is None:
                 raise ReleaseNotFound(tag, self.address)
@@ -67,7 +67,7 @@ class GitHubReleases(Releases):
     @contextlib.contextmanager
     def _archive(self, tag: str) -> Iterator[str]:
         with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
-            with told(f"Downloading release {tag} from {self.address}"):
+            with github_errors(f"Downloading release {tag} from {self.address}"):
                 asset = self._asset(tag, ARCHIVE)
                 if asset is None:
                     raise BrokenRelease(tag, f"{ARCHIVE} is missing")
@@ -76,7 +76,7 @@ class GitHubReleases(Releases):
             yield file.name
 
     def _find(self, identity: str) -> Release | None:
-        with told(f"Looking for this training among the releases in {self.address}"):
+        with github_errors(f"Looking for this training among the releases in {self.address}"):
             # one without a comment was edited by somebody
             likely = [of.tag_name for of in self._published() if _identity(of) in (identity, None) and _complete(of)]
         for tag in [*self._beaten, *likely]:
@@ -98,7 +98,7 @@ class GitHubReleases(Releases):
         body = f"{text[:LONGEST_TEXT]}\n\n{_Comment(release.identity, attempt, _now())}\n".lstrip()
         doing = f"Releasing {release.tag} in {self.address}"
         try:
-            with told(doing):
+            with github_errors(doing):
                 draft = self._repository.create_git_release(
                     release.tag, release.tag, body, draft=True, **self._target(release.commit)
                 )

@@ -9,7 +9,7 @@ from github.Requester import Requester
 from requests.adapters import HTTPAdapter
 
 from pipeline.github.client import TIMEOUT
-from pipeline.github.retry import patient
+from pipeline.github.retry import retry_policy
 from pipeline.releases.archive import sha256
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Files:
         self._session.auth = authenticate
         self._session.headers["User-Agent"] = "spanloop"
         for scheme in ("https://", "http://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=patient()))
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry_policy()))
 
     def upload(self, release: "GitRelease", path: str) -> None:
         """Adds a file to a release. Raises GithubException, also when the release has one of this name."""

@@ -8,10 +8,11 @@ import hashlib
 import re
 from typing import Any
 
-from pipeline.cloud.calls import Say, converge, let_finish, reading, silent, told, wait
+from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation, wait_for_pending
 from pipeline.cloud.vertex import client, encryption, location, machine_spec
 from pipeline.config import Config
 from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
+from pipeline.progress import Log, no_log
 from pipeline.releases.base import Release, Releases
 from pipeline.releases.factory import releases_of
 from pipeline.serving import canary
@@ -19,35 +20,35 @@ from pipeline.serving.canary import Goal, State
 from pipeline.serving.model_registry import Registry, Version
 
 
-def deploy(config: Config, release: Release, say: Say = silent) -> dict:
+def deploy(config: Config, release: Release, log: Log = no_log) -> dict:
     """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic, or all of it where nothing else serves.
 
     Returns `release`, `endpoint` (resource name), `traffic` (`{tag: percent}` of all that is
     deployed), `promoted` and `changed` (False when it was so already).
     """
-    endpoint = Endpoint(config, say)
+    endpoint = Endpoint(config, log)
     endpoint.know(release)
     goal = canary.canary(release.tag, config.canary_traffic)
     return {"release": release.tag} | endpoint.reach(goal, f"Deploying {release.tag}")
 
 
-def promote(config: Config, tag: str | None = None, say: Say = silent) -> dict:
+def promote(config: Config, tag: str | None = None, log: Log = no_log) -> dict:
     """Gives a release all of the traffic; unless one is named, the one that is being tried, or else the newest.
 
     Returns what `deploy` does. Raises ReleaseNotFound or NoRelease.
     """
-    endpoint = Endpoint(config, say)
+    endpoint = Endpoint(config, log)
     release = endpoint.candidate(releases_of(config), tag)
     endpoint.know(release)
     return {"release": release.tag} | endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}")
 
 
-def roll_back(config: Config, say: Say = silent) -> dict:
+def roll_back(config: Config, log: Log = no_log) -> dict:
     """Takes the last step back: stops what is being tried, or returns to what was promoted before.
 
     Asking twice does it once. Returns what `deploy` does, of the model that serves now.
     """
-    endpoint = Endpoint(config, say)
+    endpoint = Endpoint(config, log)
     if not endpoint.find():
         raise NothingToRollBack(config.endpoint, "")
     done = endpoint.reach(canary.roll_back, "Rolling back")
@@ -57,11 +58,11 @@ def roll_back(config: Config, say: Say = silent) -> dict:
 class Endpoint:
     """The endpoint VERTEX_ENDPOINT: how it is found, read, and brought to where it should be, one change at a time."""
 
-    def __init__(self, config: Config, say: Say = silent):
+    def __init__(self, config: Config, log: Log = no_log):
         config.require("workspace", "project", "region", "endpoint")
-        self._config, self._say = config, say
+        self._config, self._log = config, log
         self._endpoints = client(config, "EndpointService")
-        self._registry = Registry(config, say)
+        self._registry = Registry(config, log)
         self._versions: dict[str, Version] = {}  # of the releases that were uploaded or looked up here
         self._taken = 0  # IDs of deployed models that turned out to be in use
 
@@ -69,14 +70,14 @@ class Endpoint:
         """Returns the endpoint as Vertex AI has it, or None. Raises UsageError when several have its name."""
         from google.api_core.exceptions import NotFound
 
-        with told(f"Looking for the endpoint {self._config.endpoint}"):
+        with cloud_errors(f"Looking for the endpoint {self._config.endpoint}"):
             try:
                 name = f"{location(self._config)}/endpoints/{self._id()}"
-                return self._endpoints.get_endpoint(name=name, retry=reading())
+                return self._endpoints.get_endpoint(name=name, retry=read_retry())
             except NotFound:
                 pass  # then it may be one that somebody made by hand
             asked = {"parent": location(self._config), "filter": f'display_name="{self._config.endpoint}"'}
-            found = list(self._endpoints.list_endpoints(asked, retry=reading()))
+            found = list(self._endpoints.list_endpoints(asked, retry=read_retry()))
         if len(found) > 1:
             names = ", ".join(endpoint.name for endpoint in found)
             raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
@@ -104,8 +105,8 @@ class Endpoint:
         def step() -> dict | None:
             nonlocal changes
             name = (self.find() or self._create()).name
-            let_finish(self._endpoints, name, doing, self._say)
-            found = self._endpoints.get_endpoint(name=name, retry=reading())
+            wait_for_pending(self._endpoints, name, doing, self._log)
+            found = self._endpoints.get_endpoint(name=name, retry=read_retry())
             state = self._read(found)
             wanted = goal(state)
             if self._change(found, state, wanted):
@@ -169,10 +170,10 @@ class Endpoint:
 
     def _create(self) -> Any:
         doing = f"Creating the endpoint {self._config.endpoint}"
-        self._say(f"{doing} ...")
+        self._log(f"{doing} ...")
         endpoint = {"display_name": self._config.endpoint, "encryption_spec": encryption(self._config)}
         asked = {"parent": location(self._config), "endpoint": endpoint, "endpoint_id": self._id()}
-        wait(self._endpoints, self._endpoints.create_endpoint(asked).operation.name, doing, self._say)
+        wait_for_operation(self._endpoints, self._endpoints.create_endpoint(asked).operation.name, doing, self._log)
         return self.find()
 
     def _deploy(self, found: Any, version: Version) -> None:
@@ -180,7 +181,7 @@ class Endpoint:
         from google.api_core.exceptions import AlreadyExists
 
         doing = f"Deploying {version.tag} to {found.display_name}"
-        self._say(f"{doing} ...")
+        self._log(f"{doing} ...")
         machine = self._config.server
         deployed = {
             "id": deployed_id(version, self._taken),
@@ -197,11 +198,11 @@ class Endpoint:
         except AlreadyExists:
             self._taken += 1  # unless it is there by now, the ID belongs to another model
             raise
-        wait(self._endpoints, started.operation.name, doing, self._say)
+        wait_for_operation(self._endpoints, started.operation.name, doing, self._log)
 
     def _update(self, found: Any, wanted: State) -> None:
         shares = _served(wanted)
-        self._say(f"Traffic of {found.display_name}: {', '.join(f'{m} {share} %' for m, share in shares.items())}")
+        self._log(f"Traffic of {found.display_name}: {', '.join(f'{m} {share} %' for m, share in shares.items())}")
         ids = {self._model(deployed): deployed.id for deployed in found.deployed_models}
         endpoint = {
             "name": found.name,
@@ -213,10 +214,10 @@ class Endpoint:
 
     def _undeploy(self, found: Any, model: str) -> None:
         doing = f"Undeploying {model} from {found.display_name}"
-        self._say(f"{doing} ...")
+        self._log(f"{doing} ...")
         (deployed,) = (deployed.id for deployed in found.deployed_models if self._model(deployed) == model)
         started = self._endpoints.undeploy_model(endpoint=found.name, deployed_model_id=deployed)
-        wait(self._endpoints, started.operation.name, doing, self._say)
+        wait_for_operation(self._endpoints, started.operation.name, doing, self._log)
 
 
 def deployed_id(version: Version, taken: int) -> str:

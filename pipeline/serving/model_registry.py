@@ -7,10 +7,11 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.cloud.calls import Say, converge, let_finish, reading, silent, told, wait
-from pipeline.cloud.vertex import client, encryption, label, location
+from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation, wait_for_pending
+from pipeline.cloud.vertex import client, encryption, label_value, location
 from pipeline.config import Config
 from pipeline.errors import numbers
+from pipeline.progress import Log, no_log
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
@@ -37,9 +38,9 @@ class Version:
 class Registry:
     """The model whose versions are the releases of RELEASES."""
 
-    def __init__(self, config: Config, say: Say = silent):
+    def __init__(self, config: Config, log: Log = no_log):
         config.require("workspace", "project", "region")
-        self._config, self._say = config, say
+        self._config, self._log = config, log
         self._models = client(config, "ModelService")
         # Tags count from 1 in every place for releases, so each place has its own model.
         self.model_id = f"spanloop-{hashlib.sha256(config.releases.encode()).hexdigest()[:12]}"
@@ -47,7 +48,7 @@ class Registry:
 
     def find(self, tag: str) -> Version | None:
         """Returns the version with the alias `tag`, or None."""
-        with told(f"Looking for {tag} in the Model Registry"):
+        with cloud_errors(f"Looking for {tag} in the Model Registry"):
             found = self._get(tag)
         return found and Version(tag, self._model, found.version_id)
 
@@ -56,15 +57,15 @@ class Registry:
         doing = f"Uploading {release.tag} to the Model Registry"
 
         def step() -> Version | None:
-            let_finish(self._models, self._model, doing, self._say)
+            wait_for_pending(self._models, self._model, doing, self._log)
             if version := self._uploaded(release):
                 return version
-            self._say(f"{doing} ...")
+            self._log(f"{doing} ...")
             started = self._models.upload_model(self._request(release))
-            wait(self._models, started.operation.name, doing, self._say)
+            wait_for_operation(self._models, started.operation.name, doing, self._log)
             return None  # which version it is, the alias tells
 
-        with told(doing):
+        with cloud_errors(doing):
             if version := self._uploaded(release):
                 return version
         # A version has no ID of ours, so two who upload at once would make two.
@@ -73,21 +74,21 @@ class Registry:
 
     def _uploaded(self, release: Release) -> Version | None:
         found = self._get(release.tag)
-        same = found and found.labels.get("archive") == label(release.files[ARCHIVE])
+        same = found and found.labels.get("archive") == label_value(release.files[ARCHIVE])
         return Version(release.tag, self._model, found.version_id) if same else None
 
     def make_default(self, version: Version) -> None:
         """Makes a version the one that is meant where none is named."""
-        with told(f"Making {version.tag} the default version"):
+        with cloud_errors(f"Making {version.tag} the default version"):
             if DEFAULT not in self._get(version.number).version_aliases:
-                self._models.merge_version_aliases(name=version.name, version_aliases=[DEFAULT], retry=reading())
+                self._models.merge_version_aliases(name=version.name, version_aliases=[DEFAULT], retry=read_retry())
 
     def _get(self, version: str) -> Any:
         """Returns a version, by alias or number; None when it is not there."""
         from google.api_core.exceptions import NotFound
 
         try:
-            return self._models.get_model(name=f"{self._model}@{version}", retry=reading())
+            return self._models.get_model(name=f"{self._model}@{version}", retry=read_retry())
         except NotFound:
             return None
 
@@ -117,7 +118,7 @@ def labels(release: Release) -> dict[str, str]:
         "spans": numbers(release.spans),
         "archive": release.files[ARCHIVE],
     }
-    return {name: label(text) for name, text in story.items() if text}
+    return {name: label_value(text) for name, text in story.items() if text}
 
 
 def serving_copy(config: Config, release: Release) -> str:

@@ -62,7 +62,7 @@ class Stage(Protocol):
 class Storage(abc.ABC):
     """A place for data."""
 
-    at_a_time = 1  # calls that `start` has under way
+    concurrency = 1  # calls that `submit` has under way
 
     @abc.abstractmethod
     def address(self, name: str = "") -> str:
@@ -89,10 +89,10 @@ class Storage(abc.ABC):
         """Writes what a file holds to an open one."""
 
     @abc.abstractmethod
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
         """Writes a whole file at once. False, and nothing written, when `create_only` and the name is taken.
 
-        Not `lasting` is several times faster, but the file may be gone or empty after a power failure.
+        Not `durable` is several times faster, but the file may be gone or empty after a power failure.
         """
 
     @abc.abstractmethod
@@ -104,7 +104,7 @@ class Storage(abc.ABC):
         """Removes a file; one that is not there is fine."""
 
     @abc.abstractmethod
-    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
         """Calls a function that works on this place, and returns what returns or raises its outcome.
 
         Where each call waits for a network, several are under way at a time.
@@ -115,16 +115,16 @@ class Storage(abc.ABC):
         """Lets one process at a time be `doing` something ("training"); the others say that they wait, and wait."""
 
     @abc.abstractmethod
-    def sources(self, prefix: str, most_bytes: int) -> Iterator[Source]:
+    def sources(self, prefix: str, max_bytes: int) -> Iterator[Source]:
         """Reads the files below `prefix` and its folders; with a problem what is larger, a link, or no file."""
 
     @abc.abstractmethod
-    def waiting(self, prefix: str) -> Iterator[Entry]:
+    def unpublished(self, prefix: str) -> Iterator[Entry]:
         """Lists the files below `prefix` as `list` does, with what a stage has claimed, without what is published."""
 
     @abc.abstractmethod
-    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[Source]:
-        """Reads what `waiting` lists as `sources` does."""
+    def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[Source]:
+        """Reads what `unpublished` lists as `sources` does."""
 
     @abc.abstractmethod
     def take(self, source: Source, name: str) -> bool:
@@ -139,12 +139,12 @@ class Storage(abc.ABC):
         """
 
 
-DEEPER = "a folder inside a label's folder"  # why a source cannot be used
+TOO_DEEP = "a folder inside a label's folder"  # why a source cannot be used
 
 
-def too_large(most_bytes: int) -> str:
+def too_large(max_bytes: int) -> str:
     """Says why a source cannot be used that holds more bytes."""
-    return f"larger than {most_bytes >> 20} MB"
+    return f"larger than {max_bytes >> 20} MB"
 
 
 def checked(name: str, place: str) -> str:
@@ -154,28 +154,28 @@ def checked(name: str, place: str) -> str:
     return name
 
 
-def in_order(storage: Storage, function: Callable[[S], T], items: Iterable[S]) -> Iterator[tuple[S, T]]:
+def map_in_order(storage: Storage, function: Callable[[S], T], items: Iterable[S]) -> Iterator[tuple[S, T]]:
     """Yields (item, function(item)) in order; `storage` says how many calls are under way at a time."""
     begun = collections.deque()
     for item in items:
-        begun.append((item, storage.start(function, item)))
-        while len(begun) >= storage.at_a_time:
+        begun.append((item, storage.submit(function, item)))
+        while len(begun) >= storage.concurrency:
             item, outcome = begun.popleft()
             yield item, outcome()
     for item, outcome in begun:
         yield item, outcome()
 
 
-def alike(name: str) -> Iterator[str]:
+def numbered_names(name: str) -> Iterator[str]:
     """Yields `a/b.jpg`, `a/b-2.jpg`, `a/b-3.jpg` ...: names to choose from when some are taken."""
     yield name
     folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.rpartition(".") if "." in last else (last, "", "")
     for number in itertools.count(2):
-        yield f"{folder}{slash}{with_ending(stem, f'-{number}{dot}{suffix}')}"
+        yield f"{folder}{slash}{truncated_name(stem, f'-{number}{dot}{suffix}')}"
 
 
-def with_ending(stem: str, ending: str) -> str:
+def truncated_name(stem: str, ending: str) -> str:
     """Returns `stem` and `ending` as a file name, of which no file system has to bear more than 255 bytes."""
     room = 255 - len(os.fsencode(ending))
     return os.fsdecode(os.fsencode(stem)[: max(room, 0)]) + ending

@@ -13,9 +13,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
-from pipeline.errors import NotThere, StorageError
+from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client, bucket_objects
-from pipeline.storage.base import DEEPER, Storage, checked, too_large
+from pipeline.storage.base import TOO_DEEP, Storage, checked, too_large
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_lease import Lease
 from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
@@ -38,7 +38,7 @@ class BucketEntry(NamedTuple):
 class Bucket(Storage):
     """Names are names of objects below gs://bucket/prefix."""
 
-    at_a_time = THREADS
+    concurrency = THREADS
 
     def __init__(self, address: str):
         self._address = address.rstrip("/")
@@ -46,7 +46,7 @@ class Bucket(Storage):
         self._prefix = f"{prefix}/" if prefix else ""
         self.client = bucket_client.client(bucket)
         self._objects = bucket_objects.objects(self.client)
-        self._room = threading.Semaphore(self.at_a_time)
+        self._room = threading.Semaphore(self.concurrency)
 
     def address(self, name: str = "") -> str:
         return f"gs://{self.client.bucket}/{self.object(name)}" if name else self._address
@@ -87,7 +87,7 @@ class Bucket(Storage):
     def copy_to(self, name: str, file: BinaryIO) -> None:
         self.client.download(self.object(name), file)
 
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
         if isinstance(data, bytes):
             return self._objects.write(self.object(name), data, create_only) is not None
         return self.client.write(self.object(name), data, "0" if create_only else None) is not None
@@ -101,7 +101,7 @@ class Bucket(Storage):
     def delete(self, name: str) -> None:
         self.client.delete(self.object(name))
 
-    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
         self._room.acquire()
         begun = self._threads.submit(function, *arguments)
         begun.add_done_callback(lambda _: self._room.release())
@@ -114,10 +114,10 @@ class Bucket(Storage):
     def exclusive(self, doing: str) -> contextlib.AbstractContextManager[None]:
         return Lease(self.client, self.object(f".{doing.replace(' ', '-')}.lock"), doing, self._address)
 
-    def sources(self, prefix: str, most_bytes: int) -> Iterator[BucketSource]:
-        return self._sources(prefix, most_bytes, frozenset())
+    def sources(self, prefix: str, max_bytes: int) -> Iterator[BucketSource]:
+        return self._sources(prefix, max_bytes, frozenset())
 
-    def waiting(self, prefix: str) -> Iterator[BucketEntry]:
+    def unpublished(self, prefix: str) -> Iterator[BucketEntry]:
         taken = self._being_archived()
         return (
             entry
@@ -125,8 +125,8 @@ class Bucket(Storage):
             if not taken or (self.object(entry.name), entry.generation) not in taken
         )
 
-    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[BucketSource]:
-        return self._sources(prefix, most_bytes, self._being_archived())
+    def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[BucketSource]:
+        return self._sources(prefix, max_bytes, self._being_archived())
 
     def take(self, source: BucketSource, name: str) -> bool:
         to = self.object(name)
@@ -153,11 +153,11 @@ class Bucket(Storage):
         """Returns (object, generation) of what a published span has and what only has to be moved yet."""
         found = set()
         for item in self.client.items(self.object(ARCHIVING)):
-            with contextlib.suppress(NotThere):  # all is archived, just now
+            with contextlib.suppress(ObjectNotFound):  # all is archived, just now
                 found.update((claim.object, claim.generation) for claim in published(self.client, item["name"]))
         return found
 
-    def _sources(self, prefix: str, most_bytes: int, without: set[tuple[str, str]]) -> Iterator[BucketSource]:
+    def _sources(self, prefix: str, max_bytes: int, without: set[tuple[str, str]]) -> Iterator[BucketSource]:
         folder = f"{prefix}/" if prefix else ""
         begin = len(self.object(folder))
 
@@ -167,7 +167,7 @@ class Bucket(Storage):
                 name = whole[begin:]
                 if _hidden(whole, begin) or name[-1:] in ("", "/") or (without and (whole, generation) in without):
                     continue
-                problem = DEEPER if name.count("/") > 1 else too_large(most_bytes) if size > most_bytes else ""
+                problem = TOO_DEEP if name.count("/") > 1 else too_large(max_bytes) if size > max_bytes else ""
                 yield Wanted(name, whole, generation, size, problem)
 
         return read_all(self._objects, wanted())

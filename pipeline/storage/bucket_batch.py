@@ -26,17 +26,19 @@ class Call(NamedTuple):
     path: str
     parameters: dict[str, str]
     accept: tuple[int, ...]  # statuses that are an answer; others are errors
-    told: str  # what an error calls it
+    display_name: str  # what an error calls it
 
 
 def move(client: Client, name: str, generation: str, to: str) -> Call:
     """A move as `Client.move` makes it."""
-    return Call("POST", *moving(client.bucket, name, generation, to), (200, 404, 412), client.told(name))
+    return Call("POST", *moving(client.bucket, name, generation, to), (200, 404, 412), client.display_name(name))
 
 
 def delete(client: Client, name: str, generation: str) -> Call:
     """A removal of this generation."""
-    return Call("DELETE", client.path(name), {"ifGenerationMatch": generation}, (204, 404, 412), client.told(name))
+    return Call(
+        "DELETE", client.path(name), {"ifGenerationMatch": generation}, (204, 404, 412), client.display_name(name)
+    )
 
 
 def perform(client: Client, calls: Iterable[Call]) -> Iterator[int]:
@@ -57,13 +59,13 @@ def _together(client: Client, calls: list[Call]) -> list[int]:
     for wait in (*bucket_client.WAITS, None):
         for number, (status, body) in _ask(client, calls, left).items():
             if status not in calls[number].accept and status not in (401, *PASSING):
-                raise refusal(calls[number].told, status, body)
+                raise refusal(calls[number].display_name, status, body)
             statuses[number] = status
         left = [number for number in left if statuses[number] not in calls[number].accept]
         if not left:
             return statuses
         if wait is None:
-            raise refusal(calls[left[0]].told, statuses[left[0]], b"")
+            raise refusal(calls[left[0]].display_name, statuses[left[0]], b"")
         time.sleep(wait * random.uniform(0.5, 1.5))
     raise AssertionError
 

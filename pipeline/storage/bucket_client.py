@@ -22,7 +22,7 @@ import requests
 import requests.adapters
 from google.auth.transport.requests import Request
 
-from pipeline.errors import NotThere, StorageError
+from pipeline.errors import ObjectNotFound, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class Client:
     def about(self, name: str) -> dict | None:
         """Returns `generation`, `updated`, `now` (the server's time, both datetime) and `metadata`; None without it."""
         fields = {"fields": "generation,updated,metadata"}
-        answer = self.call("GET", self.path(name), self.told(name), fields, accept=(200, 404))
+        answer = self.call("GET", self.path(name), self.display_name(name), fields, accept=(200, 404))
         if answer.status == 404:
             return None
         found = answer.json()
@@ -166,22 +166,22 @@ class Client:
         return {"metadata": {}} | found | {"updated": updated, "now": now}
 
     def read(self, name: str, last: int | None = None) -> tuple[bytes, str]:
-        """Returns an object's bytes, or its last ones, and their generation; raises NotThere."""
+        """Returns an object's bytes, or its last ones, and their generation; raises ObjectNotFound."""
         headers = {} if last is None else {"Range": f"bytes=-{last}"}
         accept = (200, 206, 404, 416)
-        answer = self.call("GET", self.path(name), self.told(name), {"alt": "media"}, headers, accept=accept)
+        answer = self.call("GET", self.path(name), self.display_name(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
-            raise _no_object(self.told(name))
+            raise _no_object(self.display_name(name))
         # Of nothing there are no last bytes.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
     def download(self, name: str, file: BinaryIO) -> None:
-        """Appends an object to an open file, in pieces; what is cut off is fetched from there on. Raises NotThere."""
+        """Appends an object to an open file, in pieces; resumes where it was cut off. Raises ObjectNotFound."""
         begin, have, generation = file.tell(), 0, ""
         for wait in (*WAITS, None):
             parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
             headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._streamed(self.path(name), self.told(name), parameters, headers) as answer:
+            with self._streamed(self.path(name), self.display_name(name), parameters, headers) as answer:
                 generation = answer.headers.get("x-goog-generation", generation)
                 have = have if answer.status_code == 206 else 0
                 file.seek(begin + have)
@@ -192,7 +192,7 @@ class Client:
                         have += len(piece)
                     return
                 except _CUT as error:
-                    self._pause(wait, self.told(name), error)
+                    self._pause(wait, self.display_name(name), error)
 
     # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
 
@@ -212,7 +212,7 @@ class Client:
         answer = self.call(
             "POST",
             f"/upload{self._objects}",
-            self.told(name),
+            self.display_name(name),
             parameters,
             {"Content-Type": f"multipart/related; boundary={body.boundary}"},
             body,
@@ -230,13 +230,13 @@ class Client:
     def delete(self, name: str, generation: str | None = None) -> bool:
         """Removes an object; False when there is another generation of it. One that is not there is fine."""
         condition = {} if generation is None else {"ifGenerationMatch": generation}
-        answer = self.call("DELETE", self.path(name), self.told(name), condition, accept=(204, 404, 412))
+        answer = self.call("DELETE", self.path(name), self.display_name(name), condition, accept=(204, 404, 412))
         return answer.status != 412
 
     def move(self, name: str, generation: str, to: str) -> Answer:
         """Moves an object to a name that is free, at once: 200; 404 when it is gone, 412 when one of both is not so."""
         path, condition = moving(self.bucket, name, generation, to)
-        return self.call("POST", path, self.told(name), condition, accept=(200, 404, 412))
+        return self.call("POST", path, self.display_name(name), condition, accept=(200, 404, 412))
 
     # How it is asked ---------------------------------------------------------------------------------------------
 
@@ -244,46 +244,46 @@ class Client:
         self,
         method: str,
         path: str,
-        told: str,
+        display_name: str,
         parameters: dict[str, str] | None = None,
         headers: dict[str, str] | None = None,
         body: "bytes | _Upload | None" = None,
         accept: Sequence[int] = (200,),
     ) -> Answer:
-        """Asks until there is an answer; `told` is what an error calls it. Other answers than `accept` are errors."""
+        """Sends a request until it is answered. Raises StorageError unless `accept` has the status."""
         again = False
         for wait in (*WAITS, None):
             try:
                 found = self._ask(method, path, parameters, headers, body, False)
             except _CUT as error:
-                self._pause(wait, told, error)
+                self._pause(wait, display_name, error)
                 again = True
                 continue
             if found.status_code in accept and not _has_no_bucket(found):
                 return Answer(found.status_code, found.headers, found.content, again)
             if found.status_code not in PASSING:
-                raise refusal(told, found.status_code, found.content)
-            self._pause(wait, told, f"status {found.status_code}", found.headers.get("Retry-After", ""))
+                raise refusal(display_name, found.status_code, found.content)
+            self._pause(wait, display_name, f"status {found.status_code}", found.headers.get("Retry-After", ""))
             again = True
         raise AssertionError  # the last pause raises
 
     @contextlib.contextmanager
-    def _streamed(self, path: str, told: str, parameters: dict, headers: dict) -> Iterator[requests.Response]:
+    def _streamed(self, path: str, display_name: str, parameters: dict, headers: dict) -> Iterator[requests.Response]:
         for wait in (*WAITS, None):
             try:
                 found = self._ask("GET", path, parameters, headers, None, True)
             except _CUT as error:
-                self._pause(wait, told, error)
+                self._pause(wait, display_name, error)
                 continue
             with found:
                 if found.status_code in (200, 206):
                     yield found
                     return
                 if found.status_code == 404 and not _has_no_bucket(found):
-                    raise _no_object(told)
+                    raise _no_object(display_name)
                 if found.status_code not in PASSING:
-                    raise refusal(told, found.status_code, found.content)
-            self._pause(wait, told, f"status {found.status_code}")
+                    raise refusal(display_name, found.status_code, found.content)
+            self._pause(wait, display_name, f"status {found.status_code}")
 
     def _ask(self, method, path, parameters, headers, body, stream: bool) -> requests.Response:
         """Asks once; twice when the token is not taken any more."""
@@ -304,11 +304,11 @@ class Client:
             found.close()
             token = self.login.token(refused=token)
 
-    def _pause(self, wait: float | None, told: str, why: object, asked: str = "") -> None:
+    def _pause(self, wait: float | None, display_name: str, why: object, asked: str = "") -> None:
         if wait is None:
             raise StorageError(
-                f"{told}: Cloud Storage does not answer ({_short(why)}). Check the network and HTTPS_PROXY, then run it"
-                " again: nothing was lost."
+                f"{display_name}: Cloud Storage does not answer ({_short(why)}). Check the network and HTTPS_PROXY,"
+                " then run it again: nothing was lost."
             )
         if wait >= 4:
             log.warning("Cloud Storage does not answer (%s): trying again in %g s.", _short(why), wait)
@@ -319,7 +319,7 @@ class Client:
         """Returns an object's path in the JSON API."""
         return f"{self._objects}/{_quoted(name)}"
 
-    def told(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """Returns what an error calls an object."""
         return f"gs://{self.bucket}/{name}"
 
@@ -395,11 +395,11 @@ def _has_no_bucket(found: requests.Response) -> bool:
     return found.status_code == 404 and b"bucket does not exist" in found.content
 
 
-def _no_object(told: str) -> NotThere:
-    return NotThere(f"{told}: No such object. See what there is with `gcloud storage ls`.")
+def _no_object(display_name: str) -> ObjectNotFound:
+    return ObjectNotFound(f"{display_name}: No such object. See what there is with `gcloud storage ls`.")
 
 
-def refusal(told: str, status: int, body: bytes) -> StorageError:
+def refusal(display_name: str, status: int, body: bytes) -> StorageError:
     """Returns what to say of an answer that will not become another one by asking again."""
     message = reason(body) or f"status {status}"
     if status == 401:
@@ -410,7 +410,7 @@ def refusal(told: str, status: int, body: bytes) -> StorageError:
         following = "Create the bucket, or set WORKSPACE to one that is there: README, 'On Google Cloud'."
     else:
         following = "Mend that, then run it again: nothing was lost."
-    return StorageError(f"{told}: {message.rstrip('.')}. {following}")
+    return StorageError(f"{display_name}: {message.rstrip('.')}. {following}")
 
 
 def reason(body: bytes) -> str:

@@ -36,7 +36,7 @@ class Objects:
         self._store: obstore.store.GCSStore | None = None
 
     def read(self, name: str) -> tuple[bytes, str]:
-        """Returns an object's bytes and generation; raises NotThere."""
+        """Returns an object's bytes and generation; raises ObjectNotFound."""
         try:
             found = obstore.get(self._opened(), _taken_as_it_is(name))
             return found.bytes().to_bytes(), found.meta["version"]

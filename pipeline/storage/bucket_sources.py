@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from pipeline.errors import NotThere
+from pipeline.errors import ObjectNotFound
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_objects import Objects
 
@@ -65,7 +65,7 @@ def _row(objects: Objects, row: list[Wanted]) -> list[BucketSource]:
         if not one.problem:
             try:
                 data, generation = objects.read(one.object)
-            except NotThere:
+            except ObjectNotFound:
                 continue
         found.append(BucketSource(one.name, one.object, generation, data, one.problem))
     return found

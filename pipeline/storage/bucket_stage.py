@@ -24,7 +24,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NamedTuple
 
-from pipeline.errors import NotThere
+from pipeline.errors import ObjectNotFound
 from pipeline.storage import bucket_batch
 from pipeline.storage.bucket_client import Client
 from pipeline.storage.bucket_sources import BucketSource
@@ -160,7 +160,7 @@ class BucketStage:
     def _finish(self, span: str, generation: str) -> None:
         """Archives what the one who published a span did not get to; forgets what nobody has published."""
         mark = self._object(ARCHIVING + span)
-        with contextlib.suppress(NotThere):  # somebody else has just finished it
+        with contextlib.suppress(ObjectNotFound):  # somebody else has just finished it
             self._archive(published(self._client, mark))
             self._client.delete(mark, generation)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from pipeline.errors import StorageError
-from pipeline.storage.base import alike
+from pipeline.storage.base import numbered_names
 
 _NEXT_STEPS = {
     errno.ENOSPC: "Free some space, then run it again: nothing was lost.",
@@ -24,7 +24,7 @@ _NEXT_STEPS = {
 
 
 @contextlib.contextmanager
-def told(place: str) -> Iterator[None]:
+def os_errors(place: str) -> Iterator[None]:
     """Makes a StorageError of what the operating system has to say about a place."""
     try:
         yield
@@ -62,7 +62,7 @@ def sync(folder: str) -> None:
 
 def move_back(path: str, to: str, folder: int | None = None) -> None:
     """Moves a file to the name `to` (in the open `folder`) or, when another file has taken it, to one like it."""
-    for name in alike(to):
+    for name in numbered_names(to):
         if move_to_free_name(path, name, folder):
             return
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pipeline.storage import files, folder_sources, folder_stage
 from pipeline.storage.base import Storage, checked
-from pipeline.storage.files import told
+from pipeline.storage.files import os_errors
 from pipeline.storage.folder_sources import FolderSource
 from pipeline.storage.folder_stage import FolderStage
 
@@ -33,16 +33,16 @@ class Folder(Storage):
         return self._path(name) if name else self._root
 
     def list(self, prefix: str) -> Iterator["FolderEntry"]:
-        with told(self._root):
+        with os_errors(self._root):
             yield from _walk(self._path(prefix), prefix)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        with told(self._root), contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+        with os_errors(self._root), contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
             return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
         return []
 
     def read(self, name: str, last: int | None = None) -> bytes:
-        with told(self._root), open(self._path(name), "rb") as file:
+        with os_errors(self._root), open(self._path(name), "rb") as file:
             if last is not None:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - last))
             return file.read()
@@ -51,16 +51,16 @@ class Folder(Storage):
         return (self.read(name, last) for name in names)
 
     def copy_to(self, name: str, file: BinaryIO) -> None:
-        with told(self._root), open(self._path(name), "rb") as source:
+        with os_errors(self._root), open(self._path(name), "rb") as source:
             shutil.copyfileobj(source, file, 1 << 20)
 
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, lasting: bool = True) -> bool:
+    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
         path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
-        with told(self._root):
+        with os_errors(self._root):
             os.makedirs(os.path.dirname(unfinished), exist_ok=True)
             os.makedirs(os.path.dirname(path), exist_ok=True)
             try:
-                with files.create(unfinished) if lasting else open(unfinished, "xb") as file:
+                with files.create(unfinished) if durable else open(unfinished, "xb") as file:
                     if isinstance(data, bytes):
                         file.write(data)
                     else:
@@ -77,22 +77,22 @@ class Folder(Storage):
         return os.path.lexists(self._path(name))
 
     def delete(self, name: str) -> None:
-        with told(self._root), contextlib.suppress(FileNotFoundError):
+        with os_errors(self._root), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
 
-    def start(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
+    def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
         outcome = function(*arguments)
         return lambda: outcome
 
     @contextlib.contextmanager
     def exclusive(self, doing: str) -> Iterator[None]:
-        with told(self._root):
+        with os_errors(self._root):
             os.makedirs(self._root, exist_ok=True)
             # The lock is the open file's, so it ends with the process, however that ends. The file itself stays: if it
             # were removed, two processes could each lock a file of that name.
             lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            with told(self._root):
+            with os_errors(self._root):
                 try:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
@@ -102,19 +102,19 @@ class Folder(Storage):
         finally:
             os.close(lock)
 
-    def sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
+    def sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
         path = self._path(prefix)
-        return folder_sources.read_all(path, most_bytes) if os.path.isdir(path) else iter(())
+        return folder_sources.read_all(path, max_bytes) if os.path.isdir(path) else iter(())
 
-    def waiting(self, prefix: str) -> Iterator["FolderEntry"]:
+    def unpublished(self, prefix: str) -> Iterator["FolderEntry"]:
         # What a stage has claimed is not published yet, also when the process was killed.
-        with told(self._root):
+        with os_errors(self._root):
             yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
         yield from self.list(prefix)
 
-    def waiting_sources(self, prefix: str, most_bytes: int) -> Iterator[FolderSource]:
-        yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", most_bytes)
-        yield from self.sources(prefix, most_bytes)
+    def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
+        yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", max_bytes)
+        yield from self.sources(prefix, max_bytes)
 
     def take(self, source: FolderSource, name: str) -> bool:
         return source.move(self._path(name))
@@ -122,7 +122,7 @@ class Folder(Storage):
     @contextlib.contextmanager
     def stage(self, prefix: str, last: str) -> Iterator[FolderStage]:
         del last  # one rename lets all files appear at once
-        with told(self._root):
+        with os_errors(self._root):
             self._forget_unfinished()
             stage = FolderStage(self._root, self._path(prefix))
             try:

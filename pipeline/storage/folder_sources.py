@@ -4,8 +4,8 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
-from pipeline.storage.base import DEEPER, too_large
-from pipeline.storage.files import move_back, told
+from pipeline.storage.base import TOO_DEEP, too_large
+from pipeline.storage.files import move_back, os_errors
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 # Neither through a link nor, should a pipe have taken the file's place, waiting for its other end.
@@ -44,7 +44,7 @@ class FolderSource:
 
     def move(self, path: str) -> bool:
         """Moves the file to a path that is free; False, and nothing moved, when it is not what was read."""
-        with told(path):
+        with os_errors(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return self.rename(path)
 
@@ -66,13 +66,13 @@ def generation(status: os.stat_result) -> str:
     return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
-def read_all(path: str, most_bytes: int) -> Iterator[FolderSource]:
+def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
     """Reads the files of a folder, then those of its folders; with a problem what is larger, a link, or no file."""
-    with told(path):
+    with os_errors(path):
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             files, folders, others = _snapshot(top)
-            yield from _read(top, "", files, most_bytes)
+            yield from _read(top, "", files, max_bytes)
             yield from _problems(top, "", others, "neither a file nor a folder; links are not followed")
             for name in folders:
                 try:
@@ -82,9 +82,9 @@ def read_all(path: str, most_bytes: int) -> Iterator[FolderSource]:
                     continue
                 try:
                     files, deeper, others = _snapshot(inner)
-                    yield from _read(inner, f"{name}/", files, most_bytes)
+                    yield from _read(inner, f"{name}/", files, max_bytes)
                     yield from _problems(inner, f"{name}/", others, "not a file; links are not followed")
-                    yield from _problems(inner, f"{name}/", deeper, DEEPER)
+                    yield from _problems(inner, f"{name}/", deeper, TOO_DEEP)
                 finally:
                     os.close(inner)
         finally:
@@ -109,7 +109,7 @@ def _problems(place: int, prefix: str, names: Iterable[str], problem: str) -> It
     return (FolderSource(f"{prefix}{last}", place, last, problem) for last in names)
 
 
-def _read(place: int, prefix: str, names: Iterable[str], most_bytes: int) -> Iterator[FolderSource]:
+def _read(place: int, prefix: str, names: Iterable[str], max_bytes: int) -> Iterator[FolderSource]:
     """Yields a source for each name; of files that are gone or change right now none: they are for another time."""
     for last in names:
         file = -1
@@ -117,8 +117,8 @@ def _read(place: int, prefix: str, names: Iterable[str], most_bytes: int) -> Ite
             file = _open(last, place)
             status = os.fstat(file)
             size = status.st_size
-            if size > most_bytes:
-                yield FolderSource(f"{prefix}{last}", place, last, too_large(most_bytes))
+            if size > max_bytes:
+                yield FolderSource(f"{prefix}{last}", place, last, too_large(max_bytes))
                 continue
             data = os.read(file, size)
             if len(data) == size:

@@ -9,7 +9,7 @@ from google.api_core import exceptions
 from google.cloud import aiplatform_v1 as types
 from google.protobuf import json_format
 
-from pipeline.cloud.calls import pauses
+from pipeline.cloud.calls import poll_intervals
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from tests.conftest import IMAGE
@@ -212,7 +212,7 @@ def test_a_run_is_cancelled_with_what_it_runs(vertex, tmp_path):
     mark = tmp_path / "mark"
     pipeline = spec(first=task(seconds=60, mark=str(mark)), second=task(after="first"))
     name = vertex.submit(pipeline).name
-    for pause in pauses(0.1):
+    for pause in poll_intervals(0.1):
         if mark.exists():
             break
         time.sleep(pause)

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ci.github import clone
-from pipeline.errors import NotAClone, UsageError
+from pipeline.errors import NotARepository, UsageError
 from tests.ci.github.test_routing import Repository
 from tests.test_repository import ROOT
 
@@ -79,5 +79,5 @@ def test_what_cannot_be_checked_out_or_compared_is_told(repository, tmp_path):
     assert (tmp_path / "there" / "mine").exists()
     with pytest.raises(UsageError, match="cannot compare"):
         clone.changed_here(root, "f" * 40)
-    with pytest.raises(NotAClone):
+    with pytest.raises(NotARepository):
         clone.changed_here(str(tmp_path / "there"), "HEAD")

@@ -7,7 +7,7 @@ import subprocess
 import pytest
 
 from ci.github.routing import FULL, MODULES, NONE, route
-from pipeline.errors import NotAClone, UsageError
+from pipeline.errors import NotARepository, UsageError
 
 MODEL, PIPELINE, README = "modules/classification/model.py", "pipeline/training.py", "README.md"
 
@@ -161,5 +161,5 @@ def test_the_reason_names_what_decided(repository):
 def test_a_head_that_is_not_there_is_an_error(repository, tmp_path):
     with pytest.raises(UsageError, match="no commit 'nothing' in this clone"):
         route(repository.base, "nothing", str(repository.root))
-    with pytest.raises(NotAClone):
+    with pytest.raises(NotARepository):
         route("HEAD~1", "HEAD", str(tmp_path))

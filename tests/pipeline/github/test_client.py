@@ -26,7 +26,7 @@ def repository(cloud_environment):
 
 
 def ask(repository):
-    with client.told("Asking when somebody pushed last"):
+    with client.github_errors("Asking when somebody pushed last"):
         return repository.pushed_at
 
 
@@ -42,7 +42,7 @@ def refused(repository):
 def comment(repository, cloud):
     """A call that changes something, for a pull request."""
     cloud.github.pulls.propose(7, "a" * 40, "b" * 40)
-    with client.told("Commenting"):
+    with client.github_errors("Commenting"):
         repository.get_issue(7).create_comment("Hello.")
     return cloud.github.issues.texts(7)
 
@@ -143,7 +143,7 @@ def test_the_permission_that_is_missing_is_told(cloud_environment, slept):
     github = cloud_environment.github
     repository = client.repository(github.repository, github.token(contents="read"))
     with pytest.raises(GitHubRefused, match="may not do that.* the permission deployments: read"):
-        with client.told("Looking for deployments"):
+        with client.github_errors("Looking for deployments"):
             list(repository.get_deployments())
     assert not slept and len(cloud_environment.asked("github")) == 1
 
@@ -157,7 +157,7 @@ def test_what_is_not_there_is_told(cloud_environment, slept):
 def test_what_is_wrong_with_a_call_is_told(repository, cloud):
     cloud.github.actions.workflows["evaluation.yml"] = set()
     with pytest.raises(GitHubRefused, match="GitHub answered 422 .*Unexpected inputs"):
-        with client.told("Starting it"):
+        with client.github_errors("Starting it"):
             repository.get_workflow("evaluation.yml").create_dispatch("main", {"other": "1"}, throw=True)
 
 
@@ -171,5 +171,5 @@ def test_a_network_that_is_not_there_is_told_soon(repository, monkeypatch):
 
 
 def test_an_answer_that_is_no_json_is_told():
-    with pytest.raises(GitHubRefused, match="damaged on its way"), client.told("Asking"):
+    with pytest.raises(GitHubRefused, match="damaged on its way"), client.github_errors("Asking"):
         json.loads('{"half an ans')

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import retraining, training
 from pipeline.config import Config
-from pipeline.errors import MissingSettings, UnfitSpec
+from pipeline.errors import InvalidSpec, MissingSettings
 from pipeline.orchestrators.compiled import compile_pipeline
 from pipeline.orchestrators.spec_lint import containers
 from pipeline.packaging.modules import Modules
@@ -124,6 +124,6 @@ def test_a_secret_that_gets_into_a_pipeline_stops_it():
         dataflow_workers=3,
         github_token="tok-en1",
     )
-    with pytest.raises(UnfitSpec, match="value of a secret setting") as refused:
+    with pytest.raises(InvalidSpec, match="value of a secret setting") as refused:
         compile_pipeline(config, "training", Shape())
     assert "tok-en1" not in str(refused.value)

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from pipeline.data import reports
-from pipeline.errors import CloudRefused, UnfitSpec
+from pipeline.errors import CloudRefused, InvalidSpec
 from pipeline.orchestrators import vertex
 from pipeline.orchestrators.vertex_job import state_of
 from pipeline.orchestrators.vertex_request import prepare
@@ -104,11 +104,11 @@ def test_what_vertex_ai_refuses_is_told_in_one_line(cloud_config, wanted, cloud)
 
 def test_a_secret_among_the_values_stops_the_run(cloud_config, wanted, cloud):
     leaking = dataclasses.replace(wanted, values={**wanted.values, "labels": SECRET})
-    with pytest.raises(UnfitSpec, match="looks like a GitHub token") as refused:
+    with pytest.raises(InvalidSpec, match="looks like a GitHub token") as refused:
         vertex.send(cloud_config, leaking)
     assert SECRET not in str(refused.value)
 
-    with pytest.raises(UnfitSpec, match="value of a secret setting"):
+    with pytest.raises(InvalidSpec, match="value of a secret setting"):
         vertex.send(dataclasses.replace(cloud_config, github_token=wanted.values["identity"]), wanted)
     assert not cloud.asked("aiplatform")
 

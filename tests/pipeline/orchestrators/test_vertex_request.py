@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.data import reports, spans
-from pipeline.errors import ConfigError, MissingSettings, NoSpans, UnfitImage, UnsetParameters
+from pipeline.errors import ConfigError, IncompatibleImage, MissingSettings, NoSpans, UnsetParameters
 from pipeline.orchestrators import vertex_request
 from pipeline.orchestrators.compiled import Compiled
 from pipeline.orchestrators.vertex_request import prepare
@@ -112,7 +112,7 @@ def test_a_pipeline_that_releases_on_github_needs_to_know_where_its_token_is(
 
 def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cloud_config, span_in_bucket, cloud):
     unset = dataclasses.replace(cloud_config, image="", image_repository=cloud.image_repository)
-    with pytest.raises(UnfitImage, match="not set.*knows of none.*build-image"):
+    with pytest.raises(IncompatibleImage, match="not set.*knows of none.*build-image"):
         prepare(unset, "training", "all")
 
     content = image.make_recipe(unset, False, image.ROOT).content
@@ -125,16 +125,16 @@ def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cl
 def test_an_image_that_does_not_run_what_is_compiled_here_is_refused(cloud_config, span_in_bucket):
     storage = open_storage(cloud_config.workspace)
     unknown = dataclasses.replace(cloud_config, image=IMAGE.replace("1a", "2b"))
-    with pytest.raises(UnfitImage, match="nothing says what is in it.*build-image"):
+    with pytest.raises(IncompatibleImage, match="nothing says what is in it.*build-image"):
         prepare(unknown, "training", "all")
 
     know_image(storage, unknown.image, tfx="1.9.0")
-    with pytest.raises(UnfitImage, match=rf"has TFX 1.9.0 on .* compiled by TFX {metadata.version('tfx')}"):
+    with pytest.raises(IncompatibleImage, match=rf"has TFX 1.9.0 on .* compiled by TFX {metadata.version('tfx')}"):
         prepare(unknown, "training", "all")
 
     other = dataclasses.replace(cloud_config, image=IMAGE.replace("1a", "3c"))
     know_image(storage, other.image, python="3.9")
-    with pytest.raises(UnfitImage, match=f"on Python 3.9, .* on Python 3.{sys.version_info[1]}"):
+    with pytest.raises(IncompatibleImage, match=f"on Python 3.9, .* on Python 3.{sys.version_info[1]}"):
         prepare(other, "training", "all")
 
 

@@ -11,7 +11,7 @@ from importlib import metadata
 import pytest
 
 from pipeline.config import Config
-from pipeline.errors import BrokenBuildFile, ImageBuildFailed, MissingSettings, NotAClone
+from pipeline.errors import BrokenBuildFile, ImageBuildFailed, MissingSettings, NotARepository
 from pipeline.packaging import image
 from pipeline.storage.factory import open_storage
 
@@ -90,7 +90,7 @@ def test_the_same_content_is_the_same_elsewhere_and_whatever_else_changes(clone,
 
 def test_an_image_is_built_once_and_known_by_its_digest(clone, config, cloud):
     said = []
-    made, built = image.build(config, say=said.append, root=str(clone))
+    made, built = image.build(config, log=said.append, root=str(clone))
     again, built_again = image.build(config, root=str(clone))
 
     assert (built, built_again, creations(cloud)) == (True, False, 1)
@@ -146,14 +146,14 @@ def test_a_build_that_runs_already_is_followed(clone, config, cloud):
     class Killed(Exception):
         pass
 
-    def say(line):
+    def log(line):
         if "working" in line:
             cloud.builds.release()
             raise Killed
 
     cloud.builds.hold()
     with pytest.raises(Killed):
-        image.build(config, say=say, root=str(clone))
+        image.build(config, log=log, root=str(clone))
 
     made, built = image.build(config, root=str(clone))
 
@@ -199,7 +199,7 @@ def test_what_a_build_needs_is_asked_for_before_anything_is_done(clone, cloud):
 
 
 def test_a_folder_without_git_is_refused(tmp_path):
-    with pytest.raises(NotAClone):
+    with pytest.raises(NotARepository):
         image.tracked(str(tmp_path))
 
 

@@ -103,24 +103,24 @@ def test_a_process_that_is_killed_after_any_step_is_followed_up(serving):
     for number in (1, 2):
         serving.release(number)
     ways = [
-        lambda say: endpoint.deploy(serving.config, serving.release(1), say),
-        lambda say: endpoint.deploy(serving.config, serving.release(2), say),
-        lambda say: endpoint.promote(serving.config, "model-2", say),
-        lambda say: endpoint.roll_back(serving.config, say),
+        lambda log: endpoint.deploy(serving.config, serving.release(1), log),
+        lambda log: endpoint.deploy(serving.config, serving.release(2), log),
+        lambda log: endpoint.promote(serving.config, "model-2", log),
+        lambda log: endpoint.roll_back(serving.config, log),
     ]
     wanted = [{"model-1": 100}, {"model-1": 90, "model-2": 10}, {"model-2": 100}, {"model-1": 100}]
     for way, traffic in zip(ways, wanted, strict=True):
         for step in range(10):
             left = step
 
-            def say(line):
+            def log(line):
                 nonlocal left
                 left -= 1
                 if left < 0:
                     raise Killed
 
             try:
-                way(say)
+                way(log)
             except Killed:
                 continue
             break
@@ -177,14 +177,14 @@ def test_what_somebody_changes_meanwhile_is_not_overwritten_unseen(tried):
     """The traffic is changed by hand just before we change it: the change is seen, and ours is made of what is then."""
     endpoints, changed = client(tried.config, "EndpointService"), []
 
-    def say(line):
+    def log(line):
         if line.startswith("Traffic of") and not changed:
             found = tried.endpoint
             found.labels["team"] = "cats"
             endpoints.update_endpoint(endpoint=found, update_mask={"paths": ["labels"]})
             changed.append(line)
 
-    endpoint.promote(tried.config, say=say)
+    endpoint.promote(tried.config, log=log)
 
     assert changed and tried.labels["team"] == "cats" and tried.traffic == {"model-2": 100}
 

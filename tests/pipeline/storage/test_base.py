@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pipeline.errors import StorageError, UsageError
-from pipeline.storage.base import alike, in_order, with_ending
+from pipeline.storage.base import map_in_order, numbered_names, truncated_name
 from pipeline.storage.factory import open_folder
 from tests.places import in_a_folder
 
@@ -49,7 +49,7 @@ def test_many_files_are_read_in_order(storage):
         storage.write(f"a/{number}", b"%d" % number)
 
     assert list(storage.read_each(f"a/{number}" for number in range(20))) == [b"%d" % number for number in range(20)]
-    assert list(in_order(storage, lambda name: storage.read(f"a/{name}"), "123")) == [
+    assert list(map_in_order(storage, lambda name: storage.read(f"a/{name}"), "123")) == [
         ("1", b"1"),
         ("2", b"2"),
         ("3", b"3"),
@@ -145,18 +145,18 @@ def test_one_at_a_time(storage, caplog):
 
 
 def test_names_alike_are_numbered_before_their_ending():
-    assert list(itertools.islice(alike("a.b/cat_1.tar.gz"), 3)) == [
+    assert list(itertools.islice(numbered_names("a.b/cat_1.tar.gz"), 3)) == [
         "a.b/cat_1.tar.gz",
         "a.b/cat_1.tar-2.gz",
         "a.b/cat_1.tar-3.gz",
     ]
-    assert list(itertools.islice(alike("a.b/cat"), 2)) == ["a.b/cat", "a.b/cat-2"]
+    assert list(itertools.islice(numbered_names("a.b/cat"), 2)) == ["a.b/cat", "a.b/cat-2"]
 
 
 def test_no_name_gets_too_long_for_a_file_system():
     for stem in ("x" * 255, "ß" * 127, os.fsdecode(b"\xff" * 255)):
-        assert len(os.fsencode(with_ending(stem, ".reason.txt"))) <= 255
-        assert len(os.fsencode(list(itertools.islice(alike(f"a/{stem}"), 2))[1])) <= 257
+        assert len(os.fsencode(truncated_name(stem, ".reason.txt"))) <= 255
+        assert len(os.fsencode(list(itertools.islice(numbered_names(f"a/{stem}"), 2))[1])) <= 257
 
 
 def test_somebody_elses_folder_has_to_be_one(tmp_path):

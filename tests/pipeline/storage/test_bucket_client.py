@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from pipeline.errors import NotThere, StorageError
+from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client
 from pipeline.storage.bucket_client import Client
 
@@ -40,9 +40,9 @@ def test_who_may_not_is_told_the_role(cloud, client):
 
 
 def test_an_object_that_is_not_there(client):
-    with pytest.raises(NotThere, match="gs://.*/a/b: No such object"):
+    with pytest.raises(ObjectNotFound, match="gs://.*/a/b: No such object"):
         client.read("a/b")
-    with pytest.raises(NotThere, match="gs://.*/a/b: No such object"):
+    with pytest.raises(ObjectNotFound, match="gs://.*/a/b: No such object"):
         client.download("a/b", io.BytesIO())
     assert client.about("a/b") is None
     assert client.delete("a/b")

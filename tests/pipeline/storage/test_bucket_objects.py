@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.errors import NotThere
+from pipeline.errors import ObjectNotFound
 from pipeline.storage import bucket_client
 from pipeline.storage.bucket_client import Client
 from pipeline.storage.bucket_objects import Objects
@@ -21,7 +21,7 @@ def test_what_is_written_is_read_with_its_generation(objects):
     assert objects.write("a/b", b"2", True) is None
     assert objects.write("a/b", b"3", False).generation != written.generation
     assert objects.read("a/b")[0] == b"3"
-    with pytest.raises(NotThere):
+    with pytest.raises(ObjectNotFound):
         objects.read("a/c")
 
 
