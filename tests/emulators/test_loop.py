@@ -249,7 +249,7 @@ def executors(job: Any) -> list[dict[str, Any]]:
 
 def test_what_runs_has_the_files_of_the_image_and_nothing_of_modules_or_tests(loop):
     assert not [path for path in loop.layout if {"modules", "tests", ".git"} & set(path.parts[-3:-1])]
-    assert [path for path in loop.layout if path.name == "vertex_runner.py"]
+    assert [path for path in loop.layout if path.parts[-2:] == ("orchestrators", "vertex.py")]
     assert all(command[:2] == ["python", "-m"] for command in loop.commands) and len(loop.commands) > 20
 
 
