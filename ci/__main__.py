@@ -1,9 +1,13 @@
 """`python -m ci <command>`: finds the command's file and runs it."""
 
+import _signal
 import os
 import sys
 
-from ci import streams
+if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
+    _signal.signal(_signal.SIGINT, _signal.SIG_DFL)  # no traceback of the imports before `stop` is in place
+
+from ci import stop, streams
 
 
 def commands() -> dict[str, str]:
@@ -62,19 +66,24 @@ def main(arguments: list[str]) -> int:
     except ModuleNotFoundError as missing:
         print(f"error: {missing}: run `make install`, then use .venv/bin/python.", file=sys.stderr)
         return 1
+    stop.own_temporary_folder()
     return run(name, rest)
 
 
-if __name__ == "__main__":
-    streams.prepare()
+def guarded(arguments: list[str]) -> int:
+    """Runs one command and returns the exit code, also where its words cannot be written."""
     try:
-        code = main(sys.argv[1:])
-    except KeyboardInterrupt:
-        code = 130  # 128 + SIGINT, as shells count
+        code = main(arguments)
     except BrokenPipeError:
-        code = 1  # nobody reads any more, so nobody needs to be told
+        code = 1  # the reader is gone
     except OSError as unwritable:
         print(f"error: {unwritable}", file=sys.stderr)
         code = 1
     streams.finish()
-    sys.exit(code)
+    return code
+
+
+if __name__ == "__main__":
+    streams.prepare()
+    stop.install()
+    sys.exit(stop.run(lambda: guarded(sys.argv[1:])))

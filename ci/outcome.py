@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterator
 
 import click
 
+from ci import stop
 from ci.streams import one_line
-from pipeline.config import Config
+from pipeline.config import Config, near_misses
 from pipeline.errors import SpanloopError
 
 
@@ -56,6 +57,8 @@ def run(name: str, arguments: list[str]) -> int:
     except BrokenPipeError:
         raise
     except Exception as error:
+        if stop.requested():
+            raise KeyboardInterrupt from error  # some library made another error of it
         line, code = explain(error, name)
         if "--debug" in arguments:
             traceback.print_exc()
@@ -72,7 +75,9 @@ def perform(made: click.Command, arguments: list[str]) -> int:
         as_json = options.pop("as_json")
         del options["debug"]
         with stdout_kept_clean() if as_json else contextlib.nullcontext():
-            outcome = context.invoke(made.callback, Config.from_environment(os.environ), **options)
+            config = Config.from_environment(os.environ)
+            warn_of_near_misses()
+            outcome = context.invoke(made.callback, config, **options)
         found = json.dumps(outcome.fields, allow_nan=False)  # plain ASCII, so no name and no locale can break it
         append("GITHUB_OUTPUT", step_outputs(outcome.fields))
         append("GITHUB_STEP_SUMMARY", f"### {made.name}\n\n{outcome.summary or fenced(outcome.text)}")
@@ -80,6 +85,12 @@ def perform(made: click.Command, arguments: list[str]) -> int:
     if as_json:
         print(found, flush=True)
     return outcome.exit_code
+
+
+def warn_of_near_misses() -> None:
+    """Warns of variables that other programs may have set, but that are nearly settings."""
+    for variable, meant in near_misses(os.environ).items():
+        print(f"warning: {variable} is no setting and is ignored; {meant} is one, and not set.", file=sys.stderr)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 
+from ci.stop import PART_OF
 from pipeline.config import Config
 from pipeline.errors import UsageError
 
@@ -45,8 +46,8 @@ def afresh(folder: str, maker: str, keep: Collection[str] = ()) -> Iterator[None
 def environment(environ: Mapping[str, str], **variables: str) -> dict[str, str]:
     """Returns an environment without settings and secrets of ours, but with `variables`.
 
-    What a command puts out for a workflow, its own caller puts out.
+    What a command puts out for a workflow, or says when it is stopped, its own caller puts out.
     """
     left_out = {field.metadata["variable"] for field in dataclasses.fields(Config)}
     left_out |= {"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
-    return {name: value for name, value in environ.items() if name not in left_out} | variables
+    return {name: value for name, value in environ.items() if name not in left_out} | variables | {PART_OF: "1"}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from pipeline.errors import ConfigError, MissingSettings
+from pipeline.errors import ConfigError, MissingSettings, MisspelledSetting
 
 
 class Unusable(ValueError):
@@ -105,8 +105,10 @@ def _package(text: str) -> str:
     return text
 
 
-def _setting(variable: str, default: Any, read: Callable[[str], Any], meaning: str, secret: bool = False) -> Any:
-    metadata = {"variable": variable, "read": read, "meaning": meaning, "secret": secret}
+def _setting(
+    variable: str, default: Any, read: Callable[[str], Any], meaning: str, secret: bool = False, group: str = ""
+) -> Any:
+    metadata = {"variable": variable, "read": read, "meaning": meaning, "secret": secret, "group": group}
     return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
@@ -117,14 +119,22 @@ class Setting(NamedTuple):
     value: str
     origin: str  # "environment" or "default"
     meaning: str
+    group: str  # what it is for
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """Every setting, read and checked. Immutable: what a run started with is what it ends with."""
+    """Every setting, read and checked. Immutable: what a run started with is what it ends with.
+
+    A setting that names no group belongs to that of the one before it.
+    """
 
     workspace: str = _setting(
-        "WORKSPACE", "./workspace", _place, "folder of all images, spans and reports, or gs://bucket/prefix"
+        "WORKSPACE",
+        "./workspace",
+        _place,
+        "folder of all images, spans and reports, or gs://bucket/prefix",
+        group="Images and releases",
     )
     releases: str = _setting(
         "RELEASES", "", _releases, "where models are released, also github:owner/name; WORKSPACE/releases unless set"
@@ -134,6 +144,7 @@ class Config:
         0.8,
         _share,
         "accuracy that a model needs to be released, and below which collected data call for retraining",
+        group="Model and its quality",
     )
     accuracy_margin: float = _setting(
         "ACCURACY_MARGIN",
@@ -150,6 +161,7 @@ class Config:
         "",
         _matching(r"[a-z][a-z0-9-]{4,28}[a-z0-9]", "a project's ID, such as my-project-123"),
         "Google Cloud project that runs everything",
+        group="Google Cloud",
     )
     region: str = _setting(
         "GCP_REGION",
@@ -196,6 +208,7 @@ class Config:
         "n1-standard-4",
         _machines,
         "machines to train on, such as n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-8; the next where quota refuses one",
+        group="Machines on Google Cloud",
     )
     parallel_trials: int = _setting(
         "PARALLEL_TRIALS",
@@ -214,6 +227,7 @@ class Config:
         "",
         _matching(r"[\w][\w -]{0,127}", "an endpoint's display name"),
         "endpoint that new models are deployed to; none unless set",
+        group="Serving on Google Cloud",
     )
     serving_image: str = _setting(
         "SERVING_IMAGE",
@@ -237,6 +251,7 @@ class Config:
             r"projects/[\w-]+/secrets/[\w-]+/versions/(latest|\d+)", "projects/PROJECT/secrets/NAME/versions/latest"
         ),
         "resource name of the token in Secret Manager by which pipelines publish on GitHub",
+        group="GitHub",
     )
     github_token: str = _setting("GITHUB_TOKEN", "", str, "GitHub token of a workflow", secret=True)
 
@@ -273,8 +288,11 @@ class Config:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Config":
-        """Reads every setting from `environ`, where empty means not set. Raises ConfigError."""
+        """Reads every setting from `environ`, where empty means not set. Raises ConfigError or MisspelledSetting."""
         values = {}
+        for variable, meant in near_misses(environ).items():
+            if variable not in OF_OTHERS:
+                raise MisspelledSetting(variable, meant)
         for field in dataclasses.fields(cls):
             variable, text = field.metadata["variable"], environ.get(field.metadata["variable"], "")
             if not text:
@@ -298,8 +316,10 @@ class Config:
 
     def settings(self, environ: Mapping[str, str]) -> Iterator[Setting]:
         """Yields every setting with its value, where it came from and what it means."""
+        group = ""
         for field in dataclasses.fields(self):
             variable, secret = field.metadata["variable"], field.metadata["secret"]
+            group = field.metadata["group"] or group
             value = getattr(self, field.name)
             shown = str(value).lower() if isinstance(value, bool) else str(value)
             yield Setting(
@@ -307,4 +327,51 @@ class Config:
                 "(hidden)" if secret and shown else shown,
                 "environment" if environ.get(variable) else "default",
                 field.metadata["meaning"],
+                group,
             )
+
+
+# Names that other programs are known to read; each is near one of a setting.
+OF_OTHERS = frozenset({"GCE_PROJECT", "GCE_REGION", "MODULE", "RELEASE", "WORKSPACES"})
+_SHORTEST = 6  # letters of a name that can be taken for a misspelling
+
+
+def near_misses(environ: Mapping[str, str]) -> dict[str, str]:
+    """Returns variables that are set and nearly have the name of a setting that is not set: {variable: that name}.
+
+    Nearly: at most two letters are missing, too many, wrong or swapped, or the name is in small letters.
+    """
+    known = {field.metadata["variable"] for field in dataclasses.fields(Config)}
+    unset = [name for name in known if len(name) >= _SHORTEST and not environ.get(name)]
+    found = {}
+    for variable in sorted(name for name, value in environ.items() if value and name not in known):
+        # many programs have variables such as `workspace`; two words in small letters are meant for this one
+        written = variable.upper() if "_" in variable else variable
+        near = [(_distance(written, name), name) for name in unset if _similar(written, name)]
+        distance, name = min(near, default=(_FAR, ""))
+        if distance < _FAR:
+            found[variable] = name
+    return found
+
+
+_FAR = 3
+
+
+def _similar(one: str, other: str) -> bool:
+    """False when two names have a distance of `_FAR` or more for certain: a hundred times faster than counting it."""
+    return len(one) >= _SHORTEST and abs(len(one) - len(other)) < _FAR and len(set(one) ^ set(other)) < 2 * _FAR
+
+
+def _distance(one: str, other: str) -> int:
+    """Returns how many letters have to be inserted, deleted, replaced or swapped to make one name of the other."""
+    before: list[int] = []
+    last = list(range(len(other) + 1))
+    for row, letter in enumerate(one, 1):
+        following = [row]
+        for column, wanted in enumerate(other, 1):
+            best = min(last[column] + 1, following[-1] + 1, last[column - 1] + (letter != wanted))
+            if row > 1 and column > 1 and (letter, one[row - 2]) == (other[column - 2], wanted):
+                best = min(best, before[column - 2] + 1)
+            following.append(best)
+        before, last = last, following
+    return last[-1]

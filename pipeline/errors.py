@@ -22,6 +22,16 @@ class ConfigError(UsageError):
         super().__init__(f"{variable} is {value!r}, but has to be {expected}. See `python -m ci config`.")
 
 
+class MisspelledSetting(UsageError):
+    """A variable of the environment has nearly the name of a setting, which therefore keeps its default."""
+
+    def __init__(self, variable: str, meant: str):
+        self.variable, self.meant = variable, meant
+        super().__init__(
+            f"{variable} is set but is no setting; did you mean {meant}? Rename or unset it: see `python -m ci config`."
+        )
+
+
 class MissingSettings(UsageError):
     """Settings are not there that what was asked for needs."""
 

@@ -1,6 +1,6 @@
-"""The same network, data and epochs in the style of TFX's templates: one module file, their input and export functions.
+"""The same network, data and epochs as TFX's templates would have them: one module file, read and exported their way.
 
-Follows the penguin template (https://github.com/tensorflow/tfx/tree/master/tfx/examples/penguin).
+Written after the penguin template (https://github.com/tensorflow/tfx/tree/master/tfx/examples/penguin).
 """
 
 import tensorflow as tf

@@ -1,5 +1,6 @@
-"""What is set, to what, from where, and what it means."""
+"""All settings: value, origin and meaning."""
 
+import itertools
 import os
 
 from ci.outcome import Outcome, command
@@ -11,5 +12,8 @@ def config(config: Config) -> Outcome:
     """Prints every setting, its value, where it came from and what it is."""
     settings = list(config.settings(os.environ))
     widths = [max(len(setting[column]) for setting in settings) for column in range(3)]
-    lines = ("  ".join([*map(str.ljust, setting[:3], widths), setting.meaning]) for setting in settings)
-    return Outcome("\n".join(lines), settings=[setting._asdict() for setting in settings])
+    blocks = []
+    for group, members in itertools.groupby(settings, key=lambda setting: setting.group):
+        lines = ("  ".join(["", *map(str.ljust, setting[:3], widths), setting.meaning]) for setting in members)
+        blocks.append("\n".join([group, *lines]))
+    return Outcome("\n\n".join(blocks), settings=[setting._asdict() for setting in settings])

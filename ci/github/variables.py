@@ -41,8 +41,8 @@ def read(text: str) -> dict[str, str]:
 def settings(variables: Mapping[str, str], repository: str) -> Settings:
     """Chooses the settings among a repository's variables; what is not set has the names that README creates.
 
-    Only settings of ours pass: no variable of a repository can change PATH and the like. Raises ConfigError for a value
-    that cannot be used.
+    Only settings pass: no variable of a repository can change PATH and the like. Raises ConfigError for a value that
+    cannot be used, MisspelledSetting for a name.
     """
     ours = {
         field.metadata["variable"]: variables[field.metadata["variable"]]
@@ -52,7 +52,7 @@ def settings(variables: Mapping[str, str], repository: str) -> Settings:
     missing = tuple(name for name in NEEDED if not variables.get(name))
     if not missing:
         ours = _derived(ours["GCP_PROJECT"], ours["GCP_REGION"], repository) | ours
-    Config.from_environment(ours)
+    Config.from_environment(variables | ours)
     return Settings(ours, missing)
 
 

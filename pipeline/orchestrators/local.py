@@ -196,7 +196,7 @@ class Progress(logging.Handler):
     def __exit__(self, kind, error, traceback):
         logging.getLogger("absl").removeHandler(self)
         self._lines.__exit__()
-        if error:
+        if error and not _interrupted(error):
             self._line("failed")
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -215,3 +215,10 @@ class Progress(logging.Handler):
         seconds = time.monotonic() - self._started
         self.durations.append({"node": self.node, "state": state, "seconds": round(seconds, 3)})
         self._lines.ended(self.node, state, seconds)
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """True for a KeyboardInterrupt, and for what a library raised while it handled one."""
+    while error and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None

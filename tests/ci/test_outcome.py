@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 
@@ -162,6 +161,22 @@ def test_a_bad_setting_is_named_before_anything_is_done(ci):
     assert "ACCURACY_THRESHOLD" in done.err and "'80'" in done.err and done.err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", [["train"], ["status", "--json"], ["config"]])
+def test_a_misspelled_setting_stops_every_command(ci, workspace, command):
+    done = ci(*command, ACCURACY_TRESHOLD="0.97")
+
+    assert (done.code, done.out) == (2, "")
+    assert "ACCURACY_TRESHOLD is set" in done.err and "did you mean ACCURACY_THRESHOLD?" in done.err
+    assert done.err.count("\n") == 1 and not workspace.exists()
+
+
+def test_a_variable_of_another_program_that_is_nearly_a_setting_is_warned_of(ci):
+    done = ci("status", "--json", RELEASE="bookworm")
+
+    assert done.code == 0 and done.told["spans"] == []
+    assert done.err.splitlines()[0] == "warning: RELEASE is no setting and is ignored; RELEASES is one, and not set."
+
+
 @pytest.mark.parametrize(
     "locale", [{"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, {"PYTHONIOENCODING": "ascii"}]
 )
@@ -180,17 +195,6 @@ def test_names_that_cannot_be_shown_are_escaped(ci, house, tmp_path, locale, opt
 
 def start(*arguments, cwd, **options):
     return subprocess.Popen([sys.executable, "-m", "ci", *arguments], cwd=cwd, env=environment(), text=True, **options)
-
-
-def test_an_interrupt_ends_quietly(house):
-    house.add("look", "Looks.", "import sys, time\nprint('started', file=sys.stderr, flush=True)\ntime.sleep(30)")
-
-    process = start("look", cwd=house.root, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stderr.readline() == "started\n"
-    process.send_signal(signal.SIGINT)
-
-    assert process.communicate(timeout=10) == ("", "")
-    assert process.returncode == 130
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["look"], ["look", "--json"], ["look", "--help"]])

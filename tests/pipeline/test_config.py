@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pipeline.config import Config, Machine
-from pipeline.errors import ConfigError, MissingSettings, SpanNotFound, numbers
+from pipeline.errors import ConfigError, MissingSettings, MisspelledSetting, SpanNotFound, numbers
 
 
 def test_without_any_variable_everything_lies_in_the_workspace_here():
@@ -114,7 +114,47 @@ def test_every_setting_says_its_value_origin_and_meaning():
     assert settings["WORKSPACE"][1:3] == ("/data", "environment")
     assert settings["RELEASES"][1:3] == ("/data/releases", "default")
     assert settings["TUNE"][1:3] == ("true", "environment")
-    assert all(setting.meaning for setting in settings.values())
+    assert all(setting.meaning and setting.group for setting in settings.values())
+
+
+@pytest.mark.parametrize(
+    "written, meant",
+    [
+        ("ACCURACY_TRESHOLD", "ACCURACY_THRESHOLD"),
+        ("ACURACY_TRESHOLD", "ACCURACY_THRESHOLD"),
+        ("ACCURACY_THERSHOLD", "ACCURACY_THRESHOLD"),
+        ("accuracy_threshold", "ACCURACY_THRESHOLD"),
+        ("ACCURACY_MARGINS", "ACCURACY_MARGIN"),
+        ("GCP_PROJET", "GCP_PROJECT"),
+        ("WORKSAPCE", "WORKSPACE"),
+        ("MODUELS", "MODULES"),
+        ("TRAINING_MACHINE", "TRAINING_MACHINES"),
+    ],
+)
+def test_a_name_that_is_nearly_a_settings_is_refused_with_the_one_that_was_meant(written, meant):
+    with pytest.raises(MisspelledSetting) as error:
+        Config.from_environment({written: "1"})
+
+    assert (error.value.variable, error.value.meant) == (written, meant)
+    assert error.value.exit_code == 2
+
+
+# what GitHub, Google's, CUDA's and HPC systems' tools set, and words that are no misspelling
+FOREIGN = """
+    GCP_PROJECT_ID GOOGLE_CLOUD_PROJECT GCLOUD_PROJECT CLOUDSDK_CORE_PROJECT AWS_REGION GH_TOKEN GITHUB_ACTOR GITHUB_ENV
+    GITHUB_ACTIONS GITHUB_OUTPUT GITHUB_WORKSPACE GITHUB_REF_NAME RUNNER_WORKSPACE MODULESHOME MODULEPATH LOADEDMODULES
+    CACHE_DIR TUNED SEEDS IMAGE_NAME ENCRYPTION WORKSPACE_DIR EVALUATION_THRESHOLD WORKFLOW_SERVICE_ACCOUNT workspace
+    releases modules WORKSPACES RELEASE MODULE GCE_PROJECT
+"""
+
+
+def test_variables_of_other_programs_are_left_alone():
+    assert Config.from_environment(dict.fromkeys(FOREIGN.split(), "1")) == Config()
+
+
+def test_a_misspelling_does_no_harm_where_the_setting_is_set_or_it_is_empty():
+    assert Config.from_environment({"ACCURACY_TRESHOLD": "0.9", "ACCURACY_THRESHOLD": "0.7"}).accuracy_threshold == 0.7
+    assert Config.from_environment({"ACCURACY_TRESHOLD": ""}) == Config()
 
 
 def test_many_numbers_are_told_in_short():

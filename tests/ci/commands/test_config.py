@@ -10,8 +10,13 @@ def test_every_setting_is_told_with_value_origin_and_meaning(ci, tmp_path):
     assert all(setting["meaning"] for setting in told.values())
 
 
-def test_people_read_a_line_a_setting(ci):
-    done = ci("config", SEED="7")
+def test_people_read_a_line_a_setting_grouped_by_what_it_is_for(ci):
+    lines = ci("config", SEED="7").out.splitlines()
+    groups = [line for line in lines if line and line[0] != " "]
 
-    assert any(line.split()[:3] == ["SEED", "7", "environment"] for line in done.out.splitlines())
-    assert len(done.out.splitlines()) == len(ci("config", "--json").told["settings"])
+    assert groups[:3] == ["Images and releases", "Model and its quality", "Google Cloud"] and groups[-1] == "GitHub"
+    assert ["SEED", "7", "environment"] in [line.split()[:3] for line in lines]
+    assert lines.index("Model and its quality") < [line.split()[:1] for line in lines].index(["SEED"])
+    settings = ci("config", "--json").told["settings"]
+    assert len([line for line in lines if line.startswith("  ")]) == len(settings)
+    assert list(dict.fromkeys(setting["group"] for setting in settings)) == groups
