@@ -1,8 +1,8 @@
-"""Images a second of `evaluate` with the small CNN, against the same network on arrays that are in memory already.
+"""Images per second of `evaluate` with the small CNN, against the same network on arrays in memory.
 
-Beside running the network `evaluate` lists, reads, checks and hashes files, decodes and resizes images, and writes down
-each prediction. Start, imports and the unpacking of the model are left out: they take as long for ten images as for a
-million. The model is a released one. Both sides take turns, and the best round of each counts.
+Besides running the network `evaluate` lists, reads, checks and hashes files, decodes and resizes images, and writes
+predictions. Start-up, imports and unpacking of the model are excluded: they take the same time for ten images as for a
+million. The model is a released one. Both sides alternate, and the best round of each counts.
 """
 
 import io
@@ -47,7 +47,7 @@ def main():
 
 
 def collect(folder: pathlib.Path, images: int) -> None:
-    """Fills `folder` with PNGs of 32 x 32 pixels, no two alike: the changed camera's digits, again and again."""
+    """Fills `folder` with distinct PNGs of 32 x 32 pixels: the digits of the changed camera, redrawn for each seed."""
     left, seed = images, 0
     while left > 0:
         left -= digits.write(str(folder / f"{seed}"), digits.CHANGED, limit=left, seed=seed)
@@ -68,7 +68,7 @@ def evaluated(storage: Storage, model) -> int:
 
 
 def in_memory(model) -> int:
-    """Runs the network on as many random images that are decoded already; returns how many."""
+    """Runs the network on as many random, already decoded images; returns how many."""
     network = model.signatures["predict"]
     shape = network.structured_input_signature[1]["pixels"].shape[1:]
     pixels = inference.tf.random.uniform([BATCH, *shape])
@@ -79,7 +79,7 @@ def in_memory(model) -> int:
 
 
 def speed(work: Callable[[], int]) -> float:
-    """Returns images a second."""
+    """Returns images per second."""
     began = time.perf_counter()
     return work() / (time.perf_counter() - began)
 

@@ -1,8 +1,8 @@
-"""`count-collected --threshold 500` over 1,000,000 images against over 1,000, in directory entries read.
+"""Directory entries that `count-collected --threshold 500` reads: 1,000,000 images against 1,000.
 
-Counted is what the command takes out of os.scandir and os.listdir below `collected/`. Where strace is installed, what
-the kernel hands over is counted too: it fills a buffer of 32 KB, a thousand names or so, whether they are wanted or
-not. So a large folder costs up to one buffer more than a small one, and never more than that.
+Counts the entries that the command takes from os.scandir and os.listdir below `collected/`. If strace is installed, it
+also counts the entries that the kernel returns: always whole buffers of 32 KB, about a thousand names. A large folder
+therefore costs at most one buffer more than a small one.
 """
 
 import atexit
@@ -22,16 +22,16 @@ import measure
 THRESHOLD = 500
 LABELS = 10
 FEW, MANY = 1_000, 1_000_000
-LINKS = 50_000  # file systems allow one file no more than some 65,000 names
+LINKS = 50_000  # file systems allow about 65,000 hard links per file
 COMMAND = ["count-collected", f"--threshold={THRESHOLD}"]
 
 
 def main():
-    # In memory when there is room: a million names take minutes on some disks.
+    # In memory if there is room: creating a million names takes minutes on some disks.
     memory = pathlib.Path("/dev/shm")
-    room = memory.is_dir() and os.statvfs(memory).f_favail > 1.5 * MANY
+    fits = memory.is_dir() and os.statvfs(memory).f_favail > 1.5 * MANY
     read = {FEW: 0, MANY: 0}
-    with tempfile.TemporaryDirectory(prefix="counting-", dir=memory if room else None) as folder:
+    with tempfile.TemporaryDirectory(prefix="counting-", dir=memory if fits else None) as folder:
         for folders in (LABELS, 1):
             for images in (FEW, MANY):
                 workspace = pathlib.Path(folder).resolve() / f"{images}-in-{folders}"
@@ -39,7 +39,7 @@ def main():
                 entries, listings, seconds = count(workspace)
                 print(
                     f"{images:9,} images in {folders:2} folders: {entries} entries read in {listings} listings, "
-                    f"{seconds:.2f} s; the kernel handed over {handed_over(workspace)}",
+                    f"{seconds:.2f} s; the kernel returned {kernel_entries(workspace)}",
                     flush=True,
                 )
                 read[images] = max(read[images], entries)
@@ -48,7 +48,7 @@ def main():
 
 
 def collect(workspace: pathlib.Path, images: int, folders: int) -> None:
-    """Fills `workspace`/collected with empty images: in `folders` by label, or in one with the label in their names."""
+    """Fills `workspace`/collected with empty files: in one folder per label, or in one folder with labels in names."""
     collected = f"{workspace}/collected"
     for label in range(folders):
         os.makedirs(f"{collected}/label-{label}" if folders > 1 else collected)
@@ -63,7 +63,7 @@ def collect(workspace: pathlib.Path, images: int, folders: int) -> None:
 
 
 def count(workspace: pathlib.Path) -> tuple[int, int, float]:
-    """Counts with the command. Returns entries read, listings begun and seconds."""
+    """Runs the command. Returns entries read, listings started and seconds."""
     began = time.monotonic()
     process = subprocess.run(
         [sys.executable, __file__, "--counted-below", workspace / "collected", *COMMAND, "--json"],
@@ -75,15 +75,15 @@ def count(workspace: pathlib.Path) -> tuple[int, int, float]:
     )
     seconds = time.monotonic() - began
     if json.loads(process.stdout) != {"counted": THRESHOLD, "enough": True}:
-        sys.exit(f"count-collected says {process.stdout}")
-    read, begun, known = map(int, re.search(r"read (\d+) begun (\d+) known (\d+)", process.stderr).groups())
-    if begun != known:
-        sys.exit(f"{begun - known} of {begun} listings were begun otherwise than by os.scandir and os.listdir")
-    return read, begun, seconds
+        sys.exit(f"error: count-collected printed {process.stdout}")
+    read, started, known = map(int, re.search(r"read (\d+) started (\d+) known (\d+)", process.stderr).groups())
+    if started != known:
+        sys.exit(f"error: {started - known} of {started} listings did not use os.scandir or os.listdir")
+    return read, started, seconds
 
 
-def handed_over(workspace: pathlib.Path) -> str:
-    """Returns what the kernel gives to the same command."""
+def kernel_entries(workspace: pathlib.Path) -> str:
+    """Returns how many entries the kernel returns to the same command, for display."""
     if not shutil.which("strace"):
         return "an unknown number: strace is not installed"
     with tempfile.NamedTemporaryFile("r") as trace:
@@ -94,19 +94,19 @@ def handed_over(workspace: pathlib.Path) -> str:
 
 
 def run_counted(below: str) -> None:
-    """Runs `python -m ci` in this process and says at its end how many entries it took out of listings in `below`."""
+    """Runs `python -m ci` in this process; at exit prints how many entries it read from listings in `below`."""
     scandir, listdir = os.scandir, os.listdir
-    read = known = begun = 0
+    read = known = started = 0
 
-    def ours(place: str | int | None) -> bool:
+    def is_below(place: str | int | None) -> bool:
         path = f"/proc/self/fd/{place}" if isinstance(place, int) else place or "."
         return os.path.realpath(path).startswith(below)
 
     class Scan:
         def __init__(self, place=None):
             nonlocal known
-            self._ours = ours(place)
-            known += self._ours
+            self._counted = is_below(place)
+            known += self._counted
             self._entries = scandir(place)
 
         def __iter__(self):
@@ -115,7 +115,7 @@ def run_counted(below: str) -> None:
         def __next__(self):
             nonlocal read
             entry = next(self._entries)
-            read += self._ours
+            read += self._counted
             return entry
 
         def __enter__(self):
@@ -129,18 +129,18 @@ def run_counted(below: str) -> None:
 
     def names(place=None):
         nonlocal read, known
-        known += ours(place)
-        found = listdir(place)
-        read += len(found) * ours(place)
-        return found
+        known += is_below(place)
+        entries = listdir(place)
+        read += len(entries) * is_below(place)
+        return entries
 
     def audit(event, arguments):
-        nonlocal begun
-        begun += event in ("os.scandir", "os.listdir") and ours(arguments[0])
+        nonlocal started
+        started += event in ("os.scandir", "os.listdir") and is_below(arguments[0])
 
     os.scandir, os.listdir = Scan, names
-    sys.addaudithook(audit)  # hears of listings by whatever way
-    atexit.register(lambda: print(f"read {read} begun {begun} known {known}", file=sys.stderr))
+    sys.addaudithook(audit)  # sees listings by any function
+    atexit.register(lambda: print(f"read {read} started {started} known {known}", file=sys.stderr))
     runpy.run_module("ci", run_name="__main__", alter_sys=True)
 
 

@@ -1,6 +1,6 @@
 """CPU seconds of a local training run on handwritten digits, against the same pipeline with TFX's defaults.
 
-Same spans, network, batch size and epochs; each side is a whole process, imports included.
+Both use the same spans, network, batch size and epochs; each side is a whole process, imports included.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What all benchmarks share: the cost of a process, and the one line of JSON at the end."""
+"""Shared functions of all benchmarks: measure the cost of a process, print the final line of JSON."""
 
 import json
 import os
@@ -11,15 +11,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Cost(NamedTuple):
-    """What a process and those it waited for took."""
+    """Resources used by a process and its finished children."""
 
     cpu: float  # seconds, user and system
-    peak: int  # bytes, of the largest of them
-    out: str  # what it wrote to stdout
+    peak: int  # bytes of memory, of the largest process
+    out: str  # standard output
 
 
 def run(command: list[str], **environment: str) -> Cost:
-    """Runs `command` in the project's root to its end. Raises CalledProcessError when it fails."""
+    """Runs `command` in the project's root and waits for it. Raises CalledProcessError when it fails."""
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
@@ -36,6 +36,6 @@ def finish(job: str, ours: float, against: float, unit: str, reach: float, at_le
     ratio = ours / against
     reached = ratio >= reach if at_least else ratio <= reach
     print(f"{job}: {ratio:.3g}, {'' if reached else 'NOT '}{'at least' if at_least else 'at most'} {reach:.3g}")
-    told = {"job": job, "ours": ours, "against": against, "unit": unit, "ratio": round(ratio, 3), "reach": reach}
-    print(json.dumps(told), flush=True)
+    result = {"job": job, "ours": ours, "against": against, "unit": unit, "ratio": round(ratio, 3), "reach": reach}
+    print(json.dumps(result), flush=True)
     sys.exit(not reached)

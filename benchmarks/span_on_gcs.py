@@ -1,9 +1,9 @@
-"""10,000 images of 3 KB in a bucket made into a span: calls and bytes against the least, CPU against a folder.
+"""`prepare-span` of 10,000 images of 3 KB in a bucket: calls and bytes against the minimum, CPU against a folder.
 
-The least is a listing call for every thousand names, a read and a move for each image, and the shards; in bytes, the
-images on their way here and the shards on their way back. Calls are counted by the local servers, in a process of
-their own, bytes by a relay on the way to them: all that goes over the wire, with headers and encryption. CPU is that of
-the command `prepare-span` alone, which on the folder does the same work.
+The minimum is one listing call per thousand names, a read and a move per image, and writing the shards; in bytes,
+downloading the images and uploading the shards. The local servers, in a separate process, count calls; a relay in
+front of them counts bytes on the wire, headers and encryption included. CPU is that of the command `prepare-span`
+alone, which does the same work on the folder.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ import measure
 from span_preparation import LABELS, collect
 
 IMAGES = 10_000
-# What else a span takes, however many images it has: the lease, the number, what is published, the manifest, a token.
+# Calls that do not depend on the number of images: lease, span number, published spans, manifest, token.
 MOST_OTHER_CALLS = 20
-MOST_BYTES = 1.5  # times the least: names and headers are a quarter of an image of 3 KB
+MOST_BYTES = 1.5  # times the minimum: names and headers are a quarter of an image of 3 KB
 
 
 def main():
@@ -34,30 +34,32 @@ def main():
         size = collect(place, IMAGES)
         print(f"{IMAGES:,} images of {size:,.0f} bytes, {LABELS} labels", flush=True)
         with servers(place / "calls") as (environment, calls), relay(environment) as through:
-            there = measure.run([*CI, "import-images", str(place / "collected"), "--collect", "--json"], **environment)
+            collected = measure.run(
+                [*CI, "import-images", str(place / "collected"), "--collect", "--json"], **environment
+            )
             before = calls()
             prepared = measure.run([*CI, "prepare-span", "--json"], **environment | through.environment)
             made = calls() - before
-        here = measure.run([*CI, "prepare-span", "--json"], WORKSPACE=folder)
+        in_folder = measure.run([*CI, "prepare-span", "--json"], WORKSPACE=folder)
         shards = sum(path.stat().st_size for path in place.glob("spans/*/*/*.tfrecord"))
         started = measure.run([*CI, "--help"])
     if json.loads(prepared.out)["images"] != IMAGES:
-        sys.exit(f"prepare-span says {prepared.out}")
-    told(made, through, size * IMAGES, shards)
-    each = {name: cost.cpu / IMAGES * 1000 for name, cost in (("bucket", prepared), ("folder", here))}
+        sys.exit(f"error: prepare-span printed {prepared.out}")
+    check_traffic(made, through, size * IMAGES, shards)
+    each = {name: cost.cpu / IMAGES * 1000 for name, cost in (("bucket", prepared), ("folder", in_folder))}
     print(f"{'prepare-span':<14} {each['bucket']:.3f} CPU ms an image in a bucket, {each['folder']:.3f} in a folder")
     print(
         f"{'':<14} of which {started.cpu / IMAGES * 1000:.3f} are the command's start; {prepared.peak / 2**20:.0f} MB"
     )
-    print(f"{'import-images':<14} {there.cpu / IMAGES * 1000:.3f} CPU ms an image to collect them there")
+    print(f"{'import-images':<14} {collected.cpu / IMAGES * 1000:.3f} CPU ms an image to collect them in the bucket")
     measure.finish("span_on_gcs", round(each["bucket"], 3), round(each["folder"], 3), "CPU ms an image", 5.0)
 
 
 CI = [sys.executable, "-m", "ci"]
 
 
-def told(made: Counter, through: "Relay", images: float, shards: int) -> None:
-    """Shows calls and bytes; exits when there are more than there may be."""
+def check_traffic(made: Counter, through: "Relay", images: float, shards: int) -> None:
+    """Prints calls and bytes; exits with an error when they exceed the limits."""
     least = {"list": -(-IMAGES // 1000), "read": IMAGES, "move": IMAGES, "write": 2}
     found = {
         "list": made["objects.list"],
@@ -67,19 +69,19 @@ def told(made: Counter, through: "Relay", images: float, shards: int) -> None:
     }
     for name, count in found.items():
         print(f"{name:<14} {count:7,} calls, at least {least[name]:,}")
-    # A batch is a request, but no call: what is in it is counted, by this server as by the real one.
+    # A batch is one request, but the calls in it count separately, as with the real service.
     others = made.total() - made["batch"] - sum(least.values())
     print(f"{'all':<14} {made.total() - made['batch']:7,} calls, at least {sum(least.values()):,}: {others} more")
     print(f"{'bytes':<14} {through.down:,} down and {through.up:,} up, at least {images:,.0f} and {shards:,}")
     ratio = (through.down + through.up) / (images + shards)
-    print(f"{'':<14} {ratio:.2f} times the least")
+    print(f"{'':<14} {ratio:.2f} times the minimum")
     if others > MOST_OTHER_CALLS or ratio > MOST_BYTES:
-        sys.exit(f"error: {MOST_OTHER_CALLS} more calls are allowed, and {MOST_BYTES} times the bytes.")
+        sys.exit(f"error: limits are {MOST_OTHER_CALLS} more calls than the minimum and {MOST_BYTES} times its bytes.")
 
 
 @contextlib.contextmanager
 def servers(log: pathlib.Path) -> Iterator[tuple[dict[str, str], "Calls"]]:
-    """Runs the local servers; gives the environment of their clients, and what counts the calls so far."""
+    """Runs the local servers; yields the environment of their clients, and a function that counts calls so far."""
     with open(log, "w") as calls:
         process = subprocess.Popen(
             [sys.executable, "-m", "tests.emulators", "--json", "--calls"],
@@ -96,23 +98,23 @@ def servers(log: pathlib.Path) -> Iterator[tuple[dict[str, str], "Calls"]]:
 
 
 class Calls:
-    """Counts calls by method."""
+    """Counts calls by method, from the servers' log."""
 
     def __init__(self, log: pathlib.Path):
         self._log = log
 
     def __call__(self) -> Counter:
         before = -1
-        while before != (before := self._log.stat().st_size):  # the servers tell twice a second
+        while before != (before := self._log.stat().st_size):  # the servers write it twice a second
             threading.Event().wait(1.5)
         return Counter(re.findall(r"^\S+ storage (\S+)", self._log.read_text(), re.M))
 
 
 class Relay:
-    """Passes on what goes to the proxy and comes from it, and counts the bytes."""
+    """Forwards connections to the proxy and counts bytes in both directions."""
 
     def __init__(self, proxy: str):
-        self._to = proxy.rpartition("//")[2].split(":")
+        self._proxy = proxy.rpartition("//")[2].split(":")
         self._listening = socket.create_server(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
         self.environment = {"HTTPS_PROXY": address, "https_proxy": address}
@@ -123,11 +125,11 @@ class Relay:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = self._listening.accept()
-                server = socket.create_connection((self._to[0], int(self._to[1])))
-                threading.Thread(target=self._pass_on, args=(client, server, "up"), daemon=True).start()
-                threading.Thread(target=self._pass_on, args=(server, client, "down"), daemon=True).start()
+                server = socket.create_connection((self._proxy[0], int(self._proxy[1])))
+                threading.Thread(target=self._forward, args=(client, server, "up"), daemon=True).start()
+                threading.Thread(target=self._forward, args=(server, client, "down"), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, destination: socket.socket, direction: str) -> None:
+    def _forward(self, source: socket.socket, destination: socket.socket, direction: str) -> None:
         counted = 0
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
@@ -135,14 +137,14 @@ class Relay:
                 destination.sendall(data)
         with contextlib.suppress(OSError):
             destination.shutdown(socket.SHUT_WR)
-        with _counting:
+        with _count_lock:
             setattr(self, direction, getattr(self, direction) + counted)
 
     def close(self) -> None:
         self._listening.close()
 
 
-_counting = threading.Lock()
+_count_lock = threading.Lock()
 
 
 @contextlib.contextmanager

@@ -1,10 +1,10 @@
-"""100,000 images of 3 KB made into a span, in CPU seconds, against reading, checksumming and writing the same bytes.
+"""CPU seconds to make a span of 100,000 images of 3 KB, against reading, checksumming and writing the same bytes.
 
-The latter is the least that any preparation does. Measured is `import-images`: it also checks that each image decodes,
-looks for duplicates, lists what it used, and starts and ends like every command. `prepare-span` does the same and moves
-each image, so that a kill at any moment loses none: that rename costs the file system more than all of the reading, and
-is shown beside it. Each has a copy of the images to itself that nobody has read yet. Memory is measured against that of
-20,000 images.
+The latter is the minimum for any preparation. The benchmark measures `import-images`, which also checks that each image
+decodes, finds duplicates, lists its sources, and starts and ends like every command. `prepare-span` does the same and
+moves each image, so that a kill at any moment loses none: that rename costs the file system more than all the reading,
+and is printed separately. Each side has its own copy of the images that was not read before. Memory is compared with
+that for 20,000 images.
 """
 
 import os
@@ -48,8 +48,8 @@ def ci(*command: object, workspace: pathlib.Path) -> measure.Cost:
 
 
 def collect(workspace: pathlib.Path, images: int) -> float:
-    """Fills `workspace`/collected with JPEGs, no two alike; returns their mean size in bytes."""
-    import numpy  # only here, so that what is measured does not pay for it
+    """Fills `workspace`/collected with distinct JPEGs; returns their mean size in bytes."""
+    import numpy  # imported here so that it does not count in the measured process
     import simplejpeg
 
     draw = numpy.random.default_rng(0)
@@ -64,7 +64,7 @@ def collect(workspace: pathlib.Path, images: int) -> float:
 
 
 def read_and_write(folder: str, out: str) -> None:
-    """Reads every file below a folder's folders, takes its crc32c and appends it to `out`."""
+    """Reads every file in a folder's subfolders, computes its crc32c and appends it to `out`."""
     with open(out, "wb", buffering=1 << 20) as written:
         for label in os.scandir(folder):
             for entry in os.scandir(label.path):

@@ -1,6 +1,6 @@
-"""What has to be set before anything is imported."""
+"""Environment variables that must be set before anything is imported."""
 
 import os
 
-# google-auth reads it once, when it is imported: nobody here looks for the metadata server of a machine at Google.
+# google-auth reads it at import: without it clients look for the metadata server of a machine at Google.
 os.environ["NO_GCE_CHECK"] = "true"

@@ -1,4 +1,4 @@
-"""Workspaces, and small real images to fill them with."""
+"""Shared fixtures: workspaces, small real images, and the local servers of Google Cloud."""
 
 import hashlib
 import io
@@ -25,24 +25,24 @@ from tests.serving import Serving
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "cloud: talks to Google Cloud on this machine (set by itself: `make test-cloud`)"
+        "markers", "cloud: uses the local servers of Google Cloud (set automatically; run by `make test-cloud`)"
     )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that talk to the local servers, by the fixture or by their place."""
+    """Marks the tests that use the local servers, recognised by fixture or folder."""
     for item in items:
         if "cloud" in getattr(item, "fixturenames", ()) or "emulators" in item.path.parts:
             item.add_marker(pytest.mark.cloud)
 
 
 def jpeg(number: int, size: tuple[int, int] = (16, 16)) -> bytes:
-    """A small JPEG, another one for each number."""
+    """A small JPEG, distinct for each number."""
     return encoded(noise(number, "RGB", size), "JPEG")
 
 
 def noise(number: int, mode: str, size: tuple[int, int]) -> Image.Image:
-    """Coarse coloured noise, another one for each number."""
+    """Coarse coloured noise, distinct for each number."""
     seed = hashlib.shake_256(b"%d" % number).digest(4 * 4 * 3)
     return Image.frombytes("RGB", (4, 4), seed).resize(size).convert(mode)
 
@@ -54,7 +54,7 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
 
 
 def put(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
-    """Writes files by their names in a folder."""
+    """Writes {name: content} into a folder."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,12 +62,12 @@ def put(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
 
 
 def photographs(numbers: Iterable[int]) -> dict[str, bytes]:
-    """Cats and dogs by their names."""
+    """JPEGs named cat/NUMBER.jpg (even numbers) and dog/NUMBER.jpg (odd ones)."""
     return {f"{('cat', 'dog')[number % 2]}/{number}.jpg": jpeg(number) for number in numbers}
 
 
 def files_in(folder: pathlib.Path) -> dict[str, bytes]:
-    """What lies in a folder, hidden or not, by name."""
+    """All files below a folder, hidden ones included: {relative name: content}."""
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
@@ -76,7 +76,7 @@ def examples_of(shard: bytes) -> list[tfrecord.Example]:
 
 
 class Workspace:
-    """A workspace as it looks from outside."""
+    """A workspace in a folder, read and changed without the code under test."""
 
     def __init__(self, root: pathlib.Path):
         self.root = root
@@ -92,11 +92,11 @@ class Workspace:
         (self.root / name).unlink()
 
     def files(self, folder: str = "") -> dict[str, bytes]:
-        """What lies in a folder of it, hidden or not, by name."""
+        """All files below one of its folders, hidden ones included: {relative name: content}."""
         return files_in(self.root / folder)
 
     def generation(self, name: str) -> str:
-        """What is another one as soon as the file is written anew."""
+        """A value that changes whenever the file is rewritten."""
         status = (self.root / name).stat()
         return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
@@ -104,7 +104,7 @@ class Workspace:
         self.put({f"collected/{name}": data for name, data in files.items()})
 
     def collected(self) -> dict[str, bytes]:
-        """What is in collected/, also where it is hidden for the moment."""
+        """Files in collected/, temporarily hidden ones included."""
         return self.files("collected")
 
     def rejected(self) -> dict[str, bytes]:
@@ -114,15 +114,15 @@ class Workspace:
         return self.files("archive")
 
     def examples(self) -> list[tfrecord.Example]:
-        """What is in all published spans."""
+        """Examples of all published spans."""
         shards = sorted(self.root.glob("spans/span-*/*/*.tfrecord"))
         published = [shard for shard in shards if (shard.parent.parent / "span.json").exists()]
         return [example for shard in published for example in examples_of(shard.read_bytes())]
 
     def unaccounted(self, images: Iterable[bytes]) -> str:
-        """Says which images are not in exactly one place, a published span or collected/; "" when all are."""
+        """Counts images that are not in exactly one place (a published span or collected/); "" when all are."""
         images = set(images)
-        # A file that is put back has two names for an instant, but it is one file.
+        # A file that is being moved back briefly has two names, but one inode.
         waiting = {path.stat().st_ino: path for path in (self.root / "collected").rglob("*.jpg")}
         places = [example.image for example in self.examples()] + [path.read_bytes() for path in waiting.values()]
         twice, lost = len(places) - len(set(places)), len(images - set(places))
@@ -130,7 +130,7 @@ class Workspace:
 
 
 class BucketWorkspace(Workspace):
-    """The same in the local servers' bucket, looked at without a call."""
+    """A workspace in the local servers' bucket, read and changed without API calls."""
 
     def __init__(self, cloud: Cloud, address: str):
         self.gcs, self.address = cloud.gcs, address
@@ -162,7 +162,7 @@ class BucketWorkspace(Workspace):
         return [example for data in shards for example in examples_of(data)]
 
     def unaccounted(self, images: Iterable[bytes]) -> str:
-        """As above; a source of a published span that is still to be archived belongs to the span."""
+        """As for folders; a source that a published span lists but that is not archived yet counts for the span."""
         manifests = [data for name, data in self.files("spans").items() if name.endswith("/span.json")]
         listed = {(s["name"], s["generation"]) for data in manifests for s in json.loads(data)["sources"]}
         waiting = [
@@ -182,7 +182,7 @@ def workspace(tmp_path) -> Workspace:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> tuple[pathlib.Path, dict]:
-    """A workspace with span 1, handwritten digits, and the outcome of a training on it."""
+    """A workspace with span 1 of handwritten digits, and the outcome of training on it."""
     root = tmp_path_factory.mktemp("trained")
     images, workspace = root / "images", root / "workspace"
     digits.write(str(images), digits.FIRST, limit=600)
@@ -192,7 +192,7 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, dict]:
 
 @pytest.fixture
 def trained_workspace(trained) -> pathlib.Path:
-    """A workspace with span 1 and the release model-1, shared by all tests: copy it before you change it."""
+    """A workspace with span 1 and the release model-1, shared by all tests: copy it before changing it."""
     return trained[0]
 
 
@@ -201,22 +201,22 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def cloud_servers() -> Iterator[Cloud]:
-    """Google Cloud on this machine, started when the first test asks for it."""
+    """Local servers of Google Cloud, started when the first test uses them."""
     with Cloud() as cloud:
         yield cloud
 
 
 @pytest.fixture
 def cloud(cloud_servers) -> Iterator[Cloud]:
-    """The local servers, as new. The test fails when anybody asked for a host that is not theirs."""
+    """The local servers after a reset. The test fails when a client tries to reach any other host."""
     cloud_servers.reset()
     yield cloud_servers
-    assert not cloud_servers.refused, "somebody asked for hosts that are not there"
+    assert not cloud_servers.refused, "clients tried to reach hosts that no local server has"
 
 
 @pytest.fixture
 def cloud_environment(cloud, monkeypatch) -> Cloud:
-    """The local servers, with clients of this very process led to them."""
+    """The local servers, with the clients of this process directed to them."""
     vertex.cached_client.cache_clear()
     for name, value in cloud.environment.items():
         monkeypatch.setenv(name, value)
@@ -225,44 +225,44 @@ def cloud_environment(cloud, monkeypatch) -> Cloud:
 
 @pytest.fixture
 def gs_workspace(cloud) -> str:
-    """The address of an empty workspace in the local servers' bucket, another one for each test."""
+    """Address of an empty workspace in the local servers' bucket, distinct for each test."""
     return f"gs://{cloud.bucket}/workspace-{next(_numbers)}"
 
 
 @pytest.fixture(scope="session")
 def saved_model(trained, tmp_path_factory) -> str:
-    """The folder of a SavedModel that was really trained."""
+    """Folder of a trained SavedModel."""
     releases = open_releases(str(trained[0] / "releases"))
     return releases.fetch(releases.newest(), str(tmp_path_factory.mktemp("saved_model")))
 
 
 @pytest.fixture
 def serving(cloud_environment, gs_workspace, saved_model) -> Serving:
-    """A workspace in the local servers' bucket, to release models in and serve them."""
+    """A workspace in the local servers' bucket whose releases are served on an endpoint."""
     return Serving(cloud_environment, gs_workspace, saved_model)
 
 
-# of the pipelines; nothing is in it
+# The pipelines' image; a name only, no such image is built.
 IMAGE = f"europe-west4-docker.pkg.dev/spanloop-local/images/pipelines@sha256:{'1a' * 32}"
 
 
-def know_image(storage: Storage, image: str, **differing: str) -> None:
-    """Writes what `build-image` leaves of an image that was built here."""
+def record_image(storage: Storage, image: str, **differing: str) -> None:
+    """Writes the record that `build-image` makes of an image; `differing` replaces fields."""
     here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
     record = {"image": image, "commit": "c0ffee", "content": "0", **here, **differing}
     storage.write(f"images/{image.rpartition(':')[2]}.json", json.dumps(record).encode())
 
 
 def collect(storage: Storage, files: Mapping[str, bytes]) -> None:
-    """Writes images to collected/."""
+    """Writes images into collected/."""
     for name, data in files.items():
         storage.write(f"collected/{name}", data)
 
 
 @pytest.fixture
 def cloud_config(cloud_environment, gs_workspace) -> Config:
-    """Settings for the local servers; the image is known to the workspace."""
-    know_image(open_storage(gs_workspace), IMAGE)
+    """Settings for the local servers; the workspace has a record of the image."""
+    record_image(open_storage(gs_workspace), IMAGE)
     cloud = cloud_environment
     return Config(
         workspace=gs_workspace,
@@ -275,7 +275,7 @@ def cloud_config(cloud_environment, gs_workspace) -> Config:
 
 @pytest.fixture
 def span_in_bucket(cloud_config) -> None:
-    """Span 1 of the workspace in the bucket: a few cats and dogs."""
+    """Prepares span 1 of the workspace in the bucket from 30 images."""
     storage = open_storage(cloud_config.workspace)
     collect(storage, photographs(range(30)))
     spans.prepare(storage)

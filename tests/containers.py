@@ -1,6 +1,6 @@
-"""Containers for tests: Debian by debootstrap, podman with settings of its own, and this machine's way to packages.
+"""Containers for tests: Debian by debootstrap, isolated podman settings, and this machine's package sources.
 
-Needs nothing but the standard library.
+Needs only the standard library.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 class CannotRun(Exception):
-    """What is missing on this machine, and how to get it."""
+    """Something that containers need is missing; the message says how to install it."""
 
 
 def check_machine(target: str, packages: dict[str, str]) -> None:
-    """Raises CannotRun where a container cannot be made. `packages` of Debian bring the programs they are named by."""
-    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # which only root has on its PATH
+    """Raises CannotRun where containers cannot run. `packages` maps required programs to their Debian packages."""
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin"  # only root's PATH includes it
     missing = [package for program, package in packages.items() if not shutil.which(program, path=path)]
     if missing:
         raise CannotRun(
@@ -32,14 +32,14 @@ def check_machine(target: str, packages: dict[str, str]) -> None:
 
 
 def cache() -> Path:
-    """The folder that keeps what is slow to make, from one run to the next."""
+    """The folder that caches slow intermediate results between runs."""
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "spanloop")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 def debootstrap(release: str, root: Path, packages: tuple[str, ...]) -> None:
-    """Fills a folder with Debian."""
+    """Installs a minimal Debian into a folder."""
     remove(root)
     log = root.parent / "debootstrap.log"
     options = ["--variant=minbase", f"--include={','.join(packages)}"]
@@ -50,7 +50,7 @@ def debootstrap(release: str, root: Path, packages: tuple[str, ...]) -> None:
 
 
 def remove(root: Path) -> None:
-    """Removes a folder, but never what a debootstrap that was killed left mounted in it."""
+    """Removes a folder after unmounting file systems that a killed debootstrap left mounted in it."""
     mounted = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
     for folder in reversed([path for path in mounted if path.startswith(f"{root}/")]):
         subprocess.run(["umount", folder], check=True)
@@ -59,12 +59,12 @@ def remove(root: Path) -> None:
 
 
 def podman_settings(cache: Path) -> dict[str, str]:
-    """Storage and settings of our own, apart from the machine's."""
+    """Environment variables that isolate podman's storage and settings from the machine's."""
     folder = cache / "podman"
     folder.mkdir(exist_ok=True)
     storage = folder / "storage.conf"
     storage.write_text(f'[storage]\ndriver = "overlay"\ngraphroot = "{folder}/store"\nrunroot = "{folder}/run"\n')
-    # podman's own limits are more than a machine that is a container itself may set; crun refuses mixed cgroups
+    # podman's default limits exceed those of a machine that is itself a container; crun refuses mixed cgroups
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     containers = folder / "containers.conf"
     limits = f'["nofile={files}:{files}", "nproc=32768:32768"]'
@@ -73,15 +73,15 @@ def podman_settings(cache: Path) -> dict[str, str]:
 
 
 def mirror() -> list[str]:
-    """Where this machine gets Debian's packages from; nothing (debootstrap's own choice) where it is no Debian."""
+    """This machine's Debian mirror; empty (debootstrap's default) on other systems."""
     if not shutil.which("apt-get"):
         return []
     command = ["apt-get", "indextargets", "--format", "$(SITE)", "Created-By: Packages", "Origin: Debian"]
     return subprocess.run(command, capture_output=True, text=True).stdout.split()[:1]
 
 
-def settings_of_installing() -> dict[str, str]:
-    """Files that tell pip and uv how to reach packages, by where they belong in the machine."""
+def installer_settings() -> dict[str, str]:
+    """This machine's settings of pip and uv: {file here: path in the container}."""
     home = Path.home()
     places = {
         "/etc/pip.conf": [home / ".config/pip/pip.conf", home / ".pip/pip.conf", Path("/etc/pip.conf")],
@@ -93,15 +93,15 @@ def settings_of_installing() -> dict[str, str]:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    trusted = "safe.directory=*"  # under sudo the checkout is another user's
+    trusted = "safe.directory=*"  # under sudo the checkout belongs to another user
     command = ["git", "-c", trusted, "-C", str(folder), *arguments]
     return subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 @contextlib.contextmanager
-def step(who: str, text: str) -> Iterator[None]:
-    """Says what is done and how long it took."""
+def step(program: str, text: str) -> Iterator[None]:
+    """Prints what a step does, then how long it took."""
     began = time.monotonic()
-    print(f"{who}: {text}", flush=True)
+    print(f"{program}: {text}", flush=True)
     yield
-    print(f"{who}: {time.monotonic() - began:.0f} s", flush=True)
+    print(f"{program}: {time.monotonic() - began:.0f} s", flush=True)

@@ -1,4 +1,4 @@
-"""Storage in a temporary folder and in the local servers' bucket: what is promised holds in both."""
+"""Fixtures that run a test twice: on storage in a temporary folder and in the local servers' bucket."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, Workspace
 
-in_a_folder = pytest.mark.parametrize("kind", ["folder"])  # where a test is about what only a folder has
+in_a_folder = pytest.mark.parametrize("kind", ["folder"])  # for tests of properties that only folders have
 in_a_bucket = pytest.mark.parametrize("kind", ["bucket"])
 
 

@@ -1,4 +1,4 @@
-"""Releases to be served, and an endpoint as it looks from outside, by a client of its own."""
+"""Releases to serve, and the state of an endpoint as read by a separate client."""
 
 import dataclasses
 from typing import Any
@@ -11,7 +11,7 @@ from tests.emulators.cloud import Cloud
 
 
 class Serving:
-    """A workspace in the local servers' bucket whose models are served on the endpoint "digits"."""
+    """A workspace in the local servers' bucket, and the endpoint "digits" that serves its models."""
 
     def __init__(self, cloud: Cloud, workspace: str, model: str):
         self.cloud = cloud
@@ -23,12 +23,11 @@ class Serving:
 
     @property
     def variables(self) -> dict[str, str]:
-        """The environment of a command."""
-        ours = {"WORKSPACE": self.config.workspace, "VERTEX_ENDPOINT": self.config.endpoint}
-        return self.cloud.environment | ours
+        """Environment variables of a command."""
+        return self.cloud.environment | {"WORKSPACE": self.config.workspace, "VERTEX_ENDPOINT": self.config.endpoint}
 
     def release(self, number: int = 1) -> Release:
-        """Releases a model; each number is another release of the same one."""
+        """Publishes the model as a release; each number makes a distinct release."""
         return open_releases(self.config.releases).publish(
             self._model,
             identity=f"{number}",
@@ -41,18 +40,17 @@ class Serving:
         )
 
     def endpoints(self) -> list[Any]:
-        asked = {"parent": location(self.config)}
-        return list(client(self.config, "EndpointService").list_endpoints(asked))
+        return list(client(self.config, "EndpointService").list_endpoints({"parent": location(self.config)}))
 
     @property
     def endpoint(self) -> Any:
-        """The only endpoint there is."""
+        """The only endpoint in the project."""
         (endpoint,) = self.endpoints()
         return endpoint
 
     @property
     def traffic(self) -> dict[str, int]:
-        """The percentage of each deployed model by its display name, in the order of the names."""
+        """Traffic percentage of each deployed model by display name, sorted by name."""
         found = self.endpoint
         shares = {model.display_name: found.traffic_split.get(model.id, 0) for model in found.deployed_models}
         assert len(shares) == len(found.deployed_models), "a model is deployed twice"
@@ -64,7 +62,7 @@ class Serving:
         return dict(self.endpoint.labels)
 
     def versions(self) -> list[Any]:
-        """Every version of the only model there is, oldest first."""
+        """All versions of the only model, oldest first."""
         models = client(self.config, "ModelService")
         (model,) = models.list_models({"parent": location(self.config)})
         found = models.list_model_versions({"name": model.name.partition("@")[0]})
@@ -72,6 +70,6 @@ class Serving:
 
     @property
     def default(self) -> list[str]:
-        """The aliases of the version that is the default one, without that."""
+        """Aliases of the default version, without "default" itself."""
         (version,) = (version for version in self.versions() if "default" in version.version_aliases)
         return sorted(set(version.version_aliases) - {"default"})

@@ -1,4 +1,4 @@
-"""Set-up as a person starts it, in a small project of its own, and once with the light part of this one."""
+"""Set-up started as a user does, in a small separate project, and once with this project's light part."""
 
 import ast
 import json
@@ -15,7 +15,7 @@ import install
 
 ROOT = pathlib.Path(install.__file__).resolve().parent
 UV = pathlib.Path(sys.executable).parent / "uv"
-ELSEWHERE = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin"))  # where set-up looks beside PATH
+ELSEWHERE = os.pathsep.join(("/usr/local/bin", "/usr/bin", "/opt/homebrew/bin"))  # searched in addition to PATH
 PROJECT = """
 [project]
 name = "small"
@@ -49,11 +49,11 @@ dev = [{ name = "uv" }]
 
 class Done(NamedTuple):
     code: int
-    told: str
+    stderr: str
 
 
 class Clone:
-    """A folder with install.py and what it reads; programs that a test writes come first on its PATH."""
+    """A folder with install.py and its input files; programs that a test writes come first on its PATH."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -79,8 +79,8 @@ class Clone:
 
     def install(self, *arguments: str, **variables: str) -> Done:
         process = self.start(*arguments, **variables)
-        told = process.communicate(timeout=120)[1]
-        return Done(process.returncode, told)
+        _, stderr = process.communicate(timeout=120)
+        return Done(process.returncode, stderr)
 
     def python(self) -> str:
         """The version of Python in .venv: "3.10"."""
@@ -112,7 +112,7 @@ def test_the_platform_chooses_the_line_of_tfx(machine, tfx):
 
 
 @pytest.mark.parametrize(
-    "machine, told",
+    "machine, message",
     [
         (("Linux", "x86_64", "glibc 2.27"), "glibc 2.27"),
         (("Linux", "x86_64", ""), "another C library"),  # Alpine
@@ -121,16 +121,16 @@ def test_the_platform_chooses_the_line_of_tfx(machine, tfx):
         (("Windows", "AMD64", ""), "Windows"),
     ],
 )
-def test_a_platform_that_tfx_does_not_run_on_is_named(machine, told):
-    with pytest.raises(install.SetUpError, match=told):
+def test_a_platform_that_tfx_does_not_run_on_is_named(machine, message):
+    with pytest.raises(install.SetUpError, match=message):
         install.choose_line(*machine)
 
 
-def test_set_up_leaves_a_python_of_the_line_and_says_why(clone):
+def test_set_up_leaves_a_python_of_the_line_and_shows_the_reason(clone):
     line = install.choose_line(*install.this_machine())
     done = clone.install()
-    assert done.code == 0, done.told
-    assert f"TFX {line.tfx}" in done.told and line.why in done.told
+    assert done.code == 0, done.stderr
+    assert f"TFX {line.tfx}" in done.stderr and line.why in done.stderr
     assert clone.python() in line.pythons
 
 
@@ -140,7 +140,7 @@ def test_a_second_run_installs_nothing(clone):
         os.utime(clone.folder / name)  # as a fresh checkout would
     clone.program("uv", "echo uv was started >&2; exit 1")
     done = clone.install()
-    assert done.code == 0 and "is ready" in done.told and "uv was started" not in done.told
+    assert done.code == 0 and "is ready" in done.stderr and "uv was started" not in done.stderr
 
 
 @pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
@@ -149,11 +149,11 @@ def test_a_changed_project_or_lock_is_installed(clone, name):
     with open(clone.folder / name, "a") as file:
         file.write("# changed\n")
     done = clone.install()
-    assert done.code == 0 and "Setting up" in done.told
-    assert "is ready" in clone.install().told
+    assert done.code == 0 and "Setting up" in done.stderr
+    assert "is ready" in clone.install().stderr
 
 
-def test_an_environment_whose_python_was_removed_is_made_again(clone):
+def test_an_environment_whose_python_was_removed_is_recreated(clone):
     clone.install()
     python = clone.folder / ".venv/bin/python"
     python.unlink()
@@ -162,10 +162,10 @@ def test_an_environment_whose_python_was_removed_is_made_again(clone):
     assert clone.python()
 
 
-def test_everything_serves_as_the_light_part_but_not_the_other_way(clone):
+def test_a_complete_environment_serves_as_the_light_one_but_not_the_reverse(clone):
     clone.install("--light")
-    assert "Setting up" in clone.install().told
-    assert "is ready" in clone.install("--light").told
+    assert "Setting up" in clone.install().stderr
+    assert "is ready" in clone.install("--light").stderr
 
 
 def test_an_interrupted_set_up_is_repeated_from_the_start(clone):
@@ -174,39 +174,39 @@ def test_an_interrupted_set_up_is_repeated_from_the_start(clone):
     assert clone.install().code == -9
     (clone.programs / "uv").unlink()
     done = clone.install()
-    assert done.code == 0 and "did not end" in done.told
+    assert done.code == 0 and "was interrupted" in done.stderr
     assert clone.python() and not half.exists()
 
 
-def test_programs_that_do_not_start_are_passed_over(clone):
+def test_programs_that_do_not_start_are_skipped(clone):
     for name in ("uv", "python3", "python3.10", "python3.11", "python3.12", "python3.13"):
         clone.program(name, "echo 'pyenv: command not found' >&2; exit 127")
     done = clone.install()
-    assert done.code == 0, done.told
+    assert done.code == 0, done.stderr
     assert clone.python()
 
 
-def test_an_activated_environment_is_not_built_upon(clone):
+def test_an_activated_environment_is_not_used_as_the_base(clone):
     clone.install()
     link = clone.folder / ".venv/bin/python"
     assert os.path.realpath(link) == os.path.realpath(sys.executable) and ".venv" not in os.readlink(link)
 
 
-def test_two_at_once_set_up_once(clone):
+def test_two_processes_at_once_install_once(clone):
     both = [clone.start(), clone.start()]
-    told = [process.communicate(timeout=120)[1] for process in both]
+    logs = [process.communicate(timeout=120)[1] for process in both]
     assert [process.returncode for process in both] == [0, 0]
-    assert sorted("Setting up" in text for text in told) == [False, True]
+    assert sorted("Setting up" in text for text in logs) == [False, True]
 
 
 @pytest.mark.skipif(shutil.which("uv", path=ELSEWHERE) is not None, reason="uv is installed for the whole machine")
 def test_without_uv_and_pip_the_error_names_the_package_to_install(clone):
     clone.path = [folder for folder in clone.path if not pathlib.Path(folder, "uv").exists()]
-    for module in ("pip", "venv"):  # as on Debian, where both are packages of their own
+    for module in ("pip", "venv"):  # as on Debian, where both are separate packages
         (clone.programs / f"{module}.py").write_text(f"raise ImportError('No module named {module}')")
     done = clone.install(PYTHONPATH=str(clone.programs))
-    assert done.code == 1 and "apt-get install -y python3-pip" in done.told.splitlines()[-1]
-    assert "Traceback" not in done.told
+    assert done.code == 1 and "apt-get install -y python3-pip" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def test_set_up_runs_on_python_3_8():
@@ -216,9 +216,9 @@ def test_set_up_runs_on_python_3_8():
 def test_the_light_part_is_small_and_counts(clone, tmp_path):
     clone.write((ROOT / "pyproject.toml").read_text(), (ROOT / "uv.lock").read_text())
     done = clone.install("--light")
-    if "connectivity is disabled" in done.told:
-        pytest.skip("uv's cache was emptied, and a test does not use the network")
-    assert done.code == 0, done.told
+    if "connectivity is disabled" in done.stderr:
+        pytest.skip("uv's cache is empty, and tests do not use the network")
+    assert done.code == 0, done.stderr
     installed = [path for path in (clone.folder / ".venv").rglob("*") if path.is_file() and not path.is_symlink()]
     assert sum(path.stat().st_size for path in installed) < 80e6
     command = [clone.folder / ".venv/bin/python", "-m", "ci", "count-collected", "--threshold", "1", "--json"]

@@ -1,4 +1,4 @@
-"""What holds of the repository as a whole, by reading its files."""
+"""Rules for the repository as a whole, checked by reading its files."""
 
 import ast
 import functools
@@ -21,7 +21,7 @@ HEAVY = (
     "tensorflow_transform",
     "keras",
 )
-# Addresses of package registries and paths of one machine: both would make a clone depend on where it was written.
+# Addresses of package registries and paths of one machine: both would make a clone depend on the author's machine.
 REGISTRY = re.compile(
     r"pypi\.org|pythonhosted\.org|registry\.npmjs\.org|crates\.io|proxy\.golang\.org|deb\.debian\.org"
 )
@@ -30,7 +30,7 @@ MACHINE = re.compile(r"(?<![\w.$}/-])/(work|root)\b")
 
 @functools.cache
 def files() -> tuple[pathlib.Path, ...]:
-    """Every file of the repository: what git tracks or would add; without git, what does not lie in a hidden folder."""
+    """All files of the repository: those that git tracks or would add; without git, those outside hidden folders."""
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     try:
         names = subprocess.run(command, capture_output=True, check=True, text=True).stdout.split("\0")
@@ -59,7 +59,7 @@ def tree(path: pathlib.Path) -> ast.Module:
 
 
 def imports(path: pathlib.Path, only_at_once: bool = False) -> Iterator[str]:
-    """Full names that a file imports: anywhere in it, or only those it imports when it is imported itself."""
+    """Full names of a file's imports: all of them, or with `only_at_once` those executed when it is imported."""
     waiting: list[ast.AST] = [tree(path)]
     package = path.parent.parts
     while waiting:
@@ -94,7 +94,7 @@ def test_imports_point_one_way(folder, may):
     assert not wrong
 
 
-def test_a_task_of_modules_imports_nothing_of_ours_but_its_siblings():
+def test_a_task_of_modules_imports_only_its_siblings_from_this_repository():
     wrong = []
     for path in sources("modules"):
         siblings = (".".join(path.parts[:2]),)
@@ -104,7 +104,7 @@ def test_a_task_of_modules_imports_nothing_of_ours_but_its_siblings():
 
 
 def way_to(heavy: tuple[str, ...], start: pathlib.Path) -> str:
-    """How importing a file comes to import TensorFlow, over which files; "" if it does not."""
+    """The chain of imports by which importing a file imports TensorFlow; "" if it does not."""
     by_name = {name_of(path): path for path in sources("ci", "pipeline")}
     seen, waiting = {start}, [(start,)]
     while waiting:
@@ -121,7 +121,7 @@ def way_to(heavy: tuple[str, ...], start: pathlib.Path) -> str:
 
 
 def is_command(path: pathlib.Path) -> bool:
-    """Whether a file of ci/ is a command, by its decorator."""
+    """True when a file of ci/ is a command, recognised by its decorator."""
     functions = [node for node in tree(path).body if isinstance(node, ast.FunctionDef)]
     return any(ast.unparse(decorator) == "command" for node in functions for decorator in node.decorator_list)
 
@@ -134,20 +134,20 @@ def test_data_and_the_framework_of_commands_do_not_import_tensorflow():
 
 
 def twin(test: pathlib.Path) -> pathlib.Path:
-    """The file that a test file is about: tests/ci/test_main.py is about ci/__main__.py."""
+    """The file that a test file tests: tests/ci/test_main.py tests ci/__main__.py."""
     name = test.stem.removeprefix("test_")
     return pathlib.Path(*test.parts[1:-1], f"{'__main__' if name == 'main' else name}.py")
 
 
 def test_every_test_file_has_its_twin():
     tests = [path for path in sources("tests") if path.name.startswith("test_")]
-    about_all = [pathlib.Path("tests/test_repository.py")]
+    about_all = [pathlib.Path("tests/test_repository.py"), pathlib.Path("tests/test_language.py")]
     mirrored = [path for path in tests if path not in about_all and path.parts[1] not in ("emulators", "workflows")]
     alone = [f"{test} without {twin(test)}" for test in mirrored if not (ROOT / twin(test)).is_file()]
     assert mirrored and not alone
 
 
-def test_every_file_says_what_it_does_in_its_first_line():
+def test_every_file_has_a_docstring():
     paths = [path for path in sources(*OURS, "install.py") if not path.name.startswith(("__init__", "test_"))]
     silent = [str(path) for path in paths if not ast.get_docstring(tree(path))]
     assert not silent
@@ -165,7 +165,7 @@ def test_no_file_names_a_registry_or_a_folder_of_one_machine():
 
 
 def uv(*arguments: str) -> str:
-    """What the locked uv prints; it needs no network for what is asked here."""
+    """Output of the locked uv, which runs offline."""
     command = [sys.executable, "-m", "uv", *arguments, "--offline", "--python", sys.executable]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -187,15 +187,15 @@ def test_the_lock_is_made_from_pyproject():
 def test_requirements_are_exported_from_the_lock(file, groups):
     exported = uv("export", "--quiet", "--frozen", *groups, "--no-annotate", "--no-header")
     written = (ROOT / file).read_text().splitlines()
-    same = [line for line in written if not line.startswith("#")] == exported.splitlines()
-    assert same, f"{file} is not what uv.lock says: run `make requirements`"
+    is_equal = [line for line in written if not line.startswith("#")] == exported.splitlines()
+    assert is_equal, f"{file} does not match uv.lock: run `make requirements`"
 
 
 def test_every_target_of_make_explains_itself():
-    told = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(["make", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M).group(1).split()
     assert {"demo", "test", "lint", "bench", "install", "test-modern"} <= set(phony)
-    assert [target for target in phony if not re.search(rf"^ +make {target} +\w", told, re.M)] == []
+    assert [target for target in phony if not re.search(rf"^ +make {target} +\w", output, re.M)] == []
 
 
 def test_a_warning_in_our_own_code_is_an_error():

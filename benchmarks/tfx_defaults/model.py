@@ -1,6 +1,6 @@
-"""The same network, data and epochs as TFX's templates would have them: one module file, read and exported their way.
+"""The same network, data and epochs in the style of TFX's templates: one module file, their input and export functions.
 
-Written after the penguin template (https://github.com/tensorflow/tfx/tree/master/tfx/examples/penguin).
+Follows the penguin template (https://github.com/tensorflow/tfx/tree/master/tfx/examples/penguin).
 """
 
 import tensorflow as tf

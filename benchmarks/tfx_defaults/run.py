@@ -1,4 +1,4 @@
-"""Runs the training pipeline's nodes on WORKSPACE's span 1 as TFX has them by default."""
+"""Runs the training pipeline's nodes with TFX's defaults on a workspace's span 1."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ from pipeline.quality import release_gate
 
 
 def main(workspace: str, steps: int, eval_steps: int) -> None:
-    """Trains `steps` batches an epoch."""
+    """Trains with `steps` batches per epoch."""
     root = os.path.join(workspace, "defaults")
     module = os.path.join(os.path.dirname(os.path.abspath(__file__)), "model.py")
     splits = [tfx.proto.Input.Split(name=split, pattern=f"{split}/*") for split in ("train", "eval")]

@@ -41,7 +41,7 @@ class Podman(Runner):
         if command == "build":
             # of BuildKit; podman keeps its layers itself
             options = [option for option in options if not option.startswith("--cache-from=")]
-            mounts = [f"--volume={ours}:{theirs}:ro" for ours, theirs in containers.settings_of_installing().items()]
+            mounts = [f"--volume={ours}:{theirs}:ro" for ours, theirs in containers.installer_settings().items()]
             options = ["--layers", "--pull=never", "--network=host", "--isolation=chroot", *mounts, *options]
             self._run(["nsenter", f"--net={self._network}", "podman", "build", *options], environment, context)
         elif command == "push":

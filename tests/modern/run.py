@@ -95,7 +95,7 @@ def test() -> int:
         machine.make()
         machine.copy_checkout()
         with step("modern", "make install, with this machine's network"):
-            code = machine.run("make install", "host", OF_INSTALLING, containers.settings_of_installing())
+            code = machine.run("make install", "host", OF_INSTALLING, containers.installer_settings())
         if code == 0:
             with step("modern", "make test, with no network"):
                 code = machine.run('make test TESTS="$TESTS"', "none", OF_TESTS, {})

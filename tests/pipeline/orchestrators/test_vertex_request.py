@@ -16,7 +16,7 @@ from pipeline.orchestrators.vertex_request import prepare
 from pipeline.packaging import image
 from pipeline.packaging.commit import this_commit
 from pipeline.storage.factory import open_storage
-from tests.conftest import IMAGE, collect, know_image, photographs
+from tests.conftest import IMAGE, collect, photographs, record_image
 
 
 def test_a_training_is_asked_for_with_all_that_makes_it(cloud_config, span_in_bucket):
@@ -128,12 +128,12 @@ def test_an_image_that_does_not_run_what_is_compiled_here_is_refused(cloud_confi
     with pytest.raises(IncompatibleImage, match="nothing says what is in it.*build-image"):
         prepare(unknown, "training", "all")
 
-    know_image(storage, unknown.image, tfx="1.9.0")
+    record_image(storage, unknown.image, tfx="1.9.0")
     with pytest.raises(IncompatibleImage, match=rf"has TFX 1.9.0 on .* compiled by TFX {metadata.version('tfx')}"):
         prepare(unknown, "training", "all")
 
     other = dataclasses.replace(cloud_config, image=IMAGE.replace("1a", "3c"))
-    know_image(storage, other.image, python="3.9")
+    record_image(storage, other.image, python="3.9")
     with pytest.raises(IncompatibleImage, match=f"on Python 3.9, .* on Python 3.{sys.version_info[1]}"):
         prepare(other, "training", "all")
 

@@ -1,0 +1,98 @@
+"""Words that code, comments, messages and pages do not use, each with the term to use instead."""
+
+import pathlib
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.test_repository import ROOT, files
+
+# Each pattern is matched against whole words; parts of identifiers count: `told` is found in `_told` and `is_told`.
+TERMS = {
+    "told": "cloud_errors, github_errors, os_errors, format_...; or name the value: output, message, fields",
+    "tells?|telling": "shows, prints, names, reports, distinguishes",
+    "quietly": "without_support_warnings",
+    "patient|patience": "retry_policy, GitHubRetry",
+    "not_?there": "ObjectNotFound",
+    "unfit_?spec": "InvalidSpec",
+    "unfit_?image": "IncompatibleImage",
+    "not_?a_?clone": "NotARepository",
+    "judge|judges|judged|judging": "evaluate, Prediction, predictor",
+    "mend|mends|mended|mending": "fix",
+    "anew": "again; or the exact verb: recreate, rewrite",
+    "to be had": "available, has capacity",
+    "of ours": "our; or name the owner",
+    "nobody|somebody|anybody|whoever": "name the actor: a user, a caller, a client, another process",
+    "what comes of|what came of": "the result, the outcome",
+    "as new": "empty, after a reset",
+}
+TEXTS = {"", ".css", ".html", ".js", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
+CHECKED = (
+    ".ci",
+    "install.py",
+    "tests/__init__.py",
+    "tests/clone.py",
+    "tests/conftest.py",
+    "tests/containers.py",
+    "tests/places.py",
+    "tests/serving.py",
+    "tests/test_install.py",
+    "tests/test_repository.py",
+)
+HERE = pathlib.Path(__file__).resolve().relative_to(ROOT)
+
+
+def words(line: str) -> str:
+    """The words of a line in lower case: `ObjectNotThere` and `object_not_there` become `object not there`."""
+    line = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", line)
+    return " ".join(re.findall(r"[a-z0-9]+", line.lower()))
+
+
+def misused(line: str) -> Iterator[tuple[str, str]]:
+    """Yields each discouraged word of a line, and the term to use instead."""
+    text = words(line)
+    for pattern, term in TERMS.items():
+        for match in re.finditer(rf"\b(?:{pattern.replace('_?', ' ?')})\b", text):
+            yield match.group(), term
+
+
+def is_checked(path: pathlib.Path) -> bool:
+    """True for text that people of this project wrote: no lock files, no exported requirements, not this list."""
+    locks = path.name.endswith((".lock", "-lock.json")) or path.name in ("LICENSE", "requirements.txt")
+    return path.suffix in TEXTS and not locks and path != HERE
+
+
+@pytest.mark.parametrize("place", CHECKED)
+def test_code_and_pages_use_the_terms_of_the_field(place):
+    paths = [path.relative_to(ROOT) for path in files()]
+    checked = [path for path in paths if path.is_relative_to(place) and is_checked(path)]
+    found = [
+        f"{path}:{number}: {word!r}, use instead: {term}"
+        for path in checked
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+        for word, term in misused(line)
+    ]
+    assert checked, f"{place} is not in the repository"
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    "line, word",
+    [
+        ("def _told(release):", "told"),
+        ("raise NotThere(name)", "not there"),
+        ("from pipeline.errors import UnfitImage, NoSpans", "unfit image"),
+        ("judged_images = 3", "judged"),
+        ("# the first machine that is to be had", "to be had"),
+        ("f'Mend that, then try again: {name}'", "mend"),
+        ("a mistake of ours, not of theirs", "of ours"),
+    ],
+)
+def test_a_discouraged_word_is_found_in_names_comments_and_messages(line, word):
+    assert [found for found, _ in misused(line)] == [word]
+
+
+@pytest.mark.parametrize("line", ["recommended", "hours = 3", "import tellurium", "an untold number", "amendment"])
+def test_a_word_that_only_contains_a_discouraged_one_is_accepted(line):
+    assert list(misused(line)) == []
