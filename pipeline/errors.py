@@ -37,7 +37,7 @@ class MissingSettings(UsageError):
 
     def __init__(self, missing: Mapping[str, str]):
         wanted = "; ".join(f"{variable} ({meaning})" for variable, meaning in missing.items())
-        super().__init__(f"Not set: {wanted}. Set them as README, 'On Google Cloud', tells, or try `make emulators`.")
+        super().__init__(f"Not set: {wanted}. Set them as docs/google-cloud.md shows, or try `make emulators`.")
 
 
 class SpanNotFound(UsageError):

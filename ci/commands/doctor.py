@@ -1,4 +1,4 @@
-"""Is everything there that README, "On Google Cloud", asks for?"""
+"""Checks the resources on Google Cloud that docs/google-cloud.md creates."""
 
 import dataclasses
 

@@ -21,7 +21,5 @@ def use_variables(config: Config) -> Outcome:
         text = "Google Cloud is configured."
     else:
         lines = [f"  {name}: {variables.NEEDED[name]}" for name in found.missing]
-        text = "\n".join(
-            ["Google Cloud is not configured, so nothing goes there. Not set (README, 'Fork it'):", *lines]
-        )
+        text = "\n".join(["Google Cloud is not configured, so nothing goes there. Not set (docs/github.md):", *lines])
     return Outcome(text, configured=found.configured, missing=list(found.missing), settings=sorted(found.environment))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pipeline.config import Config
 from pipeline.errors import UsageError
 
-# What nothing else follows from; README, "Fork it", sets them.
+# What nothing else follows from; docs/github.md, "Set up a fork", sets them.
 NEEDED = {
     "GCP_PROJECT": "Google Cloud project that runs everything",
     "GCP_REGION": "region of Vertex AI and Cloud Build",
@@ -39,7 +39,7 @@ def read(text: str) -> dict[str, str]:
 
 
 def settings(variables: Mapping[str, str], repository: str) -> Settings:
-    """Chooses the settings among a repository's variables; what is not set has the names that README creates.
+    """Chooses the settings among a repository's variables; others get the names of docs/google-cloud.md.
 
     Only settings pass: no variable of a repository can change PATH and the like. Raises ConfigError for a value that
     cannot be used, MisspelledSetting for a name.

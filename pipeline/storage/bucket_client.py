@@ -405,9 +405,9 @@ def refusal(display_name: str, status: int, body: bytes) -> StorageError:
     if status == 401:
         following = "Run `gcloud auth application-default login`, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
     elif status == 403:
-        following = "Give who asks the role roles/storage.objectUser on the bucket: README, 'On Google Cloud'."
+        following = "Give who asks the role roles/storage.objectUser on the bucket: docs/google-cloud.md."
     elif status == 404:
-        following = "Create the bucket, or set WORKSPACE to one that is there: README, 'On Google Cloud'."
+        following = "Create the bucket, or set WORKSPACE to one that is there: docs/google-cloud.md."
     else:
         following = "Mend that, then run it again: nothing was lost."
     return StorageError(f"{display_name}: {message.rstrip('.')}. {following}")

@@ -56,8 +56,8 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 class Policies(Service):
     """The policy of every resource, by its name: projects/ID, buckets/NAME, serviceAccounts/EMAIL and so on.
 
-    As new, the account of the clients has every role, and that of the builds those that README gives it. Over REST it
-    answers for buckets.
+    After a reset, the clients' account has every role, and the builds' account those of docs/google-cloud.md. Over REST
+    it answers for buckets.
     """
 
     name = "storage"

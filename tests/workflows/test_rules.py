@@ -54,9 +54,9 @@ def triggers(workflow: str) -> dict[str, Any]:
     return definition(workflow).triggers()
 
 
-def test_there_are_the_workflows_that_readme_tells_of():
-    readme = (ROOT / "README.md").read_text()
-    assert all(f"`{path.name}`" in readme for path in WORKFLOWS.values())
+def test_docs_describe_every_workflow():
+    page = (ROOT / "docs" / "github.md").read_text()
+    assert all(f"`{path.name}`" in page for path in WORKFLOWS.values())
     assert {*CALLED, *BUTTONS, "cd", "ci", "lint", "report"} == set(WORKFLOWS)
 
 

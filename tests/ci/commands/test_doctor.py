@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests import readme
+from tests import documentation
 
 
 def test_without_anything_it_says_how_to_begin_and_exits_with_1(ci, tmp_path):
@@ -19,11 +19,11 @@ def test_without_anything_it_says_how_to_begin_and_exits_with_1(ci, tmp_path):
 
 @pytest.fixture
 def made(cloud, tmp_path) -> dict[str, str]:
-    """Makes a project in which there is nothing but what README's commands made; returns what they exported."""
-    return readme.make(cloud, tmp_path).exports
+    """Makes a project in which there is nothing but what the pages' commands made; returns what they exported."""
+    return documentation.make(cloud, tmp_path).exports
 
 
-def test_the_commands_of_the_readme_are_all_that_the_doctor_asks_for(ci, cloud, made):
+def test_the_commands_of_the_pages_are_all_that_the_doctor_asks_for(ci, cloud, made):
     """The first look: everything is there but the image, which is built next."""
     email = f"github@{cloud.project}.iam.gserviceaccount.com"
     variables = cloud.environment | made | {"GOOGLE_APPLICATION_CREDENTIALS": str(cloud.oauth.key_file(email))}

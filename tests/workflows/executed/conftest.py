@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import readme
+from tests import documentation
 from tests.emulators.cloud import Cloud
 from tests.workflows.repository import Repository
 
@@ -25,10 +25,10 @@ def servers(cloud_servers) -> Iterator[Cloud]:
 
 @pytest.fixture(scope="module")
 def configured(servers, tmp_path_factory) -> Repository:
-    """A repository for which README's commands were typed in, and nothing else."""
+    """A repository for which the pages' commands were typed in, and nothing else."""
     folder = tmp_path_factory.mktemp("configured")
     token = servers.github.token(contents="write")
-    project = readme.make(servers, folder, servers.github.repository, token.encode())
+    project = documentation.make(servers, folder, servers.github.repository, token.encode())
     servers.oauth.key_file(workflows_account(servers))
     return Repository(servers, folder, project.variables | SETTINGS)
 

@@ -1,4 +1,4 @@
-"""README's commands that create and set what Google Cloud needs, done to the local servers."""
+"""The pages' commands that create and set what Google Cloud needs, done to the local servers."""
 
 import pathlib
 import re
@@ -9,7 +9,8 @@ from typing import NamedTuple
 from pipeline.doctor.access import APIS
 from tests.emulators.cloud import Cloud
 
-README = pathlib.Path(__file__).resolve().parents[1] / "README.md"
+DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
+BLOCK = r"```sh cloud\n(.*?)```"
 # These programs only write down what they are told, a line a call.
 NOTED = """
 gcloud() { { printf "%q " "$@"; echo; } >&3; [ "$2" != describe ] || echo 123456789012; }
@@ -19,14 +20,14 @@ ci() { :; }
 
 
 class Project(NamedTuple):
-    """What README's commands have exported, and which variables they have set in the repository."""
+    """What the pages' commands have exported, and which variables they have set in the repository."""
 
     exports: dict[str, str]
     variables: dict[str, str]
 
 
 def make(cloud: Cloud, folder: pathlib.Path, repository: str = "o/n", token: bytes = b"ghp_of-a-test") -> Project:
-    """Makes a project in which there is nothing but what README's commands made; `token` is typed in where they ask."""
+    """Makes a project that contains only what the pages' commands create; `token` is typed in where they ask."""
     given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "BUCKET": cloud.bucket, "REPOSITORY": repository}
     script = f"exec 3>gcloud.txt 4>exports.txt 5>gh.txt\nset -eu\n{_pasted(given)}"
     subprocess.run(["bash", "-c", script], cwd=folder, env={}, check=True, timeout=30)
@@ -42,11 +43,10 @@ def make(cloud: Cloud, folder: pathlib.Path, repository: str = "o/n", token: byt
 
 
 def _pasted(variables: dict[str, str]) -> str:
-    """Returns a script of README's commands."""
-    text = README.read_text(encoding="utf-8")
-    create = text.partition("## On Google Cloud")[2].partition("### Use")[0]
-    first, *blocks = re.findall(r"```\n(.*?)```", create, re.S)
-    fork = re.search(r"```\n(.*?)```", text.partition("### Fork it")[2], re.S)
+    """Returns a script of the pages' commands."""
+    google_cloud, github = ((DOCS / name).read_text(encoding="utf-8") for name in ("google-cloud.md", "github.md"))
+    first, *blocks = re.findall(BLOCK, google_cloud.partition("## Use")[0], re.S)
+    fork = re.search(BLOCK, github.partition("## Set up a fork")[2], re.S)
     lines = [
         NOTED,
         *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
