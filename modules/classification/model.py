@@ -1,9 +1,12 @@
 """The model: how it is built, trained, exported and tuned. TFX's Trainer calls `run_fn`, its Tuner `tuner_fn`."""
 
+import collections
 import dataclasses
 import io
+import json
 import math
 import os
+from collections.abc import Callable
 
 import keras
 import keras_tuner
@@ -18,6 +21,19 @@ from tfx.components.tuner.component import TunerFnResult
 from modules.classification.backbones import BACKBONES
 from modules.classification.preprocessing import IMAGE, LABEL, LABELS, transformed
 from modules.classification.settings import SETTINGS, Settings
+
+EPOCHS = "epochs.json"  # in the folder of the run's logs: a list with loss, accuracy, val_loss, val_accuracy an epoch
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss is infinite or not a number, so further training is useless."""
+
+    def __init__(self, epoch: int, settings: Settings):
+        super().__init__(
+            f"the loss is not a number after epoch {epoch}: the network diverged. Lower learning_rate"
+            f" ({settings.learning_rate:g} now) in modules/classification/settings.py, look for other changes there,"
+            " in backbones.py and in preprocessing.py (pixels have to be in [0, 1]), and train again"
+        )
 
 
 def build_model(settings: Settings, classes: int) -> keras.Model:
@@ -73,7 +89,9 @@ class Examples:
         paths = sorted(path for pattern in file_patterns for path in tf.io.gfile.glob(pattern))
         self._preprocessing = preprocessing
         self._records = tf.data.TFRecordDataset(paths)
-        self.count = int(self._records.batch(1024).map(tf.size).reduce(0, lambda total, size: total + size))
+        labels = self._labels()
+        self.count = labels.total()
+        self.unknown = {label: images for label, images in labels.items() if label not in set(preprocessing.labels)}
         memory = settings.cache_megabytes * 1e6
         decoded = self.count * settings.image_size**2 * settings.channels * 4
         self._cached = self._decoded(self._records).cache() if decoded <= memory else None
@@ -84,6 +102,18 @@ class Examples:
         """Gives every example once."""
         return self._decoded(self._records) if self._cached is None else self._cached
 
+    def to_validate(self) -> tf.data.Dataset | None:
+        """Gives every example once whose label has a number, for Keras, which fails on any other; None without one.
+
+        The Evaluator counts the others as wrong. So does a score of these alone: it is the same for every network.
+        """
+        if self.unknown:
+            named = ", ".join(f"{label.decode()} ({images:,})" for label, images in sorted(self.unknown.items()))
+            logging.warning("Labels with images for evaluation and none for training, never right: %s", named)
+        if self.count == sum(self.unknown.values()):
+            return None
+        return self.in_order().filter(lambda _, label: label >= 0) if self.unknown else self.in_order()
+
     def shuffled(self, seed: int) -> tf.data.Dataset:
         """Gives every example once, in an order that depends on the seed alone.
 
@@ -93,6 +123,11 @@ class Examples:
         if self._cached is not None:
             return self._cached.shuffle(self.count, seed=seed)
         return self._decoded(self._records.shuffle(self._buffer, seed=seed))
+
+    def _labels(self) -> collections.Counter:
+        feature = {LABEL: tf.io.FixedLenFeature([], tf.string)}
+        batches = self._records.batch(1024).map(lambda records: tf.io.parse_example(records, feature)[LABEL])
+        return collections.Counter(label for batch in batches.as_numpy_iterator() for label in batch)
 
     def _decoded(self, records: tf.data.Dataset) -> tf.data.Dataset:
         return records.batch(64).map(self._preprocessing.examples, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
@@ -106,6 +141,7 @@ class Checkpoints:
         self._variables = model.variables + model.optimizer.variables
         self._folder = folder
         self._file = os.path.join(folder, "state.npz")
+        self.curves: list[dict[str, float]] = []  # loss, accuracy and the like of each epoch so far
 
     def restore(self) -> int:
         """Brings the newest state back, if there is one; returns how many epochs it has seen."""
@@ -115,7 +151,7 @@ class Checkpoints:
             state = np.load(io.BytesIO(file.read()))
         for number, variable in enumerate(self._variables):
             variable.assign(state[f"arr_{number}"])
-        epochs = int(state["epochs"])
+        epochs, self.curves = int(state["epochs"]), json.loads(str(state["curves"]))
         logging.info("Going on after epoch %d, from %s", epochs, self._file)
         return epochs
 
@@ -124,7 +160,8 @@ class Checkpoints:
         tf.io.gfile.makedirs(self._folder)
         # A tf.train.Checkpoint takes 0.3 s for the same. The rename makes the new state whole or absent.
         state = io.BytesIO()
-        np.savez(state, *map(keras.ops.convert_to_numpy, self._variables), epochs=epochs)
+        variables = map(keras.ops.convert_to_numpy, self._variables)
+        np.savez(state, *variables, epochs=epochs, curves=json.dumps(self.curves))
         with tf.io.gfile.GFile(f"{self._file}.new", "wb") as file:
             file.write(state.getvalue())
         tf.io.gfile.rename(f"{self._file}.new", self._file, overwrite=True)
@@ -182,26 +219,54 @@ def run_fn(fn_args: FnArgs) -> None:
 
     model = build_model(settings, classes=len(preprocessing.labels))
     checkpoints = Checkpoints(fn_args.custom_config["checkpoints"], model)
-    for epoch in range(checkpoints.restore(), settings.epochs):
-        model.optimizer.learning_rate = learning_rate(settings, epoch)
+    validation = evaluation.to_validate()
+
+    def batches(epoch: int) -> tf.data.Dataset:
         # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
-        model.fit(
-            train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2),
-            validation_data=evaluation.in_order().batch(settings.batch_size),
-            initial_epoch=epoch,
-            epochs=epoch + 1,
-            verbose=2,  # a line an epoch, into the log
-        )
-        checkpoints.save(epoch + 1)
+        return train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
+
+    fit(model, settings, checkpoints, batches, validation and validation.batch(settings.batch_size))
+    write_curves(checkpoints.curves, fn_args.model_run_dir)
     export(model, preprocessing, fn_args.serving_model_dir)
     checkpoints.delete()
+
+
+def fit(
+    model: keras.Model,
+    settings: Settings,
+    checkpoints: Checkpoints,
+    batches: Callable[[int], tf.data.Dataset],
+    validation: tf.data.Dataset | None,
+) -> None:
+    """Trains for the epochs that no checkpoint has seen, on `batches(epoch)`. Raises TrainingDiverged."""
+    for epoch in range(checkpoints.restore(), settings.epochs):
+        model.optimizer.learning_rate = learning_rate(settings, epoch)
+        history = model.fit(
+            batches(epoch),
+            validation_data=validation,
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            callbacks=[keras.callbacks.TerminateOnNaN()],
+            verbose=2,  # a line an epoch, into the log
+        ).history
+        if not math.isfinite(history["loss"][-1]):
+            raise TrainingDiverged(epoch + 1, settings)
+        checkpoints.curves.append({name: float(values[-1]) for name, values in history.items()})
+        checkpoints.save(epoch + 1)
+
+
+def write_curves(curves: list[dict[str, float]], folder: str) -> None:
+    """Keeps loss and accuracy of each epoch with the run's logs, for the page of its model."""
+    tf.io.gfile.makedirs(folder)
+    with tf.io.gfile.GFile(os.path.join(folder, EPOCHS), "w") as file:
+        json.dump(curves, file, indent=1)
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     """Searches learning rate and dropout; called by TFX's Tuner. Nothing that preprocessing needs can be tuned."""
     preprocessing = Preprocessing(fn_args.transform_graph_path)
     train = Examples(fn_args.train_files, preprocessing, SETTINGS)
-    evaluation = Examples(fn_args.eval_files, preprocessing, SETTINGS)
+    validation = Examples(fn_args.eval_files, preprocessing, SETTINGS).to_validate()
 
     def build(hyperparameters):
         values = {
@@ -212,14 +277,16 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
 
     seed = fn_args.custom_config["seed"]
     keras.utils.set_random_seed(seed)
+    score = "accuracy" if validation is None else "val_accuracy"
     tuner = keras_tuner.RandomSearch(
-        build, "val_accuracy", max_trials=4, seed=seed, directory=fn_args.working_dir, project_name="tuner"
+        build, score, max_trials=4, seed=seed, directory=fn_args.working_dir, project_name="tuner"
     )
     return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
             "x": train.shuffled(seed).batch(SETTINGS.batch_size),
-            "validation_data": evaluation.in_order().batch(SETTINGS.batch_size),
+            "validation_data": validation and validation.batch(SETTINGS.batch_size),
+            "callbacks": [keras.callbacks.TerminateOnNaN()],
             "epochs": max(1, SETTINGS.epochs // 4),  # enough to tell good from bad
             "verbose": 2,
         },

@@ -2,6 +2,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from modules.classification import model
 from modules.classification.settings import SETTINGS
@@ -46,3 +47,61 @@ def test_the_learning_rate_falls_from_its_setting_towards_nothing():
     assert rates[0] == SETTINGS.learning_rate
     assert rates == sorted(rates, reverse=True)
     assert rates[-1] == pytest.approx(0)
+
+
+def dataset(pixels, labels):
+    return tf.data.Dataset.from_tensor_slices((pixels.astype(np.float32), labels)).batch(8)
+
+
+def test_the_curves_of_all_epochs_are_kept_over_a_restart(tmp_path):
+    pixels, labels = np.random.default_rng(0).random((16, 8, 8, SMALL.channels)), np.arange(16) % 2
+    for epochs in (2, 4):
+        network = model.build_model(SMALL, classes=2)
+        kept = model.Checkpoints(str(tmp_path), network)
+        settings = dataclasses.replace(SMALL, epochs=epochs)
+        model.fit(network, settings, kept, lambda epoch: dataset(pixels, labels), dataset(pixels, labels))
+
+    assert len(kept.curves) == 4
+    assert all(set(epoch) == {"loss", "accuracy", "val_loss", "val_accuracy"} for epoch in kept.curves)
+
+
+def test_training_stops_at_once_when_the_loss_is_not_a_number(tmp_path):
+    pixels = np.full((16, 8, 8, SMALL.channels), np.nan)
+    network = model.build_model(SMALL, classes=2)
+    kept = model.Checkpoints(str(tmp_path), network)
+
+    with pytest.raises(model.TrainingDiverged, match="not a number after epoch 1: .* Lower learning_rate"):
+        model.fit(network, SMALL, kept, lambda epoch: dataset(pixels, np.arange(16) % 2), None)
+    assert kept.restore() == 0
+
+
+class OfTwoLabels:
+    """Preprocessing that knows cats and dogs."""
+
+    labels = [b"cat", b"dog"]
+
+    def examples(self, records):
+        label = tf.io.parse_example(records, {"label": tf.io.FixedLenFeature([], tf.string)})["label"]
+        number = tf.where(label == b"cat", 0, tf.where(label == b"dog", 1, -1))
+        return tf.zeros([tf.size(records), 8, 8, SMALL.channels]), tf.cast(number, tf.int64)
+
+
+def written(folder, *labels):
+    path = str(folder / "examples.tfrecord")
+    with tf.io.TFRecordWriter(path) as file:
+        for label in labels:
+            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()]))
+            example = tf.train.Example(features=tf.train.Features(feature={"label": feature}))
+            file.write(example.SerializeToString())
+    return [path]
+
+
+def test_a_label_that_no_training_image_has_is_left_out_of_validation(tmp_path):
+    examples = model.Examples(written(tmp_path, "cat", "rare", "dog", "rare"), OfTwoLabels(), SMALL)
+
+    assert (examples.count, examples.unknown) == (4, {b"rare": 2})
+    assert [int(label) for _, label in examples.to_validate()] == [0, 1]
+
+
+def test_images_of_such_labels_alone_are_nothing_to_validate_with(tmp_path):
+    assert model.Examples(written(tmp_path, "rare"), OfTwoLabels(), SMALL).to_validate() is None
