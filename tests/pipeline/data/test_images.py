@@ -1,15 +1,22 @@
 """Whatever passes the check, TensorFlow decodes; and what is broken, cut off or too large does not pass."""
 
+import base64
+import json
+import os
 import random
+import signal
 import struct
+import subprocess
+import sys
 import zlib
 from collections.abc import Iterator
 
 import pytest
 
-from pipeline.data import images
+from pipeline.data import decoder, images
 from pipeline.data.images import BadImage
 from tests.conftest import encoded, noise
+from tests.pipeline.data import odd_jpegs
 
 THUMBNAIL = encoded(noise(1, "RGB", (16, 16)), "JPEG")
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"
@@ -32,6 +39,13 @@ def chunks(data: bytes) -> list[tuple[bytes, bytes]]:
     return found
 
 
+def wrong_checksum(kind: bytes, body: bytes) -> bytes:
+    """A PNG with a chunk whose checksum is that of something else."""
+    damaged = chunk(kind, body)[:-1] + bytes([chunk(kind, body)[-1] ^ 1])
+    whole = png(header(2, 2), (b"IDAT", TWO_BY_TWO), (b"IEND", b""))
+    return whole[:33] + damaged + whole[33:]
+
+
 def header(width: int, height: int, depth: int = 8, colour: int = 0, interlace: int = 0) -> tuple[bytes, bytes]:
     return b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
 
@@ -52,6 +66,8 @@ def raw_png(colour: int, depth: int, interlace: int) -> bytes:
     return png(header(13, 9, depth, colour, interlace), *palette, *halves, (b"IEND", b""))
 
 
+ZEROS = zlib.compress(bytes(7_000_000), 9)
+TWO_BY_TWO = zlib.compress(bytes(6))
 ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)]
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
 
@@ -201,8 +217,26 @@ def test_whatever_passes_tensorflow_decodes(decodes):
     "data, reason",
     [
         (b"", "empty file"),
-        (b"no picture", "neither JPEG nor PNG"),
-        (b"GIF89a" + bytes(100), "neither JPEG nor PNG"),
+        (b"no picture", "^neither JPEG nor PNG$"),
+        (b"GIF89a" + bytes(100), "^GIF, neither JPEG nor PNG: `import-images --convert`"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "^WebP.*--convert"),
+        (b"\0\0\0\x1cftypavif" + bytes(20), "^AVIF.*--convert"),
+        (b"\0\0\0\x1cftypheic" + bytes(20), "^HEIC.*another program"),
+        (b"BM" + bytes(100), "^BMP.*--convert"),
+        (b"II*\0" + bytes(100), "^TIFF.*--convert"),
+        (b"<!DOCTYPE html><title>404</title>", "^web page"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "^Git LFS pointer"),
+        (
+            png(header(1_000_001, 1), (b"IDAT", zlib.compress(bytes(1_000_002))), (b"IEND", b"")),
+            "longer than 1,000,000",
+        ),
+        (png(header(1, 50_000_000), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b"")), "longer than 1,000,000"),
+        (png(header(2, 2), *[(b"teSt", b"")] * 30_000, (b"IEND", b"")), "more than 20,000 chunks"),
+        (
+            png(header(2, 2), *[(b"zTXt", b"a\0\0" + ZEROS)] * 2, (b"IDAT", TWO_BY_TWO), (b"IEND", b"")),
+            "metadata inflate",
+        ),
+        (odd_jpegs.lossless(8), r"lossless JPEG \(SOF3\)"),
         (png(header(20_000, 20_000), (b"IDAT", zlib.compress(bytes(20_001))), (b"IEND", b"")), "megapixels"),
         (png(header(0, 9), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")), "nothing to see"),
         (
@@ -212,11 +246,86 @@ def test_whatever_passes_tensorflow_decodes(decodes):
         (JPEGS["RGB {}"][:-2], "ends early"),
         (PNGS["RGB"][:-12], "ends early"),
         (PNGS["RGB"][:60] + b"x" + PNGS["RGB"][61:], "wrong checksum"),
+        (wrong_checksum(b"tRNS", b"\0\1"), "wrong checksum of chunk 'tRNS'"),
     ],
 )
 def test_the_reason_is_said(data, reason):
     with pytest.raises(BadImage, match=reason):
         images.check(data)
+
+
+def segments_of(data: bytes) -> tuple[bytes, bytes]:
+    """Cuts a JPEG after its first segment."""
+    at = 4 + int.from_bytes(data[4:6], "big")
+    return data[:at], data[at:]
+
+
+@pytest.mark.parametrize("kind", [b"tEXt", b"iCCP", b"gAMA"])
+def test_a_wrong_checksum_where_nothing_is_used_is_no_reason(kind, decodes):
+    data = wrong_checksum(kind, b"Comment\0nothing that changes a pixel")
+
+    images.check(data)
+    assert decodes(data)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"between".join(segments_of(JPEGS["RGB {}"])),
+        JPEGS["RGB {'progressive': True}"].replace(b"\xff\xc4", b"\0\0\xff\xff\xc4", 3),
+        b"\xff\xe2\0\x0fICC_PROFILE\0\7".join(segments_of(JPEGS["RGB {}"])),
+        odd_jpegs.sampled((0x41, 0x11, 0x11)),
+        odd_jpegs.sampled((0x42, 0x11, 0x11)),
+    ],
+    ids=["between segments", "in a progressive one", "a bad ICC marker", "4:1:1", "4:1:0"],
+)
+def test_what_is_odd_and_yet_decoded_passes(data, decodes):
+    images.check(data)
+
+    assert decodes(data)
+
+
+def test_the_verdict_does_not_depend_on_what_was_seen_before():
+    """Each of two kinds, one with broken codes and odd metadata, first and second in a process of its own."""
+    whole = JPEGS["RGB {}"]
+    scan = whole.index(b"\xff\xda") + 14
+    odd = b"\xff\xe2\0\x0fICC_PROFILE\0\7".join(segments_of(whole[:scan])) + b"\x5a" * 9 + b"\xff\xd9"
+    program = (
+        "import base64, sys; from pipeline.data import images\n"
+        "for text in sys.argv[1:]:\n"
+        "    try: images.check(base64.b64decode(text)); print('passes')\n"
+        "    except images.BadImage as bad: print(bad)"
+    )
+
+    def verdicts(*files: bytes) -> list[str]:
+        arguments = [base64.b64encode(data).decode() for data in files]
+        ended = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+        return ended.stdout.splitlines()
+
+    assert verdicts(whole, odd) == verdicts(odd, whole)[::-1] == ["passes", "passes"]
+
+
+def test_no_header_of_a_jpeg_crashes_the_check_and_tensorflow_decodes_what_passes():
+    import tensorflow as tf
+
+    ended = subprocess.run(
+        [sys.executable, "-m", odd_jpegs.__name__, "0", "4000"], capture_output=True, text=True, check=True
+    )
+    passed = json.loads(ended.stdout)
+
+    assert len(passed) > 300
+    for number in passed:
+        tf.io.decode_image(odd_jpegs.odd_jpeg(number), channels=3)
+
+
+def test_a_crash_of_the_decoder_costs_one_image():
+    images.check(JPEGS["CMYK {'progressive': True}"])
+    os.kill(decoder._child.pid, signal.SIGSEGV)
+
+    with pytest.raises(BadImage, match="crashes the decoder"):
+        images.check(JPEGS["CMYK {'progressive': True}"])
+
+    images.check(JPEGS["CMYK {'optimize': True}"])
 
 
 def test_an_image_that_inflates_to_more_than_it_says_takes_no_memory():
