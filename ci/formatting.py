@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from ci.streams import one_line
 from pipeline.formatting import counted
+from pipeline.outcomes import Rejected
 
 SHOWN = 10  # of a long list
 
@@ -13,9 +14,9 @@ def labels(counts: Mapping[str, int]) -> str:
     return shortened(f"{one_line(label)} {count:,}" for label, count in sorted(counts.items()))
 
 
-def rejections(rejected: Iterable[Mapping[str, str]]) -> list[str]:
-    """Lines about `{name, reason}` of images that could not be used; none when there are none."""
-    reasons = [f"  {one_line(bad['name'])}: {one_line(bad['reason'])}" for bad in rejected]
+def rejections(rejected: Iterable[Rejected]) -> list[str]:
+    """Returns lines about images that could not be used; none when there are none."""
+    reasons = [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in rejected]
     if not reasons:
         return []
     more = [f"  and {len(reasons) - SHOWN:,} more"] if len(reasons) > SHOWN else []

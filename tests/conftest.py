@@ -14,8 +14,9 @@ from PIL import Image
 
 from pipeline.cloud import vertex
 from pipeline.config import Config
-from pipeline.data import digits, spans, tfrecord
+from pipeline.data import digits, reports, spans, tfrecord
 from pipeline.orchestrators import local
+from pipeline.outcomes import Metrics, TrainingOutcome
 from pipeline.releases.factory import open_releases
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
@@ -181,7 +182,7 @@ def workspace(tmp_path) -> Workspace:
 
 
 @pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> tuple[pathlib.Path, dict]:
+def trained(tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
     """A workspace with span 1 of handwritten digits, and the outcome of training on it."""
     root = tmp_path_factory.mktemp("trained")
     images, workspace = root / "images", root / "workspace"
@@ -251,6 +252,12 @@ def record_image(storage: Storage, image: str, **differing: str) -> None:
     here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
     record = {"image": image, "commit": "c0ffee", "content": "0", **here, **differing}
     storage.write(f"images/{image.rpartition(':')[2]}.json", json.dumps(record).encode())
+
+
+def report_training(storage: Storage, spans: Iterable[int], release: str | None = None, identity: str = "") -> None:
+    """Writes the report of a training on these spans."""
+    outcome = TrainingOutcome(tuple(spans), release is not None, Metrics(accuracy=0.75, images=40), release)
+    reports.save_training(storage, outcome, identity=identity, modules_digest="", commit="")
 
 
 def collect(storage: Storage, files: Mapping[str, bytes]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
+from pipeline.outcomes import Metrics
 from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
 from tests.emulators.cloud import Cloud
@@ -35,7 +36,7 @@ class Serving:
             modules_digest="a" * 64,
             spans=(1, 2, 3, 11),
             labels=tuple("0123456789"),
-            metrics={"accuracy": 0.9},
+            metrics=Metrics(accuracy=0.9),
             previous=None,
         )
 

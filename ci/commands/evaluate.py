@@ -13,6 +13,7 @@ from pipeline.batch import evaluation as batch_evaluation
 from pipeline.batch.evaluation import Judging
 from pipeline.config import Config
 from pipeline.formatting import counted, percent, threshold
+from pipeline.outcomes import EvaluationOutcome
 
 
 @command
@@ -40,7 +41,7 @@ def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Ou
         raise click.BadParameter("nan is not in the range 0<=x<=1.", param_hint="'--accuracy-threshold'")
     with Count("Evaluating") as progress:
         found = batch_evaluation.evaluate(config, needed, progress, judging(config, where))
-    return Outcome("\n".join([*verdict(found), *left_out(found)]), **found)
+    return Outcome("\n".join([*verdict(found), *left_out(found)]), **found.to_json())
 
 
 def judging(config: Config, where: str) -> Judging:
@@ -53,34 +54,34 @@ def judging(config: Config, where: str) -> Judging:
     return partial(batch_prediction.judging, log=log)
 
 
-def verdict(found: dict) -> list[str]:
+def verdict(found: EvaluationOutcome) -> list[str]:
     """Says how right the model is, and what follows."""
-    release, unknown = found["release"], found["unknown_labels"]
-    if not found["images"]:
+    release = found.release
+    if not found.images:
         return [f"Nothing to judge {release} by: no new image is collected."]
-    images, interval = counted(found["images"], "image"), " to ".join(map(percent, found["interval"]))
-    needed = threshold(found["threshold"])
+    images, interval = counted(found.images, "image"), " to ".join(map(percent, found.interval))
+    needed = threshold(found.threshold)
     lines = [
-        f"{release} gets {percent(found['accuracy'])} of {images} right (95 % interval: {interval}).",
-        f"Below {needed}: time for `python -m ci retrain`." if found["should_retrain"] else f"At least {needed}: fine.",
+        f"{release} gets {percent(found.accuracy)} of {images} right (95 % interval: {interval}).",
+        f"Below {needed}: time for `python -m ci retrain`." if found.should_retrain else f"At least {needed}: fine.",
     ]
-    if unknown:
-        lines.append(f"{release} does not know {labels(unknown)}: they count as wrong.")
-    return [*lines, f"Report: {found['report']}"]
+    if found.unknown_labels:
+        lines.append(f"{release} does not know {labels(found.unknown_labels)}: they count as wrong.")
+    return [*lines, f"Report: {found.report}"]
 
 
-def left_out(found: dict) -> list[str]:
+def left_out(found: EvaluationOutcome) -> list[str]:
     """Says what was not judged, and why; nothing when all was."""
     lines = []
-    if found["in_spans"]:
-        lines.append(f"Not judged: {counted(found['in_spans'], 'image')} that a span has already.")
-    if found["duplicates"]:
-        lines.append(f"Judged once only: {counted(found['duplicates'], 'image')} with the same bytes as another one.")
-    if found["unusable"]:
+    if found.in_spans:
+        lines.append(f"Not judged: {counted(found.in_spans, 'image')} that a span has already.")
+    if found.duplicates:
+        lines.append(f"Judged once only: {counted(found.duplicates, 'image')} with the same bytes as another one.")
+    if found.unusable:
         lines.append(
-            f"Not judged: {counted(found['unusable'], 'image')} that cannot be used; prepare-span sets them aside:"
+            f"Not judged: {counted(found.unusable, 'image')} that cannot be used; prepare-span sets them aside:"
         )
-        lines += [f"  {one_line(bad['name'])}: {one_line(bad['reason'])}" for bad in found["skipped"][:SHOWN]]
-        if found["unusable"] > SHOWN:
-            lines.append(f"  and {found['unusable'] - SHOWN:,} more")
+        lines += [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in found.skipped[:SHOWN]]
+        if found.unusable > SHOWN:
+            lines.append(f"  and {found.unusable - SHOWN:,} more")
     return lines

@@ -1,7 +1,6 @@
 """Labelled images that somebody has, brought into the loop."""
 
 import contextlib
-import dataclasses
 import tempfile
 from collections.abc import Iterator
 
@@ -14,6 +13,7 @@ from pipeline.config import Config
 from pipeline.data import collected, digits, spans
 from pipeline.errors import UsageError
 from pipeline.formatting import counted
+from pipeline.outcomes import PreparedSpan
 from pipeline.storage.factory import open_storage
 
 
@@ -41,18 +41,17 @@ def import_images(
     with given as images, Count("Collecting" if collect else "Importing") as progress:
         found = (collected.add if collect else spans.import_folder)(storage, images, progress)
     span = None if collect else found.span
-    rejected = [dataclasses.asdict(bad) for bad in found.rejected]
     return Outcome(
-        "\n".join([*told(found, collect), *rejections(rejected)]),
+        "\n".join([*told(found, collect), *rejections(found.rejected)]),
         imported=found.images,
-        rejected=rejected,
+        rejected=[bad.to_json() for bad in found.rejected],
         span=span,
         labels=dict(found.labels),
         duplicates=found.duplicates,
     )
 
 
-def told(found: collected.Added | spans.Prepared, collect: bool) -> list[str]:
+def told(found: collected.Added | PreparedSpan, collect: bool) -> list[str]:
     """Says what became of the images that could be used, and of second copies."""
     if not found.images:
         lines = ["No new image, so nothing was done."]

@@ -1,13 +1,12 @@
 """What was collected becomes a span."""
 
-import dataclasses
-
 from ci.formatting import labels, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
 from pipeline.data import spans
 from pipeline.formatting import counted
+from pipeline.outcomes import PreparedSpan
 from pipeline.storage.factory import open_storage
 
 
@@ -15,18 +14,16 @@ from pipeline.storage.factory import open_storage
 def prepare_span(config: Config) -> Outcome:
     """Makes a span of all collected images."""
     with Count("Preparing a span") as progress:
-        prepared = dataclasses.asdict(spans.prepare(open_storage(config.workspace), progress))
-    return Outcome(told(prepared), **prepared)
+        prepared = spans.prepare(open_storage(config.workspace), progress)
+    return Outcome(summary(prepared), **prepared.to_json())
 
 
-def told(prepared: dict) -> str:
-    """Says what came of collected images; `prepared` has the fields of `spans.Prepared`."""
-    if prepared["span"] is None:
+def summary(prepared: PreparedSpan) -> str:
+    """Returns what became of the collected images, for people."""
+    if prepared.span is None:
         lines = ["Nothing to do: no new image is collected."]
     else:
-        lines = [
-            f"{counted(prepared['images'], 'image')} became span {prepared['span']}: {labels(prepared['labels'])}."
-        ]
-    if prepared["duplicates"]:
-        lines.append(f"{counted(prepared['duplicates'], 'duplicate')} of images in a span went to the archive.")
-    return "\n".join([*lines, *rejections(prepared["rejected"])])
+        lines = [f"{counted(prepared.images, 'image')} became span {prepared.span}: {labels(prepared.labels)}."]
+    if prepared.duplicates:
+        lines.append(f"{counted(prepared.duplicates, 'duplicate')} of images in a span went to the archive.")
+    return "\n".join([*lines, *rejections(prepared.rejected)])

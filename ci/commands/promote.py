@@ -5,6 +5,7 @@ import click
 from ci.outcome import Outcome, command
 from ci.progress import log
 from pipeline.config import Config
+from pipeline.outcomes import ServingOutcome
 from pipeline.serving import endpoint
 
 
@@ -17,10 +18,10 @@ def promote(config: Config, tag: str | None) -> Outcome:
     was rolled back is promoted again only by its name.
     """
     done = endpoint.promote(config, tag, log)
-    return Outcome(told(done, config.endpoint), **done)
+    return Outcome(summary(done, config.endpoint), **done.to_json())
 
 
-def told(done: dict, name: str) -> str:
-    """Says what an endpoint serves now."""
-    served = ", ".join(f"{model} {share} %" for model, share in done["traffic"].items())
-    return f"{name}: {served}{'' if done['changed'] else ' (as it was already)'}."
+def summary(done: ServingOutcome, name: str) -> str:
+    """Returns what the endpoint `name` serves now, for people."""
+    served = ", ".join(f"{model} {share} %" for model, share in done.traffic.items())
+    return f"{name}: {served}{'' if done.changed else ' (as it was already)'}."

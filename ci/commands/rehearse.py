@@ -129,12 +129,13 @@ def train(
     storage = open_storage(config.workspace)
     spans.import_folder(storage, images)
     began = time.monotonic()
-    durations = local.train(config, "all")["durations"]
-    told = reports.newest(storage, "training")
+    durations = local.train(config, "all").durations
+    training = reports.newest_training(storage)
     if current:
-        told["reasons"] = [reason.replace(f" {current.tag},", " the base,") for reason in told["reasons"]]
+        reasons = tuple(reason.replace(f" {current.tag},", " the base,") for reason in training.outcome.reasons)
+        training = dataclasses.replace(training, outcome=dataclasses.replace(training.outcome, reasons=reasons))
     return run_report.of_training(
-        told,
+        training,
         durations,
         current,
         kind=run_report.REHEARSAL,
@@ -161,7 +162,7 @@ def archive_of(config: Config, report: RunReport) -> str:
         modules_digest=report.modules_digest,
         spans=report.spans,
         labels=report.metrics.per_label,
-        metrics=dataclasses.asdict(report.metrics),
+        metrics=report.metrics,
         previous=report.current.release if report.current else None,
     )
     return os.path.join(unreleased, packed.tag, ARCHIVE)

@@ -93,11 +93,11 @@ def read(path: str, most: int) -> str:
 def newest(config: Config) -> tuple[RunReport, str]:
     """Returns the report of the workspace's newest training, and its address. Raises NoTraining."""
     storage = open_storage(config.workspace)
-    told = reports.newest(storage, "training")
-    if told is None:
+    training = reports.newest_training(storage)
+    if training is None:
         raise NoTraining(config.workspace)
-    current = told["current"] and released(config, told["current"]["release"])
-    return run_report.of_training(told, reports.durations(storage, told), current), told["address"]
+    current = training.outcome.current and released(config, training.outcome.current.release)
+    return run_report.of_training(training, reports.durations(storage, training), current), training.address
 
 
 def released(config: Config, tag: str) -> Release | None:

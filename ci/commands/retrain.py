@@ -2,8 +2,7 @@
 
 import click
 
-from ci.commands.prepare_span import told as told_of_span
-from ci.commands.train import told as told_of_training
+from ci.commands import prepare_span, train
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.orchestrators import local
@@ -14,5 +13,8 @@ from pipeline.orchestrators import local
 def retrain(config: Config, spans: str) -> Outcome:
     """Runs the retraining pipeline: prepares a span of what is collected, then trains on the chosen spans."""
     outcome = local.retrain(config, spans)
-    training = told_of_training(outcome) if outcome["spans"] else "No training: the newest span was trained on already."
-    return Outcome(f"{told_of_span(outcome)}\n{training}", **outcome)
+    if outcome.training:
+        training = train.summary(outcome.training)
+    else:
+        training = "No training: the newest span was trained on already."
+    return Outcome(f"{prepare_span.summary(outcome.prepared)}\n{training}", **outcome.to_json())

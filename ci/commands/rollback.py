@@ -1,6 +1,6 @@
 """The last step on the endpoint, taken back."""
 
-from ci.commands.promote import told
+from ci.commands import promote
 from ci.outcome import Outcome, command
 from ci.progress import log
 from pipeline.config import Config
@@ -14,4 +14,4 @@ def rollback(config: Config) -> Outcome:
     Asking twice takes one step back. To go further, name a release: `python -m ci promote TAG`.
     """
     done = endpoint.roll_back(config, log)
-    return Outcome(told(done, config.endpoint), **done)
+    return Outcome(promote.summary(done, config.endpoint), **done.to_json())

@@ -6,6 +6,7 @@ from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
+from pipeline.data.reports import EvaluationReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, percent
 from pipeline.releases.factory import releases_of
@@ -19,29 +20,30 @@ def status(config: Config) -> Outcome:
     published = spans.published(storage)
     tags = releases_of(config).tags()
     waiting = sum(1 for _ in collected.images(storage))
-    evaluation = reports.newest(storage, "evaluation")
+    evaluation = reports.newest_evaluation(storage)
     numbers, trained = [span.number for span in published], reports.trained_spans(storage)
-    following = next_step(numbers, trained, tags, waiting, evaluation)
+    following = next_step(numbers, trained, tags, waiting, evaluation.outcome if evaluation else None)
     return Outcome(
         "\n".join(
             [
                 *(f"span {span.number}: {counted(span.images, 'image')}: {labels(span.labels)}" for span in published),
                 f"releases: {', '.join(tags) or 'none yet'}",
                 f"collected: {counted(waiting, 'image')}",
-                f"last evaluation: {judged(evaluation) if evaluation else 'none yet'}",
+                f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
                 f"next: {following.action}, because {following.why}",
             ]
         ),
         spans=[{"span": span.number, "images": span.images, "labels": span.labels} for span in published],
         releases=tags,
         collected=waiting,
-        last_evaluation=evaluation,
+        last_evaluation=evaluation.to_json() if evaluation else None,
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
 
 
-def judged(evaluation: dict) -> str:
+def evaluated(report: EvaluationReport) -> str:
     """'model-1 got 93.2 % of 250 images right, report in ...'."""
-    right = f"{percent(evaluation['accuracy'])} of {counted(evaluation['images'], 'image')} right"
-    return f"{evaluation['release']} got {right}, report in {evaluation['address']}"
+    outcome = report.outcome
+    right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'image')} right"
+    return f"{outcome.release} got {right}, report in {report.address}"

@@ -4,13 +4,14 @@ import dataclasses
 
 import click
 
-from ci.commands.prepare_span import told as told_of_span
-from ci.commands.train import told as told_of_training
+from ci.commands import prepare_span, train
 from ci.outcome import Outcome, command
 from pipeline.config import Config
+from pipeline.data.reports import TrainingReport
 from pipeline.orchestrators import vertex, vertex_job, vertex_request
 from pipeline.orchestrators.definitions import NAMES
 from pipeline.orchestrators.job_difference import differences
+from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.progress import logs
 
 
@@ -29,29 +30,31 @@ def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool)
         return preview(config, request)
     done = vertex.send(config, request)
     if wait:
-        print(told(request.about, done), file=logs.terminal(), flush=True)
+        print(started(request.about, done), file=logs.terminal(), flush=True)
         done = dataclasses.replace(done, state=vertex_job.follow(config, done.job))
         outcome = vertex.outcome(config, request, done.job)
-        return Outcome(told_of(outcome), **{**outcome, **dataclasses.asdict(done)})
-    return Outcome(told(request.about, done), **dataclasses.asdict(done))
+        return Outcome(ended(outcome), **(outcome.to_json() if outcome else {}) | done.to_json())
+    return Outcome(started(request.about, done), **done.to_json())
 
 
-def told(about: str, done: vertex.Submitted) -> str:
-    """Says whether a run was started, and where to look at it."""
+def started(about: str, done: Submission) -> str:
+    """Returns whether a run was started, and where to look at it, for people."""
     how = "submitted" if done.submitted else f"is there already, {done.state}"
     return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
 
 
-def told_of(outcome: dict) -> str:
-    """Says what came of a run that was waited for."""
-    if "training" not in outcome:
-        return told_of_training(outcome) if outcome else "Done, but somebody has deleted its report."
-    training = outcome["training"]
-    if not training["job"]:
-        started = "No training: the newest span was trained on already."
+def ended(outcome: TrainingReport | RetrainingSubmitted | None) -> str:
+    """Returns what a run ended with, for people."""
+    if outcome is None:
+        return "Done, but its report was deleted."
+    if isinstance(outcome, TrainingReport):
+        return train.summary(outcome.outcome)
+    training = outcome.training
+    if training is None:
+        line = "No training: the newest span was trained on already."
     else:
-        started = f"The training {'was submitted' if training['submitted'] else 'is there already'}: {training['link']}"
-    return f"{told_of_span(outcome)}\n{started}"
+        line = f"The training {'was submitted' if training.submitted else 'is there already'}: {training.link}"
+    return f"{prepare_span.summary(outcome.prepared)}\n{line}"
 
 
 def preview(config: Config, request: vertex_request.Request) -> Outcome:

@@ -7,6 +7,7 @@ from pipeline.config import Config
 from pipeline.errors import numbers
 from pipeline.formatting import counted, percent
 from pipeline.orchestrators import local
+from pipeline.outcomes import TrainingOutcome
 
 
 @command
@@ -14,22 +15,21 @@ from pipeline.orchestrators import local
 def train(config: Config, spans: str) -> Outcome:
     """Runs the training pipeline on this machine; a blessed model is released."""
     outcome = local.train(config, spans)
-    return Outcome(told(outcome), **outcome)
+    return Outcome(summary(outcome), **outcome.to_json())
 
 
-def told(outcome: dict) -> str:
-    """Says how a training ended."""
-    metrics = outcome["metrics"]
-    judged = f"{counted(metrics['images'], 'image')} of {'spans' if len(outcome['spans']) > 1 else 'span'}"
-    lines = [f"Accuracy {percent(metrics['accuracy'])} on {judged} {numbers(outcome['spans'])}:"]
-    current = outcome["current"]
-    for span, accuracy in metrics["per_span"].items():
-        before = f", {current['release']} has {percent(current['metrics']['per_span'][span])}" if current else ""
+def summary(outcome: TrainingOutcome) -> str:
+    """Returns how a training ended, for people."""
+    metrics, current = outcome.metrics, outcome.current
+    images = f"{counted(metrics.images, 'image')} of {'spans' if len(outcome.spans) > 1 else 'span'}"
+    lines = [f"Accuracy {percent(metrics.accuracy)} on {images} {numbers(outcome.spans)}:"]
+    for span, accuracy in metrics.per_span.items():
+        before = f", {current.release} has {percent(current.metrics.per_span[span])}" if current else ""
         lines.append(f"  span {span}: {percent(accuracy)}{before}")
-    if current and current["new_labels"]:
-        lines.append(f"Labels that {current['release']} did not know: {', '.join(current['new_labels'])}.")
-    if outcome["blessed"]:
-        lines.append(f"Released as {outcome['release']}.")
+    if current and current.new_labels:
+        lines.append(f"Labels that {current.release} did not know: {', '.join(current.new_labels)}.")
+    if outcome.blessed:
+        lines.append(f"Released as {outcome.release}.")
     else:
-        lines.append(f"Not released: {'; '.join(outcome['reasons'])}.")
+        lines.append(f"Not released: {'; '.join(outcome.reasons)}.")
     return "\n".join(lines)

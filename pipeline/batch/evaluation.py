@@ -9,7 +9,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import BinaryIO
 
@@ -18,10 +18,11 @@ from pipeline.data import collected, reports, spans
 from pipeline.data.images import BadImage
 from pipeline.data.spans import Span
 from pipeline.errors import NoRelease
+from pipeline.outcomes import EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, Judged, Labelled, examine, judged
 from pipeline.releases.base import Release, Releases
 from pipeline.releases.factory import releases_of
-from pipeline.reporting.evaluation_page import EvaluationReport, evaluation_page
+from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 
@@ -37,7 +38,7 @@ class LeftOut:
     """What was collected and is not judged, and why."""
 
     unusable: int = 0
-    skipped: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of the first of them
+    skipped: list[Rejected] = field(default_factory=list)  # the first of them
     duplicates: int = 0  # the same bytes again
     in_spans: int = 0  # published already: trained on, or the measure of what was trained
 
@@ -47,12 +48,10 @@ def evaluate(
     threshold: float,
     progress: Callable[[int], None] = lambda done: None,
     judging: Judging | None = None,  # judging_here unless another is named
-) -> dict:
+) -> EvaluationOutcome:
     """Judges the newest release on the collected images and keeps metrics, predictions and a page as a report.
 
-    `judging` says where the model runs. Returns `release`, `images`, `accuracy`, `interval`, `per_label`,
-    `should_retrain`, `report` (None when there was nothing to judge) and what was left out; says `progress(images
-    judged)` now and then. Raises NoRelease or BrokenRelease.
+    `judging` says where the model runs; says `progress(images judged)` now and then. Raises NoRelease or BrokenRelease.
     """
     storage = open_storage(config.workspace)
     release = releases_of(config).newest()
@@ -63,26 +62,15 @@ def evaluate(
     images = new_images(storage, left_out)
     first = next(images, None)
     if first is None:  # known before TensorFlow is imported
-        return _outcome(release, Evaluation({}), threshold, left_out, waiting) | {"report": None}
+        return _outcome(release, Evaluation({}), threshold, left_out, waiting)
     written = io.BytesIO()
     with (judging or judging_here)(config, release) as judge:
         evaluation, mistakes = judge_images(itertools.chain([first], images), judge, written, progress)
-    found = _outcome(release, evaluation, threshold, left_out, waiting)
-    report = EvaluationReport(
-        release=release,
-        created=datetime.datetime.now(datetime.timezone.utc),
-        threshold=threshold,
-        evaluation=evaluation,
-        mistakes=mistakes,
-        unusable=left_out.unusable,
-        skipped=left_out.skipped,
-        duplicates=left_out.duplicates,
-        in_spans=left_out.in_spans,
-        unknown_labels=found["unknown_labels"],
-    )
-    files = {PAGE: evaluation_page(report).encode(), PREDICTIONS: written.getvalue()}
-    kept = found | {"confusion": [[*pair, count] for pair, count in sorted(evaluation.confusion.items())]}
-    return found | {"report": f"{reports.save(storage, 'evaluation', kept, files)}/{PAGE}"}
+    outcome = _outcome(release, evaluation, threshold, left_out, waiting)
+    page = EvaluationPage(release, datetime.datetime.now(datetime.timezone.utc), outcome, evaluation, mistakes)
+    files = {PAGE: evaluation_page(page).encode(), PREDICTIONS: written.getvalue()}
+    folder = reports.save_evaluation(storage, outcome, evaluation.confusion, files)
+    return replace(outcome, report=f"{folder}/{PAGE}")
 
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
@@ -94,7 +82,7 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
         except BadImage as bad:
             left_out.unusable += 1
             if len(left_out.skipped) < MOST_NAMED:
-                left_out.skipped.append((source.name, str(bad)))
+                left_out.skipped.append(Rejected(source.name, str(bad)))
             continue
         digest = hashlib.sha256(source.data).digest()
         holder = known.holder(digest)
@@ -149,20 +137,22 @@ def predictor(releases: Releases, release: Release) -> Iterator[Callable[[Iterab
         yield partial(inference.predict, inference.load(folder))
 
 
-def _outcome(release: Release, evaluation: Evaluation, threshold: float, left_out: LeftOut, waiting: int) -> dict:
+def _outcome(
+    release: Release, evaluation: Evaluation, threshold: float, left_out: LeftOut, waiting: int
+) -> EvaluationOutcome:
     scores = evaluation.per_label
-    return {
-        "release": release.tag,
-        "images": evaluation.images,
-        "accuracy": evaluation.accuracy,
-        "interval": evaluation.interval,
-        "per_label": {label: score.accuracy for label, score in scores.items()},
-        "should_retrain": evaluation.accuracy is not None and evaluation.accuracy < threshold,
-        "threshold": threshold,
-        "collected": waiting,  # with what was left out
-        "unusable": left_out.unusable,
-        "skipped": [{"name": name, "reason": reason} for name, reason in left_out.skipped],
-        "duplicates": left_out.duplicates,
-        "in_spans": left_out.in_spans,
-        "unknown_labels": {label: scores[label].images for label in sorted(set(scores).difference(release.labels))},
-    }
+    return EvaluationOutcome(
+        release=release.tag,
+        images=evaluation.images,
+        accuracy=evaluation.accuracy,
+        interval=evaluation.interval,
+        per_label={label: score.accuracy for label, score in scores.items()},
+        should_retrain=evaluation.accuracy is not None and evaluation.accuracy < threshold,
+        threshold=threshold,
+        collected=waiting,
+        unusable=left_out.unusable,
+        skipped=tuple(left_out.skipped),
+        duplicates=left_out.duplicates,
+        in_spans=left_out.in_spans,
+        unknown_labels={label: scores[label].images for label in sorted(set(scores).difference(release.labels))},
+    )

@@ -6,6 +6,7 @@ from absl import logging
 
 from pipeline.components import tfx_api as tfx
 from pipeline.config import Config
+from pipeline.outcomes import UploadOutcome
 from pipeline.releases.factory import releases_of
 from pipeline.serving import endpoint
 
@@ -20,12 +21,12 @@ def EndpointDeployer(
 ):
     """Deploys the release that ModelUploader names with CANARY_TRAFFIC percent; nothing when it names none.
 
-    `settings` are a Config as JSON; `deployed` holds what `endpoint.deploy` returns, or null. A release that had its
+    `settings` are a Config as JSON; `deployed` holds a ServingOutcome as JSON, or null. A release that had its
     turn on the endpoint, promoted or rolled back, is left as it is.
     """
-    tag = json.loads(uploaded.read())["release"]
-    done = None
+    tag = UploadOutcome.from_json(json.loads(uploaded.read())).release
+    outcome = None
     if tag:
         config = Config.from_json(settings)
-        done = endpoint.deploy(config, releases_of(config).get(tag), logging.info)
-    deployed.write(json.dumps(done))
+        outcome = endpoint.deploy(config, releases_of(config).get(tag), logging.info).to_json()
+    deployed.write(json.dumps(outcome))

@@ -9,6 +9,7 @@ from absl import logging
 from pipeline.components import tfx_api as tfx
 from pipeline.components.release_pusher import OUTCOME
 from pipeline.config import Config
+from pipeline.outcomes import TrainingOutcome, UploadOutcome
 from pipeline.releases.factory import releases_of
 from pipeline.serving import model_registry
 
@@ -24,14 +25,14 @@ def ModelUploader(
 ):
     """Uploads the release that ReleasePusher made as a new version of the model; nothing when it made none.
 
-    `settings` are a Config as JSON; `uploaded` holds `release` (tag or null) and `version` (resource name or null). A
-    release is uploaded once, whoever repeats this.
+    `settings` are a Config as JSON; `uploaded` holds an UploadOutcome as JSON. A release is uploaded once,
+    however often this runs.
     """
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME)) as file:
-        tag = json.load(file)["release"]
+        tag = TrainingOutcome.from_json(json.load(file)).release
     version = None
     if tag:
         config = Config.from_json(settings)
         release = releases_of(config).get(tag)
         version = model_registry.Registry(config, logging.info).upload(release).name
-    uploaded.write(json.dumps({"release": tag, "version": version}))
+    uploaded.write(json.dumps(UploadOutcome(tag, version).to_json()))

@@ -1,5 +1,6 @@
 """Releases a blessed model, and says of any other why it was not."""
 
+import dataclasses
 import json
 import os
 
@@ -9,6 +10,7 @@ from tfx.utils import path_utils
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
+from pipeline.outcomes import CurrentModel, TrainingOutcome
 from pipeline.quality import release_gate
 from pipeline.releases.factory import open_releases
 from pipeline.reporting import model_card
@@ -36,7 +38,7 @@ def ReleasePusher(
     image: Parameter[str],
     pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
 ):
-    """Publishes a blessed `model` with the story of its making; writes what came out to `outcome.json` and a report.
+    """Publishes a blessed `model` with its lineage; writes a TrainingOutcome to `outcome.json` and a report.
 
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
     `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; so is `image`, by
@@ -44,41 +46,41 @@ def ReleasePusher(
     Publishing the same `identity` again gives the release that is already there.
     """
     catalog = open_releases(releases, token_secret)
-    outcome = {
-        "spans": json.loads(spans),
-        "blessed": bool(blessing.get_int_custom_property("blessed")),
-        "metrics": release_gate.metrics(evaluation.uri, release_gate.CANDIDATE if current else None),
-        "release": None,
-        "reasons": list(release_gate.reasons(evaluation.uri, current)),
-        "current": None,
-    }
+    compared = None
     if current:
-        known = catalog.get(current).labels
-        outcome["current"] = {
-            "release": current,
-            "metrics": release_gate.metrics(evaluation.uri, release_gate.CURRENT),
-            "new_labels": sorted(set(json.loads(labels)).difference(known)),
-        }
-    if outcome["blessed"]:
+        compared = CurrentModel(
+            release=current,
+            metrics=release_gate.metrics(evaluation.uri, release_gate.CURRENT),
+            new_labels=tuple(sorted(set(json.loads(labels)).difference(catalog.get(current).labels))),
+        )
+    outcome = TrainingOutcome(
+        spans=tuple(json.loads(spans)),
+        blessed=bool(blessing.get_int_custom_property("blessed")),
+        metrics=release_gate.metrics(evaluation.uri, release_gate.CANDIDATE if current else None),
+        reasons=tuple(release_gate.reasons(evaluation.uri, current)),
+        current=compared,
+    )
+    if outcome.blessed:
         with local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder:
             release = catalog.publish(
                 folder,
                 identity=identity,
                 commit=commit,
                 modules_digest=modules_digest,
-                spans=outcome["spans"],
+                spans=outcome.spans,
                 labels=json.loads(labels),
-                metrics=outcome["metrics"],
+                metrics=outcome.metrics,
                 previous=current or None,
                 image=image,
-                attach=lambda release: model_card.card(release, outcome["current"]),
+                attach=lambda release: model_card.card(release, compared),
                 describe=model_card.notes,
             )
-        outcome["release"] = release.tag
+        outcome = dataclasses.replace(outcome, release=release.tag)
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
-        json.dump(outcome, file, indent=1)
-    made = {"identity": identity, "modules_digest": modules_digest, "commit": commit}
-    reports.save(open_storage(workspace), "training", outcome | made, {})
+        json.dump(outcome.to_json(), file, indent=1)
+    reports.save_training(
+        open_storage(workspace), outcome, identity=identity, modules_digest=modules_digest, commit=commit
+    )
 
 
 OUTCOME = "outcome.json"

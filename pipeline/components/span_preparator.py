@@ -1,6 +1,5 @@
 """Writes what was collected into a new span."""
 
-import dataclasses
 import json
 
 from pipeline.components import tfx_api as tfx
@@ -13,8 +12,8 @@ def SpanPreparator(
     workspace: tfx.Parameter[str],
     prepared: tfx.OutputArtifact[tfx.artifacts.String],
 ):
-    """Publishes a span of all collected images; `prepared` says as JSON which one, or null if there was none to make.
+    """Publishes a span of all collected images; `prepared` holds a PreparedSpan as JSON.
 
     Run again after a failure it makes no second span of the same images.
     """
-    prepared.write(json.dumps(dataclasses.asdict(spans.prepare(open_storage(workspace)))))
+    prepared.write(json.dumps(spans.prepare(open_storage(workspace)).to_json()))

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pipeline.data import images as encoded
 from pipeline.data import rejected
 from pipeline.data.images import BadImage
-from pipeline.data.rejected import Rejected
 from pipeline.errors import UsageError
+from pipeline.outcomes import Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
 

@@ -2,20 +2,11 @@
 
 import hashlib
 import os
-from dataclasses import dataclass
 
 from pipeline.errors import StorageError
 from pipeline.storage.base import Source, Storage, numbered_names, truncated_name
 
 FOLDER = "rejected"
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """An image that could not be used: its name in the folder that it came from, and why."""
-
-    name: str
-    reason: str
 
 
 def move(storage: Storage, source: Source, reason: str) -> bool:

@@ -1,27 +1,143 @@
-"""What was found out: one folder a training or evaluation, kept for ever."""
+"""Reports: one folder in the workspace for each training and each evaluation, never changed or deleted."""
 
 import datetime
 import itertools
 import json
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from pipeline.errors import StorageError
+from pipeline.outcomes import EvaluationOutcome, NodeDuration, TrainingOutcome
 from pipeline.storage.base import Storage
 
 FOLDER = "reports"
 OUTCOME = "outcome.json"
-DURATIONS = "durations.json"  # what a training's nodes took, where that was known only after its outcome was kept
-KINDS = ("training", "evaluation")
+DURATIONS = "durations.json"  # of a training's nodes, where they were known only after its outcome was written
+TRAINING, EVALUATION = "training", "evaluation"
 
 
-def save(storage: Storage, kind: str, outcome: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
-    """Keeps an outcome (what JSON knows) and files that belong to it; returns the address of their folder."""
-    if kind not in KINDS:
-        raise ValueError(f"a report of kind {kind!r}, but there are {KINDS}")
+@dataclass(frozen=True)
+class TrainingReport:
+    """A training as the workspace keeps it: its outcome and what decided it."""
+
+    outcome: TrainingOutcome
+    identity: str  # sha256 of everything that decided what the training did
+    modules_digest: str  # "" in reports of earlier versions, which did not name it
+    commit: str  # "" where it was not known
+    created: str  # UTC, ISO 8601
+    address: str  # of the report's folder
+
+    def to_json(self) -> dict[str, Any]:
+        return self.outcome.to_json() | {
+            "identity": self.identity,
+            "modules_digest": self.modules_digest,
+            "commit": self.commit,
+            "kind": TRAINING,
+            "created": self.created,
+            "address": self.address,
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], address: str) -> "TrainingReport":
+        return cls(
+            outcome=TrainingOutcome.from_json(found),
+            identity=found.get("identity", ""),
+            modules_digest=found.get("modules_digest", ""),
+            commit=found.get("commit", ""),
+            created=found["created"],
+            address=address,
+        )
+
+
+@dataclass(frozen=True)
+class EvaluationReport:
+    """An evaluation as the workspace keeps it."""
+
+    outcome: EvaluationOutcome
+    confusion: Mapping[tuple[str, str], int]  # {(true label, predicted label): images}
+    created: str  # UTC, ISO 8601
+    address: str  # of the report's folder
+
+    def to_json(self) -> dict[str, Any]:
+        return _evaluation(self.outcome, self.confusion) | {
+            "kind": EVALUATION,
+            "created": self.created,
+            "address": self.address,
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any], address: str) -> "EvaluationReport":
+        confusion = {(truth, predicted): count for truth, predicted, count in found.get("confusion", ())}
+        return cls(EvaluationOutcome.from_json(found), confusion, found["created"], address)
+
+
+Report = TypeVar("Report", TrainingReport, EvaluationReport)
+
+
+def save_training(
+    storage: Storage, outcome: TrainingOutcome, *, identity: str, modules_digest: str, commit: str
+) -> str:
+    """Writes the report of a training and returns the address of its folder."""
+    decisive = {"identity": identity, "modules_digest": modules_digest, "commit": commit}
+    return _save(storage, TRAINING, outcome.to_json() | decisive, {})
+
+
+def save_evaluation(
+    storage: Storage,
+    outcome: EvaluationOutcome,
+    confusion: Mapping[tuple[str, str], int],
+    files: Mapping[str, bytes],
+) -> str:
+    """Writes the report of an evaluation with `files` ({name: content}) and returns the address of its folder."""
+    return _save(storage, EVALUATION, _evaluation(outcome, confusion), files)
+
+
+def trainings(storage: Storage) -> list[TrainingReport]:
+    """Returns the reports of all trainings, oldest first. Raises StorageError."""
+    names = _names(storage, TRAINING)
+    contents = storage.read_each(f"{FOLDER}/{name}/{OUTCOME}" for name in names)
+    return [_parse(storage, TrainingReport.from_json, *pair) for pair in zip(names, contents, strict=True)]
+
+
+def newest_training(storage: Storage) -> TrainingReport | None:
+    """Returns the report of the newest training. Raises StorageError."""
+    return _newest(storage, TRAINING, TrainingReport.from_json)
+
+
+def newest_evaluation(storage: Storage) -> EvaluationReport | None:
+    """Returns the report of the newest evaluation. Raises StorageError."""
+    return _newest(storage, EVALUATION, EvaluationReport.from_json)
+
+
+def trained_spans(storage: Storage) -> set[int]:
+    """Returns the spans of all trainings that ended, whether their model was released or not."""
+    return {number for training in trainings(storage) for number in training.outcome.spans}
+
+
+def add_durations(storage: Storage, report: TrainingReport, durations: Iterable[NodeDuration]) -> None:
+    """Writes the durations of a training's nodes beside its outcome, unless they are there already."""
+    data = json.dumps([duration.to_json() for duration in durations], indent=1).encode()
+    storage.write(_durations(report), data, create_only=True)
+
+
+def durations(storage: Storage, report: TrainingReport) -> tuple[NodeDuration, ...]:
+    """Returns the durations of a training's nodes, empty where they are not known."""
+    if report.outcome.durations or not storage.exists(_durations(report)):
+        return report.outcome.durations
+    return tuple(map(NodeDuration.from_json, json.loads(storage.read(_durations(report)))))
+
+
+def _evaluation(outcome: EvaluationOutcome, confusion: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+    fields = outcome.to_json()
+    del fields["report"]  # the address of this very report
+    return fields | {"confusion": [[*pair, count] for pair, count in sorted(confusion.items())]}
+
+
+def _save(storage: Storage, kind: str, fields: Mapping[str, Any], files: Mapping[str, bytes]) -> str:
     created = datetime.datetime.now(datetime.timezone.utc)
-    text = json.dumps({**outcome, "kind": kind, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}"}, indent=1)
+    text = json.dumps({**fields, "kind": kind, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}"}, indent=1)
     # The outcome comes last: a report without it does not exist.
     written = {**files, OUTCOME: f"{text}\n".encode()}
     stem = f"{kind}-{created:%Y%m%dT%H%M%SZ}"
@@ -33,46 +149,11 @@ def save(storage: Storage, kind: str, outcome: Mapping[str, Any], files: Mapping
             return storage.address(folder)
 
 
-def attach(storage: Storage, report: Mapping[str, Any], name: str, data: bytes) -> None:
-    """Keeps a file with a report, as `every` and `newest` return it, which is there already; the first one stays."""
-    storage.write(f"{_folder(report)}/{name}", data, create_only=True)
+_NAME = re.compile(rf"({TRAINING}|{EVALUATION})-(\d{{8}}T\d{{6}}Z)-(\d+)", re.ASCII)
 
 
-def attached(storage: Storage, report: Mapping[str, Any], name: str) -> bytes | None:
-    """Returns what a file of a report holds, or None."""
-    path = f"{_folder(report)}/{name}"
-    return storage.read(path) if storage.exists(path) else None
-
-
-def durations(storage: Storage, report: Mapping[str, Any]) -> list[dict]:
-    """Returns what the nodes of a training took, [] where that is not known."""
-    kept = None if "durations" in report else attached(storage, report, DURATIONS)
-    return json.loads(kept) if kept else report.get("durations", [])
-
-
-def every(storage: Storage, kind: str) -> list[dict]:
-    """Returns the outcomes of a kind, oldest first, each with `kind`, `created` (UTC) and `address` of its folder."""
-    names = _names(storage, kind)
-    told = storage.read_each(f"{FOLDER}/{name}/{OUTCOME}" for name in names)
-    return [_parsed(storage, *pair) for pair in zip(names, told, strict=True)]
-
-
-def newest(storage: Storage, kind: str) -> dict | None:
-    """Returns the newest outcome of a kind as `every` does, or None."""
-    names = _names(storage, kind)
-    return _parsed(storage, names[-1], storage.read(f"{FOLDER}/{names[-1]}/{OUTCOME}")) if names else None
-
-
-def trained_spans(storage: Storage) -> set[int]:
-    """Returns the spans that a training which ended was about, whether its model was released or not."""
-    return {number for training in every(storage, "training") for number in training["spans"]}
-
-
-_NAME = re.compile(rf"({'|'.join(KINDS)})-(\d{{8}}T\d{{6}}Z)-(\d+)", re.ASCII)
-
-
-def _folder(report: Mapping[str, Any]) -> str:
-    return f"{FOLDER}/{report['address'].rstrip('/').rpartition('/')[2]}"
+def _durations(report: TrainingReport) -> str:
+    return f"{FOLDER}/{report.address.rstrip('/').rpartition('/')[2]}/{DURATIONS}"
 
 
 def _order(name: str) -> tuple[str, int]:
@@ -87,9 +168,14 @@ def _names(storage: Storage, kind: str) -> list[str]:
     return sorted((match[0] for match in named if match and match[1] == kind), key=_order)
 
 
-def _parsed(storage: Storage, name: str, outcome: bytes) -> dict:
+def _newest(storage: Storage, kind: str, read: Callable[[Mapping[str, Any], str], Report]) -> Report | None:
+    names = _names(storage, kind)
+    return _parse(storage, read, names[-1], storage.read(f"{FOLDER}/{names[-1]}/{OUTCOME}")) if names else None
+
+
+def _parse(storage: Storage, read: Callable[[Mapping[str, Any], str], Report], name: str, content: bytes) -> Report:
     try:
-        return json.loads(outcome) | {"address": storage.address(f"{FOLDER}/{name}")}
-    except ValueError as error:
+        return read(json.loads(content), storage.address(f"{FOLDER}/{name}"))
+    except (ValueError, KeyError, TypeError) as error:
         address = storage.address(f"{FOLDER}/{name}/{OUTCOME}")
-        raise StorageError(f"{address} cannot be read ({error}): restore it, or move its folder away.") from None
+        raise StorageError(f"{address} cannot be read ({error!r}): restore it, or move its folder away.") from None

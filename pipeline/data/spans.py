@@ -8,15 +8,15 @@ import tempfile
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from pipeline.data import collected, rejected, tfrecord
 from pipeline.data.images import MOST_BYTES, BadImage
-from pipeline.data.rejected import Rejected
 from pipeline.data.span_writer import END_OF_SOURCES, MANIFEST, Draft
 from pipeline.data.tfrecord import Example
 from pipeline.errors import BrokenSpan, SpanNotFound, UsageError
+from pipeline.outcomes import PreparedSpan, Rejected
 from pipeline.storage.base import Source, Stage, Storage, numbered_names
 
 FOLDER = "spans"
@@ -71,17 +71,6 @@ class Span:
         return hashlib.sha256(self._storage.read(_manifest(self.number))).hexdigest()
 
 
-@dataclass
-class Prepared:
-    """What came of a folder of images."""
-
-    span: int | None = None  # None when there was no usable image, or none that is not in a span already
-    images: int = 0
-    labels: dict[str, int] = field(default_factory=dict)
-    rejected: list[Rejected] = field(default_factory=list)
-    duplicates: int = 0  # of images in this span or an earlier one
-
-
 def published(storage: Storage) -> list[Span]:
     """Returns all spans, sorted by number. A folder without span.json is not a span."""
     numbers = _published_numbers(storage)
@@ -104,7 +93,7 @@ def select(selection: str, published: Sequence[Span]) -> tuple[int, ...]:
     return tuple(sorted(wanted))
 
 
-def prepare(storage: Storage, progress: Callable[[int], None] = lambda done: None) -> Prepared:
+def prepare(storage: Storage, progress: Callable[[int], None] = lambda done: None) -> PreparedSpan:
     """Makes a span of what is in `collected/`; says `progress(images looked at)` now and then.
 
     Each image is at every instant either in `collected/` or in one published span, whenever this is killed and however
@@ -115,7 +104,7 @@ def prepare(storage: Storage, progress: Callable[[int], None] = lambda done: Non
         return _publish(storage, lambda: storage.sources(collected.FOLDER, MOST_BYTES), _Collected, progress)
 
 
-def import_folder(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Prepared:
+def import_folder(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> PreparedSpan:
     """Makes a span of somebody's folder and leaves that as it is; copies what cannot be used to `rejected/`.
 
     Images that are in a span already are left out, so importing a folder twice makes no second span. Raises UsageError
@@ -216,21 +205,28 @@ def _publish(
     read: Callable[[], Iterable[Source]],
     fate: Callable[[Storage, Stage], _Fate],
     progress: Callable[[int], None],
-) -> Prepared:
-    found = Prepared()
+) -> PreparedSpan:
+    rejected_once: dict[Rejected, None] = {}  # in order; one attempt may not be the last
+    duplicates = 0
     while True:
         with storage.stage(collected.FOLDER, MANIFEST) as stage:
             draft = Draft(stage, _take_number(storage, stage))
             # Only now, because what is published before a number is taken has to be known.
             known = Known(storage)
-            _fill(storage, draft, read(), fate(storage, stage), known, found, progress)
-            found.rejected = list(dict.fromkeys(found.rejected))  # an attempt may not be the first
+            new_rejected, new_duplicates = _fill(storage, draft, read(), fate(storage, stage), known, progress)
+            rejected_once |= dict.fromkeys(new_rejected)
+            duplicates += new_duplicates
             if not draft.images:
-                return found
+                return PreparedSpan(rejected=tuple(rejected_once), duplicates=duplicates)
             draft.finish()
             if stage.publish():
-                found.span, found.images, found.labels = draft.number, draft.images, dict(draft.labels)
-                return found
+                return PreparedSpan(
+                    span=draft.number,
+                    images=draft.images,
+                    labels=dict(draft.labels),
+                    rejected=tuple(rejected_once),
+                    duplicates=duplicates,
+                )
         # Somebody who takes no turns has published that number: all is as it was, so again with the next one.
 
 
@@ -247,9 +243,9 @@ def _fill(
     sources: Iterable[Source],
     fate: _Fate,
     known: Known,
-    found: Prepared,
     progress: Callable[[int], None],
-) -> None:
+) -> tuple[list[Rejected], int]:
+    """Adds the usable new images to a draft. Returns what was rejected, and the number of duplicates."""
     set_aside: list[tuple[Callable[[], bool], Rejected | None]] = []
     for done, source in enumerate(sources, 1):
         if not done % collected.PROGRESS_EVERY:
@@ -266,10 +262,8 @@ def _fill(
         elif fate.use(source):
             known.add(digest)
             draft.add(source, label, digest.hex())
-    for outcome, bad in set_aside:
-        if outcome():
-            found.rejected += [bad] if bad else []
-            found.duplicates += not bad
+    done = [bad for finish, bad in set_aside if finish()]
+    return [bad for bad in done if bad], done.count(None)
 
 
 class _Collected:

@@ -1,11 +1,11 @@
 """Where the loop stands, and what is to be done next."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.errors import numbers
 from pipeline.formatting import percent
+from pipeline.outcomes import EvaluationOutcome
 
 
 @dataclass(frozen=True)
@@ -21,13 +21,12 @@ def next_step(
     trained: Collection[int],
     releases: Sequence[str],
     collected: int,
-    last_evaluation: Mapping[str, Any] | None,
+    last_evaluation: EvaluationOutcome | None,
 ) -> Next:
     """Decides from what there is.
 
     `spans` are published, `trained` are those in a training report, `releases` are tags, newest first. `collected`
-    images wait. `last_evaluation` is the newest evaluation report: `release`, `collected` (how many images waited
-    then), `accuracy`, `should_retrain`.
+    images wait.
     """
     if not spans:
         if collected:
@@ -42,14 +41,12 @@ def next_step(
         return Next("retrain", f"no model was trained on span {max(spans)} yet")
     if not collected:
         return Next("wait", "no new images are collected")
-    if last_evaluation is None or last_evaluation["release"] != releases[0]:
+    if last_evaluation is None or last_evaluation.release != releases[0]:
         return Next("evaluate", f"{releases[0]} was not judged on the {collected:,} collected images yet")
-    if last_evaluation["collected"] != collected:
-        return Next(
-            "evaluate", f"{collected:,} images are collected, {last_evaluation['collected']:,} at the last evaluation"
-        )
-    if last_evaluation["should_retrain"]:
-        return Next(
-            "retrain", f"{releases[0]} gets only {percent(last_evaluation['accuracy'])} of the collected images right"
-        )
-    return Next("wait", f"{releases[0]} gets {percent(last_evaluation['accuracy'])} of the collected images right")
+    if last_evaluation.collected != collected:
+        before = last_evaluation.collected
+        return Next("evaluate", f"{collected:,} images are collected, {before:,} at the last evaluation")
+    right = f"{percent(last_evaluation.accuracy)} of the collected images right"
+    if last_evaluation.should_retrain:
+        return Next("retrain", f"{releases[0]} gets only {right}")
+    return Next("wait", f"{releases[0]} gets {right}")

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import reports
-from pipeline.data import spans as published_spans
 from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
 from pipeline.orchestrators import definitions
 from pipeline.orchestrators.definitions import RETRAINING, TRAINING
+from pipeline.outcomes import NodeDuration, RetrainingOutcome, TrainingOutcome
 from pipeline.plan import Shape
 from pipeline.progress import logs
 from pipeline.progress.nodes import NodeLines
@@ -30,44 +30,26 @@ if TYPE_CHECKING:
     from pipeline.components.tfx_api import Pipeline
 
 
-def train(config: Config, selection: str) -> dict:
-    """Runs the training pipeline on the spans that `selection` ("1,2 | all | latest:N") names, and reports its outcome.
-
-    Returns `spans`, `blessed`, `metrics`, `release`, `reasons`, `current`, the model it was compared with, and
-    `durations`, of each node in turn.
-    """
+def train(config: Config, selection: str) -> TrainingOutcome:
+    """Runs the training pipeline on the spans that `selection` ("1,2 | all | latest:N") names, and keeps a report."""
     storage = open_storage(config.workspace)
     with storage.exclusive("training"):
         return _train(config, selection)
 
 
-def train_once(config: Config, selection: str) -> dict:
-    """Trains as `train` does, unless a training that included the newest span has ended already.
-
-    Returns what `train` does; of spans that were trained on already, or are not there, nothing but empty values.
-    """
+def train_once(config: Config, selection: str) -> TrainingOutcome | None:
+    """Trains as `train` does; returns None when the newest span was trained on already, or there is no span."""
     storage = open_storage(config.workspace)
     with storage.exclusive("training"):
-        return _train(config, selection) if plan.newest_is_untrained(storage) else NOTHING_TRAINED
+        return _train(config, selection) if plan.newest_is_untrained(storage) else None
 
 
-NOTHING_TRAINED = {
-    "spans": [],
-    "blessed": None,
-    "metrics": None,
-    "release": None,
-    "reasons": [],
-    "current": None,
-    "durations": [],
-}
-
-
-def retrain(config: Config, selection: str) -> dict:
-    """Runs the retraining pipeline; returns what SpanPreparator found, then what `train` returns."""
+def retrain(config: Config, selection: str) -> RetrainingOutcome:
+    """Runs the retraining pipeline: prepares a span of the collected images, then trains on `selection`."""
     storage = open_storage(config.workspace)
     with storage.exclusive("retraining"):
         if plan.span_to_retrain(storage) is None:
-            return dataclasses.asdict(published_spans.Prepared()) | NOTHING_TRAINED
+            return RetrainingOutcome()
 
         def build(root: str) -> "Pipeline":
             definition = definitions.load(RETRAINING)
@@ -75,10 +57,10 @@ def retrain(config: Config, selection: str) -> dict:
 
         ended = run(config, RETRAINING, build, "outcome")
     with open(ended.address, encoding="utf-8") as file:
-        return json.load(file)
+        return RetrainingOutcome.from_json(json.load(file))
 
 
-def _train(config: Config, selection: str) -> dict:
+def _train(config: Config, selection: str) -> TrainingOutcome:
     planned = plan.training(config, selection)
 
     def build(root: str) -> "Pipeline":
@@ -87,25 +69,30 @@ def _train(config: Config, selection: str) -> dict:
 
     ended = run(config, TRAINING, build, "pushed_model")
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
-        outcome = json.load(file) | {"durations": ended.durations}
-    if outcome["release"] and outcome["release"] not in releases_of(config).tags():
+        outcome = dataclasses.replace(TrainingOutcome.from_json(json.load(file)), durations=ended.durations)
+    if outcome.release and outcome.release not in releases_of(config).tags():
         # the node that would have released it was not run again
-        raise ReleaseGone(outcome["release"], config.releases, pipeline_root(config, "training"))
+        raise ReleaseGone(outcome.release, config.releases, pipeline_root(config, TRAINING))
     storage = open_storage(config.workspace)
-    newest = reports.newest(storage, "training")
-    if newest is None or newest.get("identity") != planned.identity:  # the node that reports was not run again
-        made = {"identity": planned.identity, "modules_digest": planned.modules.digest, "commit": planned.commit}
-        reports.save(storage, "training", outcome | made, {})
-    else:  # it had ended before the last node had
-        reports.attach(storage, newest, reports.DURATIONS, json.dumps(ended.durations, indent=1).encode())
+    newest = reports.newest_training(storage)
+    if newest is None or newest.identity != planned.identity:  # the node that reports was not run again
+        reports.save_training(
+            storage,
+            outcome,
+            identity=planned.identity,
+            modules_digest=planned.modules.digest,
+            commit=planned.commit,
+        )
+    else:  # that node wrote its report before the last node ended
+        reports.add_durations(storage, newest, outcome.durations)
     return outcome
 
 
 class Ended(NamedTuple):
-    """A run that ended well: the address of what it was run for, and {"node", "state", "seconds"} of each node."""
+    """A run that succeeded."""
 
-    address: str
-    durations: list[dict]
+    address: str  # of the artifact that it was run for
+    durations: tuple[NodeDuration, ...]
 
 
 def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> Ended:
@@ -132,7 +119,7 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
             # its own setter: TFX parses flags anew in each node and would set the logger's level back
             absl.logging.set_verbosity(absl.logging.INFO)
             tfx.LocalDagRunner().run(pipeline)
-            return Ended(newest_output(pipeline, result), progress.durations)
+            return Ended(newest_output(pipeline, result), tuple(progress.durations))
         except SpanloopError:
             raise
         except Exception as error:
@@ -182,7 +169,7 @@ class Progress(logging.Handler):
     def __init__(self):
         super().__init__(logging.INFO)
         self.node = "TFX"  # while it is being imported
-        self.durations: list[dict] = []
+        self.durations: list[NodeDuration] = []
         self._thread = threading.get_ident()
         self._lines = NodeLines()
         self._started, self._cached = time.monotonic(), False
@@ -213,7 +200,7 @@ class Progress(logging.Handler):
 
     def _line(self, state: str) -> None:
         seconds = time.monotonic() - self._started
-        self.durations.append({"node": self.node, "state": state, "seconds": round(seconds, 3)})
+        self.durations.append(NodeDuration(self.node, state, round(seconds, 3)))
         self._lines.ended(self.node, state, seconds)
 
 

@@ -6,6 +6,7 @@ import json
 from pipeline.components import tfx_api as tfx
 from pipeline.config import Config
 from pipeline.orchestrators import local, vertex
+from pipeline.outcomes import PreparedSpan, RetrainingOutcome, RetrainingSubmitted
 from pipeline.packaging.modules import Modules
 
 String = tfx.artifacts.String
@@ -20,17 +21,18 @@ def PipelineTrigger(
     commit: tfx.Parameter[str],
     outcome: tfx.OutputArtifact[String],
 ):
-    """Trains on `selection` unless the newest span was trained on already; `outcome` holds both nodes' outcome as JSON.
+    """Trains on `selection` unless the newest span was trained on already.
 
-    With `modules` (Modules as JSON), which lie in a wheel, the training is submitted to Vertex AI and not waited for;
-    without, it runs here. A training belongs to its newest span, so a trigger that is repeated or that resumes after a
-    failure starts one run.
+    With `modules` (Modules as JSON, which lie in a wheel), the training is submitted to Vertex AI and not waited for;
+    `outcome` holds a RetrainingSubmitted as JSON. Without, it runs here; `outcome` holds a RetrainingOutcome. A
+    training belongs to its newest span, so a trigger that is repeated or that resumes after a failure starts one run.
     """
     config = Config.from_json(settings)
+    span = PreparedSpan.from_json(json.loads(prepared.read()))
     if modules:
-        started = vertex.train_once(config, selection, Modules.from_json(modules), commit)
+        ended = RetrainingSubmitted(span, vertex.train_once(config, selection, Modules.from_json(modules), commit))
     else:
         # in a thread of its own: TFX keeps what it knows of a running pipeline by thread
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
-            started = thread.submit(local.train_once, config, selection).result()
-    outcome.write(json.dumps(json.loads(prepared.read()) | started))
+            ended = RetrainingOutcome(span, thread.submit(local.train_once, config, selection).result())
+    outcome.write(json.dumps(ended.to_json()))

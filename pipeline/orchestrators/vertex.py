@@ -1,6 +1,5 @@
 """Submits the pipelines to Vertex AI: what has been asked for by its name is not asked for again."""
 
-import dataclasses
 import itertools
 import json
 import secrets
@@ -11,10 +10,12 @@ from pipeline.cloud.calls import cloud_errors, converge, read_retry, without_sup
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.data import reports
+from pipeline.data.reports import TrainingReport
 from pipeline.errors import InvalidSpec
 from pipeline.orchestrators import spec_lint, vertex_job, vertex_request
 from pipeline.orchestrators.definitions import TRAINING
 from pipeline.orchestrators.vertex_request import Request
+from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.packaging.modules import Modules
 from pipeline.storage.factory import open_storage
 
@@ -22,18 +23,7 @@ if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import PipelineJob
 
 
-@dataclasses.dataclass(frozen=True)
-class Submitted:
-    """A run on Vertex AI."""
-
-    job: str  # resource name
-    state: str  # such as "running"
-    submitted: bool  # False when it was there already
-    digest: str  # of the compiled pipeline
-    link: str  # for people
-
-
-def send(config: Config, request: Request) -> Submitted:
+def send(config: Config, request: Request) -> Submission:
     """Asks Vertex AI for a run, unless it is there already. One that failed or was cancelled is followed by another.
 
     Of several who ask at once, and of repeated calls, one starts the run. Raises InvalidSpec and CloudRefused.
@@ -49,7 +39,7 @@ def send(config: Config, request: Request) -> Submitted:
         job, ours = _create(config, jobs, wanted, name)
         state = vertex_job.state_of(job)
         if ours or state not in request.over:
-            return Submitted(job.name, state, ours, request.pipeline.digest, vertex_job.link(config, job.name))
+            return Submission(job.name, state, ours, request.pipeline.digest, vertex_job.link(config, job.name))
     raise AssertionError("there is no last number")
 
 
@@ -69,35 +59,21 @@ def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tupl
     return converge(f"Submitting {name}", step)
 
 
-def train_once(config: Config, selection: str, modules: Modules, commit: str) -> dict[str, Any]:
-    """Submits the training pipeline, unless a training that included the newest span has ended already.
-
-    Returns `job`, `state`, `submitted` and `link`; of spans that were trained on already, or are not there, nothing but
-    empty values.
-    """
+def train_once(config: Config, selection: str, modules: Modules, commit: str) -> Submission | None:
+    """Submits the training pipeline; returns None when the newest span was trained on already, or there is no span."""
     if not plan.newest_is_untrained(open_storage(config.workspace)):
-        return dict.fromkeys(STARTED) | {"submitted": False}
-    done = send(config, vertex_request.training(config, selection, modules, commit))
-    return {name: getattr(done, name) for name in STARTED}
+        return None
+    return send(config, vertex_request.training(config, selection, modules, commit))
 
 
-def outcome(config: Config, request: Request, job: str) -> dict[str, Any]:
-    """Returns what came of a run that succeeded, by its resource name.
-
-    Of a training what it has reported, as `train` returns it; of a retraining what SpanPreparator found, and as
-    `training` what `train_once` returned.
-    """
+def outcome(config: Config, request: Request, job: str) -> TrainingReport | RetrainingSubmitted | None:
+    """Returns the outcome of a run that succeeded: of a training its report, None if that was deleted."""
     storage = open_storage(config.workspace)
     if request.pipeline.name == TRAINING:
-        told_of = reversed(reports.every(storage, "training"))
-        return next((told for told in told_of if told.get("identity") == request.values["identity"]), {})
+        newest_first = reversed(reports.trainings(storage))
+        return next((report for report in newest_first if report.identity == request.values["identity"]), None)
     written = vertex_job.output(config, job, "PipelineTrigger", "outcome")
-    found = json.loads(storage.read(written.removeprefix(f"{config.workspace}/")))
-    training = {name: found.pop(name) for name in STARTED}
-    return found | {"training": training}
-
-
-STARTED = ("job", "state", "submitted", "link")
+    return RetrainingSubmitted.from_json(json.loads(storage.read(written.removeprefix(f"{config.workspace}/"))))
 
 
 def last(config: Config, name: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2  # TFX 1.21 has these messages nowhere else
 
 from pipeline.config import Config
+from pipeline.outcomes import Metrics
 
 LABEL = "label"
 SPAN = "span"
@@ -51,19 +52,20 @@ def eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
     )
 
 
-def metrics(evaluation: str, model: str | None) -> dict:
-    """Reads `accuracy`, `images`, `per_span`, `per_label` ({name: accuracy}) of one of two models, or of the one."""
-    found = {"accuracy": None, "images": 0, "per_span": {}, "per_label": {}}
+def metrics(evaluation: str, model: str | None) -> Metrics:
+    """Reads the metrics of one of two models, CANDIDATE or CURRENT, or of the only one (None)."""
+    overall, total = None, 0
+    by_column: dict[str, dict[int | str, float]] = {SPAN: {}, LABEL: {}}
     for slice_key, values in tfma.load_eval_result(evaluation, model_name=model).slicing_metrics:
         accuracy, images = values[""]["topK:1"][ACCURACY]["doubleValue"], values[""][""]["example_count"]["doubleValue"]
         if not slice_key:
-            found["accuracy"], found["images"] = accuracy, int(images)
+            overall, total = accuracy, int(images)
         else:
             ((column, value),) = slice_key
-            found[f"per_{column}"][value] = accuracy
-    for by in ("per_span", "per_label"):  # TFMA has slices in no order
-        found[by] = {str(value): accuracy for value, accuracy in sorted(found[by].items())}
-    return found
+            by_column[column][value] = accuracy
+    # TFMA has slices in no order
+    per_span, per_label = ({str(value): share for value, share in sorted(of.items())} for of in by_column.values())
+    return Metrics(overall, total, per_span, per_label)
 
 
 def reasons(evaluation: str, current: str) -> Iterator[str]:

@@ -13,9 +13,9 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
+from pipeline.outcomes import Metrics
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
 from pipeline.storage import files
 
@@ -32,7 +32,7 @@ class Release:
     modules_digest: str
     spans: tuple[int, ...]
     labels: tuple[str, ...]
-    metrics: Mapping[str, Any]
+    metrics: Metrics
     files: Mapping[str, str]  # {name: sha256}
     created: str  # UTC, ISO 8601
     previous: str | None  # tag of the release that it had to stand up to
@@ -53,7 +53,8 @@ class Releases(abc.ABC):
         try:
             told = {"image": ""} | json.loads(self._record(tag))  # which records did not tell at first
             known = {name: told[name] for name in Release.__dataclass_fields__}
-            return Release(**known | {"spans": tuple(known["spans"]), "labels": tuple(known["labels"])})
+            spans, labels, metrics = tuple(known["spans"]), tuple(known["labels"]), Metrics.from_json(known["metrics"])
+            return Release(**known | {"spans": spans, "labels": labels, "metrics": metrics})
         except (ValueError, KeyError, TypeError) as error:
             raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r})") from None
 
@@ -66,7 +67,7 @@ class Releases(abc.ABC):
         modules_digest: str,
         spans: Iterable[int],
         labels: Iterable[str],
-        metrics: Mapping[str, Any],
+        metrics: Metrics,
         previous: str | None,
         image: str = "",
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
@@ -94,7 +95,7 @@ class Releases(abc.ABC):
                         modules_digest=modules_digest,
                         spans=spans,
                         labels=labels,
-                        metrics=dict(metrics),
+                        metrics=metrics,
                         files={ARCHIVE: sha256(archive)},
                         created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
                         previous=previous,

@@ -1,11 +1,11 @@
 """The model card that is released with a model: how good it is, what made it, what it takes and returns."""
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from pipeline.formatting import counted, listed, percent
+from pipeline.outcomes import CurrentModel, Metrics
 from pipeline.releases.base import Release
 from pipeline.reporting import markdown, render
 
@@ -23,10 +23,10 @@ class Compared:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """A release beside the model that it had to stand up to: {"release", "metrics", "new_labels"}, or None."""
+    """A release beside the model that it was compared with, None when it is the first one."""
 
     release: Release
-    current: Mapping[str, Any] | None
+    current: CurrentModel | None
 
     most_rows = 100
 
@@ -36,27 +36,27 @@ class ModelCard:
 
     @property
     def overall(self) -> Compared:
-        before = self.current["metrics"]["accuracy"] if self.current else None
-        return Compared("overall", self.release.metrics["accuracy"], before)
+        before = self.current.metrics.accuracy if self.current else None
+        return Compared("overall", self.release.metrics.accuracy, before)
 
     @property
     def spans(self) -> list[Compared]:
-        return self._by("per_span")
+        return self._by(lambda metrics: metrics.per_span)
 
     @property
     def labels(self) -> list[Compared]:
-        return self._by("per_label")
+        return self._by(lambda metrics: metrics.per_label)
 
-    def _by(self, part: str) -> list[Compared]:
+    def _by(self, part: Callable[[Metrics], Mapping[str, float | None]]) -> list[Compared]:
         """Returns all in their order, or of too many those that are worst."""
-        before = self.current["metrics"][part] if self.current else {}
-        found = [Compared(name, of, before.get(name)) for name, of in self.release.metrics[part].items()]
+        before = part(self.current.metrics) if self.current else {}
+        found = [Compared(name, of, before.get(name)) for name, of in part(self.release.metrics).items()]
         if len(found) > self.most_rows:
             found = sorted(found, key=lambda compared: compared.accuracy)[: self.most_rows]
         return found
 
 
-def card(release: Release, current: Mapping[str, Any] | None) -> dict[str, bytes]:
+def card(release: Release, current: CurrentModel | None) -> dict[str, bytes]:
     """Returns the card as a file: one self-contained HTML document, by its name."""
     shown = ModelCard(release, current)
     return {CARD: render.page("model_card.html", card=shown, release=release, created=shown.created).encode()}
@@ -74,8 +74,6 @@ def notes(release: Release) -> str:
         *([("image", code(release.image, 300))] if release.image else []),
         *((code(name), f"sha256 {code(digest, 64)}") for name, digest in release.files.items()),
     ]
-    told = (
-        f"**{percent(metrics['accuracy'])}** of {counted(metrics['images'], 'image')} that were kept out of training."
-    )
+    told = f"**{percent(metrics.accuracy)}** of {counted(metrics.images, 'image')} that were kept out of training."
     card = f"The plots, span by span and label by label, are in `{CARD}` below."
     return "\n\n".join([told, markdown.table(["", ""], rows, of_numbers=False), card]) + "\n"

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.data.reports import TrainingReport
 from pipeline.errors import UnreadableReport
+from pipeline.outcomes import Metrics, NodeDuration
 from pipeline.releases.base import Release
 from pipeline.reporting import strict
 
@@ -26,16 +28,6 @@ _TAG = r"model-[1-9]\d{0,8}"
 
 
 @dataclass(frozen=True)
-class Metrics:
-    """Shares of images that a model gets right, of those that were kept out of training."""
-
-    accuracy: float | None
-    images: int
-    per_span: Mapping[str, float | None]
-    per_label: Mapping[str, float | None]
-
-
-@dataclass(frozen=True)
 class Current:
     """The model that a new one had to stand up to, judged on the same images."""
 
@@ -44,15 +36,6 @@ class Current:
     modules_digest: str  # the same
     metrics: Metrics
     new_labels: tuple[str, ...]  # that it does not know
-
-
-@dataclass(frozen=True)
-class Duration:
-    """How long a node took, and whether it was run or an earlier run's outputs were taken."""
-
-    node: str
-    state: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +55,7 @@ class RunReport:
     current: Current | None
     uncompared: str  # why there is no current model, "" when that needs no explanation
     threshold: float | None  # accuracy that was needed, None where it is not known
-    durations: tuple[Duration, ...]
+    durations: tuple[NodeDuration, ...]
     seconds: float  # of all, 0 where it is not known
     branch: str  # which a push of this takes
     why: str  # it takes that branch
@@ -92,40 +75,40 @@ class RunReport:
 
 
 def of_training(
-    told: Mapping[str, Any],
-    durations: Iterable[Mapping[str, Any]],
+    training: TrainingReport,
+    durations: Iterable[NodeDuration],
     current: Release | None,
     **known: Any,
 ) -> RunReport:
-    """Makes a report of a training's outcome as the workspace keeps it.
+    """Makes a report of a training from the one that the workspace keeps.
 
-    `current` is the release that it names as current, if that can be read; `known` are fields that an outcome lacks.
+    `current` is the release that it names as current, if that can be read; `known` are fields that a training lacks.
     """
-    before = told["current"]
+    outcome, durations = training.outcome, tuple(durations)
+    before = outcome.current
     fields = {"kind": TRAINING, "uncompared": "", "threshold": None, "branch": "", "why": "", "machines": ""}
-    took = tuple(Duration(of["node"], of["state"], of["seconds"]) for of in durations)
     return RunReport(
         **fields
-        | {"seconds": sum(of.seconds for of in took)}
+        | {"seconds": sum(duration.seconds for duration in durations)}
         | known
         | {
-            "created": told["created"],
-            "commit": told.get("commit", ""),  # trainings of earlier versions do not tell
-            "modules_digest": told.get("modules_digest", ""),
-            "identity": told["identity"],
-            "spans": tuple(told["spans"]),
-            "metrics": Metrics(**told["metrics"]),
-            "blessed": told["blessed"],
-            "reasons": tuple(told["reasons"]),
-            "release": told["release"],
-            "durations": took,
+            "created": training.created,
+            "commit": training.commit,
+            "modules_digest": training.modules_digest,
+            "identity": training.identity,
+            "spans": outcome.spans,
+            "metrics": outcome.metrics,
+            "blessed": outcome.blessed,
+            "reasons": outcome.reasons,
+            "release": outcome.release,
+            "durations": durations,
             "current": before
             and Current(
-                release=before["release"],
+                release=before.release,
                 commit=current.commit if current else "",
                 modules_digest=current.modules_digest if current else "",
-                metrics=Metrics(**before["metrics"]),
-                new_labels=tuple(before["new_labels"]),
+                metrics=before.metrics,
+                new_labels=before.new_labels,
             ),
         },
     )
@@ -176,8 +159,8 @@ def _current(told: Any) -> Current:
         )
 
 
-def _duration(told: Any) -> Duration:
+def _duration(told: Any) -> NodeDuration:
     with strict.fields(told, "a duration") as of:
-        return Duration(
+        return NodeDuration(
             node=of.text("node", 100), state=of.choice("state", STATES), seconds=of.number("seconds", MOST_SECONDS)
         )

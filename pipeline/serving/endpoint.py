@@ -12,6 +12,7 @@ from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_op
 from pipeline.cloud.vertex import client, encryption, location, machine_spec
 from pipeline.config import Config
 from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
+from pipeline.outcomes import ServingOutcome
 from pipeline.progress import Log, no_log
 from pipeline.releases.base import Release, Releases
 from pipeline.releases.factory import releases_of
@@ -20,39 +21,34 @@ from pipeline.serving.canary import Goal, State
 from pipeline.serving.model_registry import Registry, Version
 
 
-def deploy(config: Config, release: Release, log: Log = no_log) -> dict:
-    """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic, or all of it where nothing else serves.
-
-    Returns `release`, `endpoint` (resource name), `traffic` (`{tag: percent}` of all that is
-    deployed), `promoted` and `changed` (False when it was so already).
-    """
+def deploy(config: Config, release: Release, log: Log = no_log) -> ServingOutcome:
+    """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic, or all of it where nothing else serves."""
     endpoint = Endpoint(config, log)
     endpoint.know(release)
     goal = canary.canary(release.tag, config.canary_traffic)
-    return {"release": release.tag} | endpoint.reach(goal, f"Deploying {release.tag}")
+    return endpoint.reach(goal, f"Deploying {release.tag}", release.tag)
 
 
-def promote(config: Config, tag: str | None = None, log: Log = no_log) -> dict:
+def promote(config: Config, tag: str | None = None, log: Log = no_log) -> ServingOutcome:
     """Gives a release all of the traffic; unless one is named, the one that is being tried, or else the newest.
 
-    Returns what `deploy` does. Raises ReleaseNotFound or NoRelease.
+    Raises ReleaseNotFound or NoRelease.
     """
     endpoint = Endpoint(config, log)
     release = endpoint.candidate(releases_of(config), tag)
     endpoint.know(release)
-    return {"release": release.tag} | endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}")
+    return endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}", release.tag)
 
 
-def roll_back(config: Config, log: Log = no_log) -> dict:
+def roll_back(config: Config, log: Log = no_log) -> ServingOutcome:
     """Takes the last step back: stops what is being tried, or returns to what was promoted before.
 
-    Asking twice does it once. Returns what `deploy` does, of the model that serves now.
+    Asking twice does it once. The outcome names the release that serves now.
     """
     endpoint = Endpoint(config, log)
     if not endpoint.find():
         raise NothingToRollBack(config.endpoint, "")
-    done = endpoint.reach(canary.roll_back, "Rolling back")
-    return {"release": done["promoted"]} | done
+    return endpoint.reach(canary.roll_back, "Rolling back")
 
 
 class Endpoint:
@@ -98,11 +94,14 @@ class Endpoint:
         """Uploads a release, as far as it is not there, and remembers its version."""
         self._versions[release.tag] = self._registry.upload(release)
 
-    def reach(self, goal: Goal, doing: str) -> dict:
-        """Changes one thing after another until the endpoint is as `goal` wants it; returns what it serves then."""
+    def reach(self, goal: Goal, doing: str, tag: str | None = None) -> ServingOutcome:
+        """Changes one thing after another until the endpoint is as `goal` wants it; returns what it serves then.
+
+        `tag` is the release that this is about, by default the one that is promoted at the end.
+        """
         changes = 0
 
-        def step() -> dict | None:
+        def step() -> ServingOutcome | None:
             nonlocal changes
             name = (self.find() or self._create()).name
             wait_for_pending(self._endpoints, name, doing, self._log)
@@ -114,12 +113,8 @@ class Endpoint:
                 return None
             if wanted.promoted:
                 self._registry.make_default(self._version(wanted.promoted))
-            return {
-                "endpoint": found.name,
-                "traffic": dict(state.traffic),
-                "promoted": state.promoted or None,
-                "changed": changes > 0,
-            }
+            promoted = state.promoted or None
+            return ServingOutcome(tag or promoted, found.name, dict(state.traffic), promoted, changes > 0)
 
         return converge(doing, step)
 

@@ -1,6 +1,7 @@
 """Long lists are told in short."""
 
 from ci.formatting import labels, rejections
+from pipeline.outcomes import Rejected
 
 
 def test_of_many_labels_people_are_shown_ten():
@@ -19,7 +20,7 @@ def test_nothing_rejected_is_not_mentioned():
 
 
 def test_one_rejected_image_is_told_with_its_reason():
-    heading, line = rejections([{"name": "cat/1.png", "reason": "empty file"}])
+    heading, line = rejections([Rejected("cat/1.png", "empty file")])
 
     assert heading.startswith("1 image could not be used")
     assert line == "  cat/1.png: empty file"

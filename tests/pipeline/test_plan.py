@@ -6,6 +6,7 @@ from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import spans
 from pipeline.errors import NoSpans, SpanNotFound, TooFewImages
+from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
 from tests.conftest import photographs
@@ -30,7 +31,7 @@ def release(config, planned, tmp_path):
         modules_digest=planned.modules.digest,
         spans=planned.spans,
         labels=planned.labels,
-        metrics={},
+        metrics=Metrics(),
         previous=planned.current or None,
     )
 

@@ -3,8 +3,10 @@
 import pytest
 
 from pipeline.data import reports
+from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
+from tests.conftest import report_training
 
 
 @pytest.fixture
@@ -15,11 +17,11 @@ def release(workspace, tmp_path):
         model = tmp_path / "model"
         model.mkdir(exist_ok=True)
         (model / "saved_model.pb").write_bytes(b"model")
-        made = {"commit": "", "modules_digest": "", "labels": ["cat", "dog"], "metrics": {}, "previous": None}
+        made = {"commit": "", "modules_digest": "", "labels": ["cat", "dog"], "metrics": Metrics(), "previous": None}
         released = open_releases(str(workspace / "releases")).publish(
             str(model), identity=str(spans), spans=spans, **made
         )
-        reports.save(open_storage(str(workspace)), "training", {"spans": spans, "release": released.tag}, {})
+        report_training(open_storage(str(workspace)), spans, released.tag)
         return released.tag
 
     return publish
@@ -30,8 +32,8 @@ def evaluated(workspace):
     """Reports an evaluation."""
 
     def save(release, images, accuracy, should_retrain):
-        outcome = {"release": release, "images": images, "collected": images, "accuracy": accuracy}
-        reports.save(open_storage(str(workspace)), "evaluation", outcome | {"should_retrain": should_retrain}, {})
+        outcome = EvaluationOutcome(release, images, accuracy, (0.0, 1.0), {}, should_retrain, 0.8, collected=images)
+        reports.save_evaluation(open_storage(str(workspace)), outcome, {("cat", "dog"): images}, {})
 
     return save
 

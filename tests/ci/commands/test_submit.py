@@ -5,10 +5,10 @@ import re
 
 import pytest
 
-from ci.commands.submit import submit, told_of
-from pipeline.data import reports
+from ci.commands.submit import ended, submit
+from pipeline.outcomes import PreparedSpan, RetrainingSubmitted, Submission
 from pipeline.storage.factory import open_storage
-from tests.conftest import IMAGE
+from tests.conftest import IMAGE, report_training
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_dry_run_says_what_would_run_and_how_it_differs_from_the_last_one(run,
 
 
 def test_a_retraining_with_nothing_to_do_is_not_submitted(run, cloud, cloud_config, span_in_bucket):
-    reports.save(open_storage(cloud_config.workspace), "training", {"spans": [1]}, {})
+    report_training(open_storage(cloud_config.workspace), [1])
 
     done = run("retraining")
 
@@ -88,13 +88,13 @@ def test_what_is_not_set_is_named(ci):
 
 
 def test_a_retraining_that_was_waited_for_says_which_training_it_started():
-    prepared = {"span": 2, "images": 7, "labels": {"cat": 7}, "duplicates": 0, "rejected": []}
-    started = {"job": "projects/1/x", "state": "pending", "submitted": True, "link": "https://x/y"}
-    nothing = dict.fromkeys(started)
+    prepared = PreparedSpan(span=2, images=7, labels={"cat": 7})
+    started = Submission("projects/1/x", "pending", submitted=True, digest="5e" * 32, link="https://x/y")
 
-    assert told_of(prepared | {"training": started}).splitlines() == [
+    assert ended(RetrainingSubmitted(prepared, started)).splitlines() == [
         "7 images became span 2: cat 7.",
         "The training was submitted: https://x/y",
     ]
-    assert "is there already: https://x/y" in told_of(prepared | {"training": started | {"submitted": False}})
-    assert "No training" in told_of(prepared | {"training": nothing})
+    again = dataclasses.replace(started, submitted=False)
+    assert "is there already: https://x/y" in ended(RetrainingSubmitted(prepared, again))
+    assert "No training" in ended(RetrainingSubmitted(prepared, None))

@@ -1,19 +1,15 @@
 import pytest
 
-from ci.commands.train import told
+from ci.commands.train import summary
+from pipeline.outcomes import CurrentModel, Metrics, TrainingOutcome
 
-OUTCOME = {
-    "spans": [1, 2, 4],
-    "blessed": False,
-    "metrics": {"accuracy": 0.75, "images": 40, "per_span": {"1": 0.7, "2": 0.8, "4": 0.75}, "per_label": {}},
-    "release": None,
-    "reasons": ["accuracy on span 2 is 0.1000 below that of model-3, more than the 0.02 allowed"],
-    "current": {
-        "release": "model-3",
-        "metrics": {"accuracy": 0.8, "images": 40, "per_span": {"1": 0.7, "2": 0.9, "4": 0.8}, "per_label": {}},
-        "new_labels": ["zebra"],
-    },
-}
+OUTCOME = TrainingOutcome(
+    spans=(1, 2, 4),
+    blessed=False,
+    metrics=Metrics(0.75, 40, {"1": 0.7, "2": 0.8, "4": 0.75}),
+    reasons=("accuracy on span 2 is 0.1000 below that of model-3, more than the 0.02 allowed",),
+    current=CurrentModel("model-3", Metrics(0.8, 40, {"1": 0.7, "2": 0.9, "4": 0.8}), ("zebra",)),
+)
 
 
 def test_a_training_ends_with_what_scripts_need_and_what_people_want(ci, trained_workspace):
@@ -29,11 +25,11 @@ def test_a_training_ends_with_what_scripts_need_and_what_people_want(ci, trained
 
 
 def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
-    text = told(OUTCOME)
+    text = summary(OUTCOME)
 
     assert "span 2: 80.0\u202f%, model-3 has 90.0\u202f%" in text
     assert "Labels that model-3 did not know: zebra." in text
-    assert text.endswith(f"Not released: {OUTCOME['reasons'][0]}.")
+    assert text.endswith(f"Not released: {OUTCOME.reasons[0]}.")
 
 
 @pytest.mark.parametrize("spans, said", [("7,8", "Span 7-8 does not exist"), ("newest", "--spans is 'newest'")])

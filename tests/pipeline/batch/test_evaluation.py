@@ -58,7 +58,7 @@ def test_what_cannot_be_used_is_counted_named_and_left_where_it_is(storage, pict
 
     assert left_out.unusable == MOST_NAMED + 11
     assert len(left_out.skipped) == MOST_NAMED
-    assert all(reason for _, reason in left_out.skipped)
+    assert all(skipped.reason for skipped in left_out.skipped)
     assert storage.exists("collected/readme") and storage.exists("collected/7/broken-0.jpg")
 
 

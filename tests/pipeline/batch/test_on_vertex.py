@@ -1,6 +1,7 @@
 """Evaluation as a batch prediction job: the job, what it is given, what comes back, and what a second one finds."""
 
 import base64
+import dataclasses
 import json
 
 import pytest
@@ -11,6 +12,7 @@ from pipeline.batch.on_vertex import Pile
 from pipeline.cloud.vertex import client, location
 from pipeline.data import digits
 from pipeline.errors import BatchPredictionFailed
+from pipeline.outcomes import EvaluationOutcome
 from pipeline.quality.scores import Labelled
 
 IMAGES = 30
@@ -25,7 +27,7 @@ def collected(serving):
     return serving
 
 
-def evaluated(serving, judging=batch_prediction.judging) -> dict:
+def evaluated(serving, judging=batch_prediction.judging) -> EvaluationOutcome:
     return batch_evaluation.evaluate(serving.config, 0.8, judging=judging)
 
 
@@ -41,10 +43,10 @@ def predictions(serving, report: str) -> list[str]:
 def test_vertex_finds_what_this_machine_finds_and_says_so_in_the_same_report(collected):
     here, there = evaluated(collected, batch_evaluation.judging_here), evaluated(collected)
 
-    assert there == here | {"report": there["report"]}
-    assert predictions(collected, there["report"]) == predictions(collected, here["report"])
-    page = collected.cloud.gcs.read(there["report"]).decode()
-    assert page.count("data:image/") == collected.cloud.gcs.read(here["report"]).decode().count("data:image/") > 0
+    assert there == dataclasses.replace(here, report=there.report)
+    assert predictions(collected, there.report) == predictions(collected, here.report)
+    page = collected.cloud.gcs.read(there.report).decode()
+    assert page.count("data:image/") == collected.cloud.gcs.read(here.report).decode().count("data:image/") > 0
 
 
 def test_the_job_is_asked_for_with_the_version_and_keyed_instances(collected):
@@ -63,10 +65,10 @@ def test_the_job_is_asked_for_with_the_version_and_keyed_instances(collected):
 def test_the_same_images_are_predicted_once(collected):
     first, again = evaluated(collected), evaluated(collected)
 
-    assert again == first | {"report": again["report"]} and len(jobs(collected)) == 1
+    assert again == dataclasses.replace(first, report=again.report) and len(jobs(collected)) == 1
     name, image = next(digits.images(digits.CHANGED, limit=1, skip=IMAGES))
     collected.cloud.gcs.put(f"{collected.config.workspace}/collected/more-{name}", image)
-    assert evaluated(collected)["images"] == IMAGES + 1
+    assert evaluated(collected).images == IMAGES + 1
     assert len(jobs(collected)) == 2
 
 
@@ -75,7 +77,7 @@ def test_a_failure_on_the_way_starts_no_second_job(collected, kind):
     for method in ("CreateBatchPredictionJob", "GetBatchPredictionJob", "ListBatchPredictionJobs"):
         collected.cloud.faults.add("aiplatform", method, kind=kind)
 
-    assert evaluated(collected)["images"] == IMAGES
+    assert evaluated(collected).images == IMAGES
     assert len(jobs(collected)) == 1
 
 

@@ -7,6 +7,7 @@ from tfx.types import standard_artifacts
 
 from pipeline.components.endpoint_deployer import EndpointDeployer_Executor
 from pipeline.components.model_uploader import ModelUploader_Executor
+from pipeline.outcomes import Metrics, TrainingOutcome
 from pipeline.serving import endpoint
 
 
@@ -16,7 +17,8 @@ def run(serving):
 
     def both(tag: str | None) -> tuple[dict, dict | None]:
         root = f"{serving.config.workspace}/pipeline_root/{tag}"
-        serving.cloud.gcs.put(f"{root}/pushed/outcome.json", json.dumps({"release": tag}).encode())
+        outcome = TrainingOutcome((1,), tag is not None, Metrics(), tag)
+        serving.cloud.gcs.put(f"{root}/pushed/outcome.json", json.dumps(outcome.to_json()).encode())
         pushed, uploaded, deployed = (
             standard_artifacts.PushedModel(),
             standard_artifacts.String(),

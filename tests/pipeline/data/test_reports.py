@@ -1,88 +1,122 @@
-"""What was found out is kept."""
+"""Reports are kept in folders of the workspace and read back as they were written."""
 
 import concurrent.futures
+import dataclasses
 import json
 
 import pytest
 
 from pipeline.data import reports
 from pipeline.errors import StorageError
+from pipeline.outcomes import CurrentModel, EvaluationOutcome, Metrics, NodeDuration, Rejected, TrainingOutcome
 from pipeline.storage.factory import open_storage
 
+METRICS = Metrics(0.75, 40, {"1": 0.7, "2": 0.8}, {"cat": 0.75})
+TRAINING = TrainingOutcome((1, 2), True, METRICS, "model-2", (), CurrentModel("model-1", METRICS, ("zebra",)))
+EVALUATION = EvaluationOutcome(
+    release="model-1",
+    images=2,
+    accuracy=0.5,
+    interval=(0.1, 0.9),
+    per_label={"cat": 1.0, "dog": 0.0},
+    should_retrain=True,
+    threshold=0.8,
+    collected=3,
+    unusable=1,
+    skipped=(Rejected("cut.jpg", "ends early"),),
+    unknown_labels={"dog": 1},
+)
+CONFUSION = {("cat", "cat"): 1, ("dog", "cat"): 1}
 
-def test_a_report_is_a_folder_with_its_outcome_and_files(storage, workspace):
-    address = reports.save(storage, "evaluation", {"accuracy": 0.5}, {"page.html": b"<p>"})
+
+def save_training(storage, number: int = 1, **fields) -> str:
+    """Writes the report of a training whose identity is `number`."""
+    outcome = dataclasses.replace(TRAINING, **fields)
+    return reports.save_training(storage, outcome, identity=f"{number}", modules_digest="9d", commit="c0ffee")
+
+
+def test_an_evaluation_is_a_folder_with_its_outcome_and_files(storage, workspace):
+    address = reports.save_evaluation(storage, EVALUATION, CONFUSION, {"page.html": b"<p>"})
 
     (name,) = {name.split("/")[0] for name in workspace.files("reports")}
     assert address == f"{workspace.address}/reports/{name}"
     assert set(workspace.files(f"reports/{name}")) == {"outcome.json", "page.html"}
-    told = json.loads(workspace.read(f"reports/{name}/outcome.json"))
-    assert told["accuracy"] == 0.5 and told["kind"] == "evaluation"
-    assert reports.newest(storage, "evaluation") == told | {"address": address}
-    assert reports.newest(storage, "training") is None
+    written = json.loads(workspace.read(f"reports/{name}/outcome.json"))
+    assert written["accuracy"] == 0.5 and written["kind"] == "evaluation"
+    assert written["confusion"] == [["cat", "cat", 1], ["dog", "cat", 1]]
+    report = reports.newest_evaluation(storage)
+    assert report == reports.EvaluationReport(EVALUATION, CONFUSION, written["created"], address)
+    assert json.loads(json.dumps(report.to_json())) == written | {"address": address}
+    assert reports.newest_training(storage) is None
 
 
-def test_reports_come_oldest_first_and_by_kind(storage):
+def test_a_training_is_read_as_it_was_written(storage, workspace):
+    address = save_training(storage)
+
+    report = reports.newest_training(storage)
+    assert report == reports.TrainingReport(TRAINING, "1", "9d", "c0ffee", report.created, address)
+    (written,) = workspace.files("reports").values()
+    assert json.loads(json.dumps(report.to_json())) == json.loads(written) | {"address": address}
+    assert reports.newest_evaluation(storage) is None and reports.trained_spans(storage) == {1, 2}
+
+
+def test_trainings_come_oldest_first(storage):
     for number in range(12):
-        reports.save(storage, "training", {"number": number}, {})
-    reports.save(storage, "evaluation", {"number": 100}, {})
+        save_training(storage, number)
+    reports.save_evaluation(storage, EVALUATION, CONFUSION, {})
 
-    assert [report["number"] for report in reports.every(storage, "training")] == list(range(12))
-    assert reports.newest(storage, "training")["number"] == 11
+    assert [report.identity for report in reports.trainings(storage)] == [str(number) for number in range(12)]
+    assert reports.newest_training(storage).identity == "11"
 
 
 def test_a_report_without_its_outcome_does_not_exist(storage, workspace):
     names = ("training-20991122T000000Z-1/page.html", "training-notes/outcome.json")
     workspace.put({f"reports/{name}": b"{}" for name in names})
 
-    assert reports.every(storage, "training") == []
-    assert reports.newest(storage, "training") is None
+    assert reports.trainings(storage) == []
+    assert reports.newest_training(storage) is None
 
 
-def test_an_outcome_that_cannot_be_read_is_named(storage, workspace):
-    workspace.put({"reports/training-20991122T000000Z-1/outcome.json": b"{"})
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b'{"spans": 1}'])
+def test_an_outcome_that_cannot_be_read_is_named(storage, workspace, content):
+    workspace.put({"reports/training-20991122T000000Z-1/outcome.json": content})
 
     with pytest.raises(StorageError, match="training-20991122T000000Z-1/outcome.json cannot be read"):
-        reports.every(storage, "training")
+        reports.trainings(storage)
+
+
+def test_a_report_of_an_earlier_version_lacks_what_was_not_written_then(storage, workspace):
+    early = {name: value for name, value in TRAINING.to_json().items() if name != "durations"}
+    early |= {"created": "2025-01-01T00:00:00Z", "identity": "1"}
+    workspace.put({"reports/training-20250101T000000Z-1/outcome.json": json.dumps(early).encode()})
+
+    (report,) = reports.trainings(storage)
+    assert report.outcome == TRAINING and (report.modules_digest, report.commit) == ("", "")
 
 
 def test_reports_at_the_same_time_do_not_mix(storage, workspace):
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         for number in range(4):
-            place = open_storage(workspace.address)
-            threads.submit(reports.save, place, "training", {"number": number}, {"number": b"%d" % number})
+            place, outcome = open_storage(workspace.address), dataclasses.replace(EVALUATION, images=number)
+            threads.submit(reports.save_evaluation, place, outcome, {}, {"number": b"%d" % number})
 
-    found = reports.every(storage, "training")
-    assert {report["number"] for report in found} == set(range(4))
-    for report in found:
-        name = report["address"].removeprefix(f"{workspace.address}/")
-        assert workspace.read(f"{name}/number") == b"%d" % report["number"]
-
-
-def test_there_are_two_kinds(storage):
-    with pytest.raises(ValueError):
-        reports.save(storage, "gossip", {}, {})
+    names = {name.split("/")[0] for name in workspace.files("reports")}
+    found = {
+        workspace.read(f"reports/{name}/number"): json.loads(workspace.read(f"reports/{name}/outcome.json"))["images"]
+        for name in names
+    }
+    assert found == {b"%d" % number: number for number in range(4)}
 
 
-def test_a_file_that_comes_later_is_kept_with_its_report_and_the_first_one_stays(storage):
-    reports.save(storage, "training", {"number": 1}, {})
-    reports.save(storage, "training", {"number": 2}, {})
-    older, newer = reports.every(storage, "training")
-    for data in (b"first", b"second"):
-        reports.attach(storage, older, reports.DURATIONS, data)
+def test_durations_are_in_the_outcome_or_beside_it_or_not_known(storage):
+    durations = (NodeDuration("Trainer", "done", 1.5),)
+    save_training(storage, durations=durations)
+    save_training(storage)
+    save_training(storage)
+    inside, beside, unknown = reports.trainings(storage)
+    reports.add_durations(storage, beside, durations)
+    reports.add_durations(storage, beside, [NodeDuration("Trainer", "unchanged", 0.5)])  # the first ones stay
 
-    assert reports.attached(storage, older, reports.DURATIONS) == b"first"
-    assert reports.attached(storage, newer, reports.DURATIONS) is None
-    assert reports.every(storage, "training") == [older, newer]
-
-
-def test_what_nodes_took_is_with_the_outcome_or_beside_it_or_not_known(storage):
-    took = [{"node": "Trainer", "state": "done", "seconds": 1.5}]
-    reports.save(storage, "training", {"durations": took}, {})
-    reports.save(storage, "training", {}, {})
-    reports.save(storage, "training", {}, {})
-    inside, beside, unknown = reports.every(storage, "training")
-    reports.attach(storage, beside, reports.DURATIONS, json.dumps(took).encode())
-
-    assert reports.durations(storage, inside) == reports.durations(storage, beside) == took
-    assert reports.durations(storage, unknown) == []
+    assert reports.durations(storage, inside) == reports.durations(storage, beside) == durations
+    assert reports.durations(storage, unknown) == ()
+    assert reports.trainings(storage) == [inside, beside, unknown]

@@ -10,8 +10,8 @@ import sys
 import pytest
 
 from pipeline.data import span_writer, spans
-from pipeline.data.collected import Rejected
 from pipeline.errors import BrokenSpan, SpanNotFound, StorageError, UsageError
+from pipeline.outcomes import PreparedSpan, Rejected
 from pipeline.storage.factory import open_storage
 from pipeline.storage.folder import Folder
 from tests.conftest import files_in, jpeg, photographs, put
@@ -28,7 +28,7 @@ def test_collected_images_become_a_span_that_says_what_it_was_made_of(storage, w
 
     prepared = spans.prepare(storage)
 
-    assert prepared == spans.Prepared(span=1, images=41, labels={"cat": 20, "dog": 21})
+    assert prepared == PreparedSpan(span=1, images=41, labels={"cat": 20, "dog": 21})
     examples = workspace.examples()
     assert sorted(example.image for example in examples) == sorted(files.values())
     assert all(example.source == sha256(example.image) and example.span == 1 for example in examples)
@@ -147,9 +147,9 @@ def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
 
 
 def test_with_nothing_collected_no_span_is_made(storage, workspace):
-    assert spans.prepare(storage) == spans.Prepared()
+    assert spans.prepare(storage) == PreparedSpan()
     workspace.collect({"cat/.hidden": b"", ".part": b""})
-    assert spans.prepare(storage) == spans.Prepared()
+    assert spans.prepare(storage) == PreparedSpan()
     assert not workspace.files("spans")
 
 
@@ -215,7 +215,7 @@ def test_a_file_too_large_to_be_read_is_set_aside(storage, workspace):
     with open(workspace.root / "collected/cat/film.jpg", "wb") as file:
         file.truncate(10 << 30)
 
-    assert spans.prepare(storage).rejected == [Rejected("cat/film.jpg", "larger than 64 MB")]
+    assert spans.prepare(storage).rejected == (Rejected("cat/film.jpg", "larger than 64 MB"),)
 
 
 @pytest.mark.parametrize(
@@ -276,10 +276,10 @@ def test_an_image_of_a_published_span_is_archived_with_that_span(storage, worksp
         spans.prepare(storage)
     for _ in range(2):
         workspace.collect({"cat/again.jpg": jpeg(10), "dog/again.jpg": jpeg(1)})
-        assert spans.prepare(storage) == spans.Prepared(duplicates=2)
+        assert spans.prepare(storage) == PreparedSpan(duplicates=2)
     workspace.collect({"cat/again.jpg": jpeg(0), "cat/new.jpg": jpeg(20)})
 
-    assert spans.prepare(storage) == spans.Prepared(span=3, images=1, labels={"cat": 1}, duplicates=1)
+    assert spans.prepare(storage) == PreparedSpan(span=3, images=1, labels={"cat": 1}, duplicates=1)
     assert {name for name in workspace.archived() if "duplicates" in name} == {
         "span-0001/duplicates/cat/again.jpg",
         "span-0001/duplicates/dog/again.jpg",
@@ -394,7 +394,7 @@ def test_a_bad_image_or_duplicate_that_is_mended_meanwhile_stays_collected(works
 
     prepared = meanwhile(lambda name: name == "dog/3.jpg" and workspace.collect({name: good}))
 
-    assert (prepared.images, prepared.rejected) == (1, [])
+    assert (prepared.images, prepared.rejected) == (1, ())
     assert workspace.collected() == {"dog/3.jpg": good}
     assert workspace.rejected() == {}
 

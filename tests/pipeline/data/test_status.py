@@ -1,11 +1,14 @@
 """What is to be done next follows from what there is."""
 
+import dataclasses
+
 import pytest
 
 from pipeline.data.status import next_step
+from pipeline.outcomes import EvaluationOutcome
 
-JUDGED = {"release": "model-2", "collected": 40, "accuracy": 0.75, "should_retrain": False}
-POOR = JUDGED | {"accuracy": 0.5, "should_retrain": True}
+EVALUATED = EvaluationOutcome("model-2", 40, 0.75, (0.6, 0.86), {}, should_retrain=False, threshold=0.7, collected=40)
+POOR = dataclasses.replace(EVALUATED, accuracy=0.5, should_retrain=True)
 
 
 @pytest.mark.parametrize(
@@ -20,9 +23,9 @@ POOR = JUDGED | {"accuracy": 0.5, "should_retrain": True}
         ([1, 2], [2], ["model-1"], 0, None, "wait", "no new images"),
         ([1, 2], [1, 2], ["model-1"], 0, None, "wait", "no new images"),
         ([1, 2], [1, 2], ["model-2", "model-1"], 40, None, "evaluate", "model-2 was not judged"),
-        ([1, 2], [1, 2], ["model-3", "model-2"], 40, JUDGED, "evaluate", "model-3 was not judged"),
-        ([1, 2], [1, 2], ["model-2"], 1041, JUDGED, "evaluate", "1,041 images are collected, 40 at the last"),
-        ([1, 2], [1, 2], ["model-2"], 40, JUDGED, "wait", "75.0\u202f%"),
+        ([1, 2], [1, 2], ["model-3", "model-2"], 40, EVALUATED, "evaluate", "model-3 was not judged"),
+        ([1, 2], [1, 2], ["model-2"], 1041, EVALUATED, "evaluate", "1,041 images are collected, 40 at the last"),
+        ([1, 2], [1, 2], ["model-2"], 40, EVALUATED, "wait", "75.0\u202f%"),
         ([1, 2], [1, 2], ["model-2"], 40, POOR, "retrain", "only 50.0\u202f%"),
         ([1, 2], [1, 2], ["model-2"], 0, POOR, "wait", "no new images"),
     ],

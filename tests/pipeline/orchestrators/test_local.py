@@ -1,5 +1,6 @@
 """Real runs of the pipelines, on few images. Nothing is replaced by anything else."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from pipeline.config import Config
 from pipeline.data import digits, reports, spans
 from pipeline.errors import DataAnomalies, NoSpans, PipelineFailed, ReleaseGone, SpanNotFound, TooFewImages
 from pipeline.orchestrators import local
+from pipeline.outcomes import RetrainingOutcome, TrainingOutcome
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
 
@@ -39,7 +41,7 @@ def states(shown: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def trained_outcome(trained) -> dict:
+def trained_outcome(trained) -> TrainingOutcome:
     return trained[1]
 
 
@@ -64,45 +66,45 @@ def test_what_a_run_leaves_behind_is_in_the_workspace_or_for_a_bucket_in_the_cac
 
 
 def test_a_training_ends_with_a_release_that_says_what_made_it(trained_workspace, trained_outcome):
-    assert trained_outcome["blessed"] and trained_outcome["reasons"] == []
-    assert trained_outcome["spans"] == [1] and trained_outcome["release"] == "model-1"
-    metrics = trained_outcome["metrics"]
-    assert metrics["accuracy"] > 0.8
-    assert metrics["per_span"] == {"1": metrics["accuracy"]}
-    assert set(metrics["per_label"]) == set("0123456789")
+    assert trained_outcome.blessed and trained_outcome.reasons == ()
+    assert trained_outcome.spans == (1,) and trained_outcome.release == "model-1"
+    metrics = trained_outcome.metrics
+    assert metrics.accuracy > 0.8
+    assert metrics.per_span == {"1": metrics.accuracy}
+    assert set(metrics.per_label) == set("0123456789")
 
     release = json.loads((trained_workspace / "releases" / "model-1" / "model.json").read_text())
-    assert release["spans"] == [1] and release["metrics"] == metrics
+    assert release["spans"] == [1] and release["metrics"] == metrics.to_json()
     assert re.fullmatch("[0-9a-f]{64}", release["modules_digest"]) and release["image"] == ""
     card = (trained_workspace / "releases" / "model-1" / "model-card.html").read_bytes()
     assert release["files"]["model-card.html"] == hashlib.sha256(card).hexdigest() and b"model-1" in card
-    assert reports.newest(open_storage(str(trained_workspace)), "training")["release"] == "model-1"
+    assert reports.newest_training(open_storage(str(trained_workspace))).outcome.release == "model-1"
 
 
 def test_the_time_of_each_node_is_told_and_kept_with_the_report(trained_workspace, trained_outcome):
-    told = trained_outcome["durations"]
-    assert [(of["node"], of["state"]) for of in told] == [(node, "done") for node in NODES]
-    assert all(0 < of["seconds"] < 300 for of in told)
-    slowest = max(told, key=lambda of: of["seconds"])
-    assert slowest["node"] in ("Transform", "Trainer", "Evaluator")
+    durations = trained_outcome.durations
+    assert [(duration.node, duration.state) for duration in durations] == [(node, "done") for node in NODES]
+    assert all(0 < duration.seconds < 300 for duration in durations)
+    slowest = max(durations, key=lambda duration: duration.seconds)
+    assert slowest.node in ("Transform", "Trainer", "Evaluator")
 
     storage = open_storage(str(trained_workspace))
-    first = next(report for report in reports.every(storage, "training") if report["release"] == "model-1")
-    assert json.loads(reports.attached(storage, first, reports.DURATIONS)) == told
+    first = next(report for report in reports.trainings(storage) if report.outcome.release == "model-1")
+    assert reports.durations(storage, first) == durations
 
 
 def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_workspace, trained_outcome, capfd):
     again = local.train(config(trained_workspace), "all")
 
     assert states(capfd.readouterr().err) == dict.fromkeys(NODES, "unchanged")
-    assert again | {"durations": trained_outcome["durations"]} == trained_outcome
-    assert [(of["node"], of["state"]) for of in again["durations"]] == [(node, "unchanged") for node in NODES]
+    assert dataclasses.replace(again, durations=trained_outcome.durations) == trained_outcome
+    assert [(duration.node, duration.state) for duration in again.durations] == [(node, "unchanged") for node in NODES]
     assert open_releases(str(trained_workspace / "releases")).tags() == ["model-1"]
 
 
 def test_a_release_that_somebody_deleted_is_not_said_to_be_there(trained_workspace, tmp_path):
     elsewhere = config(trained_workspace, releases=str(tmp_path / "releases"))
-    assert local.train(elsewhere, "all")["release"] == "model-1"
+    assert local.train(elsewhere, "all").release == "model-1"
     shutil.rmtree(tmp_path / "releases" / "model-1")
 
     with pytest.raises(ReleaseGone, match="model-1"):
@@ -114,9 +116,9 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_worksp
 
     shown = states(capfd.readouterr().err)
     assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
-    assert not outcome["blessed"] and outcome["release"] is None
-    (reason,) = outcome["reasons"]
-    assert reason == f"accuracy overall is {outcome['metrics']['accuracy']:.4f}, below the threshold 1"
+    assert not outcome.blessed and outcome.release is None
+    (reason,) = outcome.reasons
+    assert reason == f"accuracy overall is {outcome.metrics.accuracy:.4f}, below the threshold 1"
 
 
 def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
@@ -137,18 +139,18 @@ def test_what_is_collected_becomes_a_span_and_a_better_model(copy, capfd):
 
     outcome = local.retrain(config(copy, accuracy_margin=0.2), "all")
 
-    assert outcome["span"] == 2 and outcome["images"] == 251 and outcome["spans"] == [1, 2]
-    assert [rejected["name"] for rejected in outcome["rejected"]] == ["3/broken.png"]
-    assert outcome["current"]["release"] == "model-1" and outcome["current"]["new_labels"] == ["x"]
-    now, before = outcome["metrics"]["per_span"], outcome["current"]["metrics"]["per_span"]
+    prepared, training = outcome.prepared, outcome.training
+    assert prepared.span == 2 and prepared.images == 251 and training.spans == (1, 2)
+    assert [rejected.name for rejected in prepared.rejected] == ["3/broken.png"]
+    assert training.current.release == "model-1" and training.current.new_labels == ("x",)
+    now, before = training.metrics.per_span, training.current.metrics.per_span
     assert set(now) == set(before) == {"1", "2"}
     assert now["2"] > before["2"]
-    assert outcome["blessed"] and outcome["release"] == "model-2", outcome["reasons"]
+    assert training.blessed and training.release == "model-2", training.reasons
     shown = states(capfd.readouterr().err)
     assert shown["SpanPreparator"] == shown["PipelineTrigger"] == shown["CurrentModel"] == "done"
 
-    again = local.retrain(config(copy), "all")
-    assert again["span"] is None and again["spans"] == [] and again["release"] is None
+    assert local.retrain(config(copy), "all") == RetrainingOutcome()
 
 
 def test_a_model_that_forgets_a_span_is_refused(copy):
@@ -160,8 +162,8 @@ def test_a_model_that_forgets_a_span_is_refused(copy):
 
     outcome = local.train(config(copy, accuracy_threshold=0.0, modules="tests.pipeline.forgetful"), "all")
 
-    assert not outcome["blessed"]
-    assert any(re.match(r"accuracy on span 1 is .* below that of model-1", reason) for reason in outcome["reasons"])
+    assert not outcome.blessed
+    assert any(re.match(r"accuracy on span 1 is .* below that of model-1", reason) for reason in outcome.reasons)
 
 
 def command(workspace, *arguments):
@@ -192,8 +194,8 @@ def test_a_training_that_was_killed_goes_on_from_its_last_epoch_to_the_same_mode
 
     log = max((tmp_path / "logs").glob("training-*.log"), key=lambda path: path.name).read_text()
     assert re.search(r"Going on after epoch [1-9]", log)
-    assert outcome["metrics"] == trained_outcome["metrics"]
-    assert outcome["release"] == "model-1"
+    assert outcome.metrics == trained_outcome.metrics
+    assert outcome.release == "model-1"
     assert not list(checkpoints.iterdir())
 
 
@@ -223,8 +225,8 @@ def test_a_retraining_that_was_killed_is_finished_by_the_next_one(copy):
 
     outcome = local.retrain(config(copy), "all")
 
-    assert outcome["span"] is None  # it was there already
-    assert outcome["spans"] == [1, 2]
+    assert outcome.prepared.span is None  # it was there already
+    assert outcome.training.spans == (1, 2)
     assert [span.number for span in spans.published(storage)] == [1, 2]
     assert spans.published(storage)[1].images == 200
 

@@ -10,13 +10,13 @@ import time
 
 import pytest
 
-from pipeline.data import reports
 from pipeline.errors import CloudRefused, InvalidSpec
 from pipeline.orchestrators import vertex
 from pipeline.orchestrators.vertex_job import state_of
 from pipeline.orchestrators.vertex_request import prepare
 from pipeline.packaging import wheel
 from pipeline.storage.factory import open_storage
+from tests.conftest import report_training
 
 SECRET = "ghp_" + "a1B2" * 9
 
@@ -120,14 +120,14 @@ def test_a_trigger_that_is_repeated_starts_one_run_and_none_for_what_was_trained
     done = [vertex.train_once(cloud_config, "all", modules, "c0ffee") for _ in range(2)]
 
     (name,) = runs(cloud)
-    assert [each["submitted"] for each in done] == [True, False]
-    assert all(each["job"].endswith(name) for each in done)
+    assert [each.submitted for each in done] == [True, False]
+    assert all(each.job.endswith(name) for each in done)
     by_command = prepare(cloud_config, "training", "all")
     assert by_command.name == name  # it is the same run that a person would have asked for
 
-    reports.save(open_storage(cloud_config.workspace), "training", {"spans": [1]}, {})
-    none = vertex.train_once(cloud_config, "all", modules, "c0ffee")
-    assert none == {"job": None, "state": None, "submitted": False, "link": None} and runs(cloud) == [name]
+    report_training(open_storage(cloud_config.workspace), [1])
+    assert vertex.train_once(cloud_config, "all", modules, "c0ffee") is None
+    assert runs(cloud) == [name]
 
 
 def test_the_last_run_of_a_pipeline_is_found(cloud_config, wanted, cloud, held):
@@ -144,9 +144,9 @@ def test_the_last_run_of_a_pipeline_is_found(cloud_config, wanted, cloud, held):
 
 def test_the_outcome_of_a_training_is_what_it_reported(cloud_config, wanted):
     storage = open_storage(cloud_config.workspace)
-    assert vertex.outcome(cloud_config, wanted, "") == {}
+    assert vertex.outcome(cloud_config, wanted, "") is None
 
-    reports.save(storage, "training", {"spans": [1], "release": "model-1", "identity": wanted.values["identity"]}, {})
-    reports.save(storage, "training", {"spans": [1], "release": "model-2", "identity": "another"}, {})
+    report_training(storage, [1], "model-1", wanted.values["identity"])
+    report_training(storage, [1], "model-2", "another")
 
-    assert vertex.outcome(cloud_config, wanted, "")["release"] == "model-1"
+    assert vertex.outcome(cloud_config, wanted, "").outcome.release == "model-1"

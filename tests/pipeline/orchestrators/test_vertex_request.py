@@ -8,7 +8,7 @@ from importlib import metadata
 import pytest
 
 from pipeline.config import Config
-from pipeline.data import reports, spans
+from pipeline.data import spans
 from pipeline.errors import ConfigError, IncompatibleImage, MissingSettings, NoSpans, UnsetParameters
 from pipeline.orchestrators import vertex_request
 from pipeline.orchestrators.compiled import Compiled
@@ -16,7 +16,7 @@ from pipeline.orchestrators.vertex_request import prepare
 from pipeline.packaging import image
 from pipeline.packaging.commit import this_commit
 from pipeline.storage.factory import open_storage
-from tests.conftest import IMAGE, collect, photographs, record_image
+from tests.conftest import IMAGE, collect, photographs, record_image, report_training
 
 
 def test_a_training_is_asked_for_with_all_that_makes_it(cloud_config, span_in_bucket):
@@ -61,7 +61,7 @@ def test_a_retraining_belongs_to_the_span_that_it_makes(cloud_config, span_in_bu
     untrained = prepare(cloud_config, "retraining", "all")
     assert untrained.about == "retraining for span 1"
 
-    reports.save(storage, "training", {"spans": [1]}, {})
+    report_training(storage, [1])
     assert prepare(cloud_config, "retraining", "all") is None
 
     collect(storage, photographs(range(100, 103)))

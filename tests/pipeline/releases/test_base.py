@@ -17,6 +17,7 @@ import tempfile
 import pytest
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
+from pipeline.outcomes import Metrics
 from pipeline.releases import archive
 from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
@@ -80,7 +81,7 @@ DETAILS = {
     "modules_digest": "9d",
     "spans": (1, 11),
     "labels": ["cat", "dog"],
-    "metrics": {"accuracy": 0.875},
+    "metrics": Metrics(accuracy=0.875),
     "previous": None,
 }
 
@@ -351,11 +352,12 @@ def unlocked(releases, folder):
 
 KILLED = """
 import os, sys
+from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
 releases, model, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
 steps = iter(range(last))
 sys.addaudithook(lambda event, _: event != "os.kill" and next(steps, None) is None and os.kill(os.getpid(), 9))
-details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics={}, previous=None)
+details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics=Metrics(), previous=None)
 open_releases(releases).publish(model, identity="first", **details)
 """
 

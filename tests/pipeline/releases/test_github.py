@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.github import retry
+from pipeline.outcomes import Metrics
 from pipeline.releases import github
 from pipeline.releases.factory import open_releases
 from tests.conftest import files_in, put
@@ -58,7 +59,7 @@ def model(tmp_path) -> str:
 @pytest.fixture
 def publish(model):
     def publish(releases, identity="first", **told):
-        details = {"commit": "", "modules_digest": "9d", "spans": [1], "labels": ["cat"], "metrics": {}}
+        details = {"commit": "", "modules_digest": "9d", "spans": [1], "labels": ["cat"], "metrics": Metrics()}
         told = details | {"previous": None, "attach": lambda release: {"card.html": b"<html>"}} | told
         return releases.publish(model, identity=identity, **told)
 
@@ -120,6 +121,7 @@ def test_a_failure_that_stays_publishes_nothing(opened, publish, there, cloud):
 
 KILLED = """
 import os, sys
+from pipeline.outcomes import Metrics
 from requests import Session
 from pipeline.releases.factory import open_releases
 address, model, last = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -131,7 +133,7 @@ def counted(self, request, **how):
         os.kill(os.getpid(), 9)
     return answer
 Session.send = counted
-details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics={}, previous=None)
+details = dict(commit="", modules_digest="", spans=[1], labels=["cat"], metrics=Metrics(), previous=None)
 open_releases(address).publish(model, identity="first", **details)
 """
 

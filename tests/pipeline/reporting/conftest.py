@@ -7,6 +7,7 @@ import xml.etree.ElementTree
 import pytest
 from PIL import Image
 
+from pipeline.outcomes import Metrics
 from pipeline.releases.base import Release
 
 HOSTILE = [
@@ -28,7 +29,7 @@ def release():
             modules_digest="9d" * 32,
             spans=spans,
             labels=("cat", "dog"),
-            metrics={"accuracy": 0.8125, "images": 64},
+            metrics=Metrics(accuracy=0.8125, images=64),
             files={"model.tar.gz": "ab" * 32},
             created="2026-11-22T12:04:05Z",
             previous=previous,

@@ -4,7 +4,8 @@ import itertools
 import json
 from typing import Any
 
-from pipeline.reporting.run_report import Current, Duration, Metrics, RunReport
+from pipeline.outcomes import Metrics, NodeDuration
+from pipeline.reporting.run_report import Current, RunReport
 from tests.pipeline.reporting.conftest import HOSTILE
 
 WORDS = [
@@ -56,7 +57,7 @@ def report(**fields: Any) -> RunReport:
         "current": Current("model-1", "be" * 20, "3c" * 32, metrics(0.949), ()),
         "uncompared": "",
         "threshold": 0.8,
-        "durations": (Duration("Transform", "done", 11.04), Duration("Trainer", "unchanged", 0.25)),
+        "durations": (NodeDuration("Transform", "done", 11.04), NodeDuration("Trainer", "unchanged", 0.25)),
         "seconds": 43.1,
         "branch": "full-codebase",
         "why": "not only modules changed: pipeline/plan.py",
@@ -82,7 +83,7 @@ def hostile(words: list[str] = WORDS, most: bool = False) -> RunReport:
         blessed=False,
         reasons=reasons,
         uncompared=labels[0],
-        durations=tuple(Duration(word[:100], "done", 1.0) for word in labels[:100]),
+        durations=tuple(NodeDuration(word[:100], "done", 1.0) for word in labels[:100]),
         why=labels[1],
         machines=labels[2],
     )

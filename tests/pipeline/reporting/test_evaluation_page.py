@@ -1,10 +1,28 @@
+import dataclasses
 import datetime
 
-from pipeline.quality.scores import Judged, judge
-from pipeline.reporting.evaluation_page import EvaluationReport, evaluation_page
+from pipeline.outcomes import EvaluationOutcome, Rejected
+from pipeline.quality.scores import Evaluation, Judged, judge
+from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
 from tests.pipeline.reporting.conftest import HOSTILE
 
 NOW = datetime.datetime(2026, 11, 22, 12, 30, tzinfo=datetime.timezone.utc)
+
+
+def shown(release, threshold: float, evaluation: Evaluation, mistakes=(), **fields) -> str:
+    """The page about an evaluation of a release."""
+    outcome = EvaluationOutcome(
+        release=release.tag,
+        images=evaluation.images,
+        accuracy=evaluation.accuracy,
+        interval=evaluation.interval,
+        per_label={label: score.accuracy for label, score in evaluation.per_label.items()},
+        should_retrain=evaluation.accuracy < threshold,
+        threshold=threshold,
+        collected=evaluation.images,
+    )
+    outcome = dataclasses.replace(outcome, **fields)
+    return evaluation_page(EvaluationPage(release, NOW, outcome, evaluation, mistakes))
 
 
 def test_a_page_is_well_formed_and_asks_for_nothing(release, png, read):
@@ -12,7 +30,7 @@ def test_a_page_is_well_formed_and_asks_for_nothing(release, png, read):
     predicted = ["cat"] * 27 + ["dog"] * 3 + ["dog"] * 10 + ["cat"] * 10
     mistakes = [Judged("cat/1.png", "cat", png(), "dog", 0.99), Judged("cat/2.png", "cat", b"no image", "dog", 0.7)]
 
-    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, judge(truth, predicted), mistakes)))
+    page = read(shown(release(), 0.8, judge(truth, predicted), mistakes))
 
     assert page.asks_for() == []
     assert len(page.all("img")) == 1
@@ -20,11 +38,9 @@ def test_a_page_is_well_formed_and_asks_for_nothing(release, png, read):
 
 def test_the_numbers_are_those_given(release, read):
     evaluation = judge(["cat"] * 30 + ["dog"] * 20, ["cat"] * 27 + ["dog"] * 13 + ["cat"] * 10)
-    report = EvaluationReport(
-        release(), NOW, 0.8, evaluation, unusable=2, skipped=[("a/cut.jpg", "cut off")], duplicates=3, in_spans=1234
-    )
+    left_out = {"unusable": 2, "skipped": (Rejected("a/cut.jpg", "cut off"),), "duplicates": 3, "in_spans": 1234}
 
-    page = read(evaluation_page(report))
+    page = read(shown(release(), 0.8, evaluation, **left_out))
 
     assert "37 of 50 images right: below the 80 % that is needed. Retrain" in page.text
     assert "74.0 %" in page.text and "60.4 to 84.1 %" in page.text
@@ -35,7 +51,7 @@ def test_the_numbers_are_those_given(release, read):
 
 
 def test_a_model_at_the_threshold_is_kept(release, read):
-    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.5, judge(["cat", "dog"], ["cat", "cat"]))))
+    page = read(shown(release(), 0.5, judge(["cat", "dog"], ["cat", "cat"])))
 
     assert "reaches the 50 % that is needed. Keep the model" in page.text
 
@@ -43,18 +59,9 @@ def test_a_model_at_the_threshold_is_kept(release, read):
 def test_hostile_labels_and_names_are_shown_and_do_nothing(release, png, read):
     evaluation = judge(HOSTILE, HOSTILE[1:] + HOSTILE[:1])
     mistakes = [Judged(name, name, png(), name, 0.5) for name in HOSTILE]
-    report = EvaluationReport(
-        release(HOSTILE[0]),
-        NOW,
-        0.8,
-        evaluation,
-        mistakes,
-        unusable=1,
-        skipped=[(HOSTILE[1], HOSTILE[0])],
-        unknown_labels=[HOSTILE[0]],
-    )
+    left_out = {"unusable": 1, "skipped": (Rejected(HOSTILE[1], HOSTILE[0]),), "unknown_labels": {HOSTILE[0]: 1}}
 
-    page = read(evaluation_page(report))
+    page = read(shown(release(HOSTILE[0]), 0.8, evaluation, mistakes, **left_out))
 
     assert page.asks_for() == []
     for label in HOSTILE:
@@ -64,7 +71,7 @@ def test_hostile_labels_and_names_are_shown_and_do_nothing(release, png, read):
 def test_names_that_are_no_text_become_replacement_characters(release, png, read):
     mistakes = [Judged("a\x00b\x1b[31m\udcff.png", "cat", png(), "dog", 0.5)]
 
-    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, judge(["cat"], ["dog"]), mistakes)))
+    page = read(shown(release(), 0.8, judge(["cat"], ["dog"]), mistakes))
 
     assert "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}[31m\N{REPLACEMENT CHARACTER}.png" in page.text
 
@@ -72,7 +79,7 @@ def test_names_that_are_no_text_become_replacement_characters(release, png, read
 def test_a_label_that_the_model_does_not_know_is_named(release, read):
     evaluation = judge(["cat", "fox"], ["cat", "dog"])
 
-    page = read(evaluation_page(EvaluationReport(release(), NOW, 0.8, evaluation, unknown_labels=["fox"])))
+    page = read(shown(release(), 0.8, evaluation, unknown_labels={"fox": 1}))
 
     assert "model-1 does not know fox: each image of it counts as wrong" in page.text
 
@@ -82,7 +89,7 @@ def test_hundreds_of_labels_get_a_list_instead_of_a_matrix_and_large_pictures_ar
     evaluation = judge(labels * 2, [labels[0]] * 400 + labels)
     mistakes = [Judged(f"{n}.png", labels[n + 1], png(3000, 2000), labels[0], 0.9) for n in range(24)]
 
-    html = evaluation_page(EvaluationReport(release(), NOW, 0.8, evaluation, mistakes))
+    html = shown(release(), 0.8, evaluation, mistakes)
 
     assert "400 labels are too many for a matrix" in read(html).text
     assert len(html) < 500_000

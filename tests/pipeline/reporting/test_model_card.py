@@ -2,16 +2,12 @@ import dataclasses
 
 import pytest
 
+from pipeline.outcomes import CurrentModel, Metrics
 from pipeline.reporting.model_card import CARD, ModelCard, card, notes
 from tests.pipeline.reporting.conftest import HOSTILE
 
-METRICS = {
-    "accuracy": 0.9375,
-    "images": 64,
-    "per_span": {"1": 0.95, "2": 0.925},
-    "per_label": {"cat": 0.96875, "dog": 0.90625},
-}
-BEFORE = {"accuracy": 0.75, "images": 64, "per_span": {"1": 0.96, "2": 0.5}, "per_label": {"cat": 0.75, "dog": 0.75}}
+METRICS = Metrics(0.9375, 64, {"1": 0.95, "2": 0.925}, {"cat": 0.96875, "dog": 0.90625})
+BEFORE = Metrics(0.75, 64, {"1": 0.96, "2": 0.5}, {"cat": 0.75, "dog": 0.75})
 
 
 @pytest.fixture
@@ -23,7 +19,7 @@ def judged(release):
 
 
 def against(**fields):
-    return {"release": "model-1", "metrics": BEFORE, "new_labels": []} | fields
+    return dataclasses.replace(CurrentModel("model-1", BEFORE), **fields)
 
 
 def page(read, release, current):
@@ -55,7 +51,7 @@ def test_both_models_are_told_on_the_same_spans_and_labels(judged, read):
 
 
 def test_a_label_that_the_model_before_did_not_know_has_no_change(judged, read):
-    current = against(new_labels=["dog"], metrics=BEFORE | {"per_label": {"cat": 0.75}})
+    current = against(new_labels=("dog",), metrics=dataclasses.replace(BEFORE, per_label={"cat": 0.75}))
     shown = page(read, judged(), current)
     assert "model-1 does not know dog: each image of it counts as wrong" in shown.text
     assert "dog 90.6 % – –" in shown.texts("tr")
@@ -73,8 +69,9 @@ def test_what_made_it_and_what_it_takes_and_returns_is_told(judged, read):
 
 
 def test_hostile_labels_are_shown_and_do_nothing(judged, read):
-    metrics = METRICS | {"per_label": dict.fromkeys(HOSTILE, 0.5)}
-    current = against(metrics=BEFORE | {"per_label": dict.fromkeys(HOSTILE, 0.25)}, new_labels=HOSTILE)
+    metrics = dataclasses.replace(METRICS, per_label=dict.fromkeys(HOSTILE, 0.5))
+    worse = dataclasses.replace(BEFORE, per_label=dict.fromkeys(HOSTILE, 0.25))
+    current = against(metrics=worse, new_labels=tuple(HOSTILE))
     shown = page(read, judged(labels=tuple(HOSTILE), metrics=metrics), current)
     assert shown.asks_for() == []
     for label in HOSTILE:
@@ -83,7 +80,7 @@ def test_hostile_labels_are_shown_and_do_nothing(judged, read):
 
 def test_of_thousands_of_labels_the_worst_are_shown(judged, read):
     labels = {f"label {n:04d}": n / 3000 for n in range(3000)}
-    shown = page(read, judged(labels=tuple(labels), metrics=METRICS | {"per_label": labels}), None)
+    shown = page(read, judged(labels=tuple(labels), metrics=dataclasses.replace(METRICS, per_label=labels)), None)
     assert f"The {ModelCard.most_rows} of 3,000 labels that are worst" in shown.text
     assert "label 0099" in shown.texts("th") and "label 0100" not in shown.texts("th")
     assert len(shown.html) < 100_000

@@ -1,11 +1,14 @@
 """Reports of runs: what was written comes back, anything else does not."""
 
+import dataclasses
 import json
 import time
 
 import pytest
 
+from pipeline.data.reports import TrainingReport
 from pipeline.errors import UnreadableReport
+from pipeline.outcomes import NodeDuration
 from pipeline.reporting.run_report import MOST_CHARACTERS, MOST_LABELS, RunReport, of_training
 from tests.pipeline.reporting.runs import changed, hostile, report
 
@@ -106,7 +109,7 @@ def test_what_is_no_report_is_refused_at_once(text, said):
     assert time.monotonic() - began < 2
 
 
-TOLD = {
+TRAINING = {
     "spans": [1, 2],
     "blessed": False,
     "metrics": {"accuracy": 0.75, "images": 40, "per_span": {"1": 0.7, "2": 0.8}, "per_label": {"cat": 0.75}},
@@ -124,8 +127,9 @@ TOLD = {
 
 
 def test_a_training_of_the_workspace_becomes_a_report(release):
-    durations = [{"node": "Trainer", "state": "done", "seconds": 2.5}, {"node": "b", "state": "done", "seconds": 1}]
-    made = of_training(TOLD | {"commit": "c0ffee" * 6 + "beef"}, durations, release("model-3"), threshold=0.8)
+    durations = [NodeDuration("Trainer", "done", 2.5), NodeDuration("b", "done", 1.0)]
+    training = TrainingReport.from_json(TRAINING | {"commit": "c0ffee" * 6 + "beef"}, "reports/x")
+    made = of_training(training, durations, release("model-3"), threshold=0.8)
 
     assert RunReport.from_json(made.to_json()) == made
     assert made.kind == "training" and made.spans == (1, 2) and made.seconds == 3.5
@@ -134,6 +138,8 @@ def test_a_training_of_the_workspace_becomes_a_report(release):
 
 
 def test_a_training_whose_current_release_is_gone_is_still_told():
-    made = of_training(TOLD, [], None)
+    training = TrainingReport.from_json(TRAINING, "reports/x")
+    made = of_training(training, [], None)
     assert made.current.commit == made.current.modules_digest == "" and made.threshold is None
-    assert of_training(TOLD | {"current": None}, [], None).current is None
+    first = dataclasses.replace(training, outcome=dataclasses.replace(training.outcome, current=None))
+    assert of_training(first, [], None).current is None

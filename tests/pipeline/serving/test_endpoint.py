@@ -2,6 +2,7 @@
 
 import base64
 import concurrent.futures
+import dataclasses
 import shutil
 import time
 
@@ -33,9 +34,9 @@ def test_the_first_model_gets_all_traffic_on_a_new_endpoint(serving):
 
     done = endpoint.deploy(serving.config, serving.release(), said.append)
 
-    assert serving.traffic == {"model-1": 100} == done["traffic"]
-    assert serving.labels["promoted"] == done["promoted"] == "model-1"
-    assert done["changed"] and done["endpoint"] == serving.endpoint.name
+    assert serving.traffic == {"model-1": 100} == done.traffic
+    assert serving.labels["promoted"] == done.promoted == "model-1"
+    assert done.changed and done.endpoint == serving.endpoint.name
     assert serving.endpoint.display_name == "digits"
     (deployed,) = serving.endpoint.deployed_models
     assert deployed.model_version_id == "1"
@@ -56,13 +57,13 @@ def test_a_newer_one_takes_the_place_of_the_one_that_was_tried(tried):
 def test_promoting_gives_all_traffic_and_undeploys_the_one_before(tried):
     done = endpoint.promote(tried.config)
 
-    assert tried.traffic == {"model-2": 100} == done["traffic"] and done["release"] == "model-2"
+    assert tried.traffic == {"model-2": 100} == done.traffic and done.release == "model-2"
     assert tried.default == ["model-2"] and tried.labels["previous"] == "model-1"
 
 
 def test_a_release_that_was_never_deployed_can_be_promoted(serving):
     serving.release()
-    assert endpoint.promote(serving.config, "model-1")["traffic"] == serving.traffic == {"model-1": 100}
+    assert endpoint.promote(serving.config, "model-1").traffic == serving.traffic == {"model-1": 100}
 
 
 def test_rolling_back_deploys_again_what_was_undeployed(tried):
@@ -70,15 +71,15 @@ def test_rolling_back_deploys_again_what_was_undeployed(tried):
 
     done = endpoint.roll_back(tried.config)
 
-    assert tried.traffic == {"model-1": 100} == done["traffic"] and done["release"] == "model-1"
+    assert tried.traffic == {"model-1": 100} == done.traffic and done.release == "model-1"
     assert tried.default == ["model-1"] and tried.labels["rolled-back"] == "model-2"
-    assert endpoint.deploy(tried.config, tried.release(2))["traffic"] == {"model-1": 100}, "it had its turn"
-    assert endpoint.promote(tried.config)["traffic"] == {"model-1": 100}
-    assert endpoint.promote(tried.config, "model-2")["traffic"] == {"model-2": 100}
+    assert endpoint.deploy(tried.config, tried.release(2)).traffic == {"model-1": 100}, "it had its turn"
+    assert endpoint.promote(tried.config).traffic == {"model-1": 100}
+    assert endpoint.promote(tried.config, "model-2").traffic == {"model-2": 100}
 
 
 def test_rolling_back_stops_what_is_tried(tried):
-    assert endpoint.roll_back(tried.config)["traffic"] == tried.traffic == {"model-1": 100}
+    assert endpoint.roll_back(tried.config).traffic == tried.traffic == {"model-1": 100}
 
 
 @pytest.mark.parametrize("what", ["deploy", "promote", "roll back"])
@@ -93,7 +94,7 @@ def test_asking_twice_changes_nothing_more(tried, what):
 
     again = ask()
 
-    assert again == first | {"changed": False}
+    assert again == dataclasses.replace(first, changed=False)
     changes = ("DeployModel", "UndeployModel", "UpdateEndpoint", "UploadModel", "CreateEndpoint", "MergeVersionAliases")
     assert not [asked for asked in tried.cloud.requests if asked.method in changes]
 
@@ -151,7 +152,7 @@ def test_many_who_ask_at_once_get_one_deployment(serving):
         done = list(pool.map(lambda _: endpoint.deploy(serving.config, release), range(4)))
 
     assert serving.traffic == {"model-1": 100}
-    assert {tuple(found["traffic"].items()) for found in done} == {(("model-1", 100),)}
+    assert {tuple(found.traffic.items()) for found in done} == {(("model-1", 100),)}
     assert len(serving.versions()) == 1
 
 
@@ -166,7 +167,7 @@ def test_who_comes_while_a_model_is_being_deployed_waits_for_that(tried):
             time.sleep(0.01)
         tried.cloud.vertex.operations.release()
 
-    assert done[0].result()["traffic"] == done[1].result()["traffic"] == {"model-1": 90, "model-3": 10}
+    assert done[0].result().traffic == done[1].result().traffic == {"model-1": 90, "model-3": 10}
     assert [asked.status for asked in tried.cloud.asked(method="DeployModel")].count(200) == 1
 
 

@@ -8,12 +8,13 @@ import pytest
 from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import collected, images, reports, spans
+from pipeline.outcomes import Metrics, PreparedSpan
 from pipeline.packaging.modules import Modules
 from pipeline.releases.factory import open_releases
 from pipeline.storage import bucket_client
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
-from tests.conftest import BucketWorkspace, jpeg, photographs, put
+from tests.conftest import BucketWorkspace, jpeg, photographs, put, report_training
 
 
 @pytest.fixture
@@ -194,10 +195,10 @@ def test_each_call_of_a_report_fails_once(cloud, workspace, failure, monkeypatch
     for nth in itertools.count(1):
         place = Bucket(f"{workspace.address}-{nth}")
         fault = cloud.faults.add(service="storage", nth=nth, kind=failure)
-        reports.save(place, "training", {"spans": [nth]}, {"page.html": b"<p>"})
-        told = reports.every(place, "training")
+        report_training(place, [nth])
+        found = reports.trainings(place)
         cloud.faults.clear()
-        assert [report["spans"] for report in told] == [[nth]]
+        assert [report.outcome.spans for report in found] == [(nth,)]
         if not fault.done:
             break
     assert nth > 4
@@ -219,12 +220,12 @@ def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, monkey
             releases.fetch(releases.get(planned.current), str(tmp_path / "current" / config.workspace[-12:]))
         details = {name: getattr(planned, name) for name in ("identity", "commit", "spans", "labels")}
         made = releases.publish(
-            str(tmp_path / "model"), modules_digest="", metrics={}, previous=planned.current or None, **details
+            str(tmp_path / "model"), modules_digest="", metrics=Metrics(), previous=planned.current or None, **details
         )
         assert made.tag in releases.tags()
         return made.tag
 
-    def retrain(config: Config) -> tuple[spans.Prepared, str]:
+    def retrain(config: Config) -> tuple[PreparedSpan, str]:
         storage = open_storage(config.workspace)
         with storage.exclusive("retraining"):
             assert plan.span_to_retrain(storage) is not None
@@ -237,7 +238,7 @@ def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, monkey
                 ]
                 assert len(examples) == 10
                 tag = release(config, planned)
-                reports.save(storage, "training", {"spans": planned.spans, "release": tag}, {})
+                report_training(storage, planned.spans, tag)
         return prepared, tag
 
     workspace.collect(first)

@@ -8,8 +8,8 @@ import tempfile
 import pytest
 
 from pipeline.data import images, spans
-from pipeline.data.collected import Rejected
 from pipeline.errors import StorageError
+from pipeline.outcomes import Rejected
 from pipeline.storage.folder import Folder
 from tests.conftest import Workspace, jpeg, photographs
 
@@ -38,7 +38,7 @@ def test_a_file_that_may_not_be_read_is_set_aside(unprivileged):
 
     prepared = spans.prepare(Folder(str(unprivileged.root)))
 
-    assert (prepared.images, prepared.rejected) == (4, [Rejected("cat/2.jpg", "cannot be read: Permission denied")])
+    assert (prepared.images, prepared.rejected) == (4, (Rejected("cat/2.jpg", "cannot be read: Permission denied"),))
     assert sorted(os.listdir(unprivileged.root / "rejected/cat")) == ["2.jpg", "2.jpg.reason.txt"]
 
 
@@ -50,7 +50,7 @@ def test_a_folder_that_may_not_be_read_stays_and_is_named_each_time(unprivileged
         prepared = spans.prepare(Folder(str(unprivileged.root)))
 
         assert prepared.images == images_left
-        assert prepared.rejected == [Rejected("cat", "cannot be read: Permission denied")]
+        assert prepared.rejected == (Rejected("cat", "cannot be read: Permission denied"),)
     (unprivileged.root / "collected/cat").chmod(0o755)
     assert spans.prepare(Folder(str(unprivileged.root))).images == 3
 

@@ -1,0 +1,254 @@
+"""What trainings, evaluations, submissions and deployments end with: frozen dataclasses that every layer may use.
+
+JSON is made and read here alone: `to_json` gives the keys that `python -m ci COMMAND --json`, the outputs of components
+and the reports in the workspace have; `from_json` reads them back and ignores fields that it does not know.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Shares of images that a model labels correctly, of those that were kept out of training; in [0, 1]."""
+
+    accuracy: float | None = None  # None without images
+    images: int = 0
+    per_span: Mapping[str, float | None] = field(default_factory=dict)  # {number: accuracy}
+    per_label: Mapping[str, float | None] = field(default_factory=dict)
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Metrics":
+        return cls(**_known(cls, found))
+
+
+@dataclass(frozen=True)
+class CurrentModel:
+    """The released model that a new one was compared with, on the same images."""
+
+    release: str  # tag
+    metrics: Metrics
+    new_labels: tuple[str, ...] = ()  # labels that the new model knows and this one does not
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"new_labels": list(self.new_labels)}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "CurrentModel":
+        return cls(found["release"], Metrics.from_json(found["metrics"]), tuple(found.get("new_labels", ())))
+
+
+@dataclass(frozen=True)
+class NodeDuration:
+    """How long a node took."""
+
+    node: str
+    state: str  # "done", or "unchanged" where an earlier run's outputs were used
+    seconds: float
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "NodeDuration":
+        return cls(**_known(cls, found))
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a run of the training pipeline ended with."""
+
+    spans: tuple[int, ...]
+    blessed: bool
+    metrics: Metrics
+    release: str | None = None  # tag
+    reasons: tuple[str, ...] = ()  # why the model was not blessed, a sentence each
+    current: CurrentModel | None = None
+    durations: tuple[NodeDuration, ...] = ()  # of each node in turn; empty where it is not known
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "spans": list(self.spans),
+            "blessed": self.blessed,
+            "metrics": self.metrics.to_json(),
+            "release": self.release,
+            "reasons": list(self.reasons),
+            "current": self.current.to_json() if self.current else None,
+            "durations": [duration.to_json() for duration in self.durations],
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "TrainingOutcome":
+        return cls(
+            spans=tuple(found["spans"]),
+            blessed=found["blessed"],
+            metrics=Metrics.from_json(found["metrics"]),
+            release=found.get("release"),
+            reasons=tuple(found.get("reasons", ())),
+            current=CurrentModel.from_json(found["current"]) if found.get("current") else None,
+            durations=tuple(map(NodeDuration.from_json, found.get("durations", ()))),
+        )
+
+
+NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was trained
+    "spans": [],
+    "blessed": None,
+    "metrics": None,
+    "release": None,
+    "reasons": [],
+    "current": None,
+    "durations": [],
+}
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """An image that cannot be used: its name in the folder that it came from, and why."""
+
+    name: str
+    reason: str
+
+    to_json = dataclasses.asdict
+
+
+@dataclass(frozen=True)
+class PreparedSpan:
+    """What became of a folder of images."""
+
+    span: int | None = None  # None when there was no usable image, or none that is not in a span already
+    images: int = 0
+    labels: Mapping[str, int] = field(default_factory=dict)  # {label: images}
+    rejected: tuple[Rejected, ...] = ()
+    duplicates: int = 0  # copies of images in this span or an earlier one
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"rejected": [rejected.to_json() for rejected in self.rejected]}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "PreparedSpan":
+        rejected = tuple(Rejected(each["name"], each["reason"]) for each in found["rejected"])
+        return cls(**_known(cls, found) | {"rejected": rejected})
+
+
+@dataclass(frozen=True)
+class RetrainingOutcome:
+    """What a retraining on this machine ended with; `training` is None when the newest span was trained on already."""
+
+    prepared: PreparedSpan = PreparedSpan()
+    training: TrainingOutcome | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return self.prepared.to_json() | (self.training.to_json() if self.training else NO_TRAINING)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "RetrainingOutcome":
+        trained = found["blessed"] is not None
+        return cls(PreparedSpan.from_json(found), TrainingOutcome.from_json(found) if trained else None)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """A run on Vertex AI that was asked for."""
+
+    job: str  # resource name
+    state: str  # such as "running"
+    submitted: bool  # False when it existed already
+    digest: str  # of the compiled pipeline
+    link: str  # to its page in the console
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Submission":
+        return cls(**_known(cls, found))
+
+
+NO_SUBMISSION = {"job": None, "state": None, "submitted": False, "digest": None, "link": None}  # a Submission, as JSON
+
+
+@dataclass(frozen=True)
+class RetrainingSubmitted:
+    """What a retraining on Vertex AI ended with; `training` is None when the newest span was trained on already."""
+
+    prepared: PreparedSpan
+    training: Submission | None
+
+    def to_json(self) -> dict[str, Any]:
+        return self.prepared.to_json() | {"training": self.training.to_json() if self.training else NO_SUBMISSION}
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "RetrainingSubmitted":
+        training = found["training"]
+        return cls(PreparedSpan.from_json(found), Submission.from_json(training) if training["job"] else None)
+
+
+@dataclass(frozen=True)
+class EvaluationOutcome:
+    """How a released model does on the collected images. `accuracy` and `interval` are None without images."""
+
+    release: str  # tag
+    images: int
+    accuracy: float | None
+    interval: tuple[float, float] | None  # 95 %
+    per_label: Mapping[str, float | None]  # {label: accuracy}
+    should_retrain: bool
+    threshold: float  # accuracy below which the model should be retrained
+    collected: int  # images that wait, including those that were left out
+    unusable: int = 0
+    skipped: tuple[Rejected, ...] = ()  # the first unusable ones
+    duplicates: int = 0  # the same bytes again
+    in_spans: int = 0  # published already: trained on, or the measure of what was trained
+    unknown_labels: Mapping[str, int] = field(default_factory=dict)  # {label that the model does not know: images}
+    report: str | None = None  # address of the page, None when nothing was evaluated
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {
+            "interval": list(self.interval) if self.interval else None,
+            "skipped": [skipped.to_json() for skipped in self.skipped],
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "EvaluationOutcome":
+        interval, skipped = found["interval"], found.get("skipped", ())
+        return cls(
+            **_known(cls, found)
+            | {
+                "interval": tuple(interval) if interval else None,
+                "skipped": tuple(Rejected(each["name"], each["reason"]) for each in skipped),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class UploadOutcome:
+    """A release in the Model Registry; both None when nothing was released."""
+
+    release: str | None  # tag
+    version: str | None  # resource name
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "UploadOutcome":
+        return cls(**_known(cls, found))
+
+
+@dataclass(frozen=True)
+class ServingOutcome:
+    """What an endpoint serves after a deployment, a promotion or a rollback."""
+
+    release: str | None  # tag of the release that was deployed, promoted or returned to
+    endpoint: str  # resource name
+    traffic: Mapping[str, int]  # {tag: percent} of everything that is deployed
+    promoted: str | None  # tag
+    changed: bool  # False when the endpoint was in this state already
+
+    to_json = dataclasses.asdict
+
+
+def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values in `found` of the fields of a dataclass."""
+    return {each.name: found[each.name] for each in dataclasses.fields(kind) if each.name in found}

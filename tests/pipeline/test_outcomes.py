@@ -1,0 +1,98 @@
+"""Outcomes become JSON with the keys that scripts rely on, and are read back equal."""
+
+import json
+
+import pytest
+
+from pipeline.outcomes import (
+    CurrentModel,
+    EvaluationOutcome,
+    Metrics,
+    NodeDuration,
+    PreparedSpan,
+    Rejected,
+    RetrainingOutcome,
+    RetrainingSubmitted,
+    ServingOutcome,
+    Submission,
+    TrainingOutcome,
+    UploadOutcome,
+)
+
+METRICS = Metrics(0.75, 40, {"1": 0.7, "2": 0.8}, {"cat": 0.75, "dog": None})
+PREPARED = PreparedSpan(2, 7, {"cat": 7}, (Rejected("cat/1.png", "empty file"),), 3)
+TRAINING = TrainingOutcome(
+    spans=(1, 2),
+    blessed=False,
+    metrics=METRICS,
+    reasons=("accuracy overall is 0.7500, below the threshold 0.8",),
+    current=CurrentModel("model-1", METRICS, ("zebra",)),
+    durations=(NodeDuration("Trainer", "done", 1.5),),
+)
+SUBMISSION = Submission("projects/1/x", "pending", True, "5e" * 32, "https://example.org/x")
+EVALUATION = EvaluationOutcome(
+    "model-1", 1, 0.0, (0.0, 0.8), {"cat": 0.0}, True, 0.8, 2, 1, (Rejected("x.jpg", "cut off"),), 0, 0, {"cat": 1}
+)
+EMPTY = EvaluationOutcome("model-1", 0, None, None, {}, False, 0.8, 0)
+
+OUTCOMES = [
+    METRICS,
+    Metrics(),
+    PREPARED,
+    PreparedSpan(),
+    TRAINING,
+    TrainingOutcome((1,), True, METRICS, "model-1"),
+    RetrainingOutcome(PREPARED, TRAINING),
+    RetrainingOutcome(),
+    RetrainingSubmitted(PREPARED, SUBMISSION),
+    RetrainingSubmitted(PreparedSpan(), None),
+    EVALUATION,
+    EMPTY,
+    UploadOutcome("model-1", "projects/1/models/x@1"),
+    UploadOutcome(None, None),
+]
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES, ids=lambda outcome: type(outcome).__name__)
+def test_an_outcome_is_read_as_it_was_written(outcome):
+    written = json.loads(json.dumps(outcome.to_json()))
+
+    assert type(outcome).from_json(written) == outcome
+    assert type(outcome).from_json(written | {"added_by_a_later_version": 1}) == outcome
+
+
+TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations"}
+SPAN = {"span", "images", "labels", "rejected", "duplicates"}
+
+
+@pytest.mark.parametrize(
+    "outcome, keys",
+    [
+        (METRICS, {"accuracy", "images", "per_span", "per_label"}),
+        (TRAINING, TRAINED),
+        (PREPARED, SPAN),
+        (RetrainingOutcome(PREPARED, TRAINING), SPAN | TRAINED),
+        (RetrainingOutcome(), SPAN | TRAINED),
+        (SUBMISSION, {"job", "state", "submitted", "digest", "link"}),
+        (RetrainingSubmitted(PREPARED, SUBMISSION), SPAN | {"training"}),
+        (
+            EVALUATION,
+            {"release", "images", "accuracy", "interval", "per_label", "should_retrain", "threshold", "collected"}
+            | {"unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report"},
+        ),
+        (
+            ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),
+            {"release", "endpoint", "traffic", "promoted", "changed"},
+        ),
+    ],
+)
+def test_the_keys_are_those_of_the_commands(outcome, keys):
+    assert set(outcome.to_json()) == keys
+
+
+def test_a_retraining_that_trained_nothing_has_empty_values():
+    found = RetrainingOutcome(PREPARED).to_json()
+
+    assert found["span"] == 2 and found["rejected"] == [{"name": "cat/1.png", "reason": "empty file"}]
+    assert found["spans"] == found["reasons"] == found["durations"] == []
+    assert found["blessed"] is found["metrics"] is found["release"] is None
