@@ -12,6 +12,7 @@ from importlib import metadata
 import pytest
 from PIL import Image
 
+from pipeline import retry
 from pipeline.cloud import vertex
 from pipeline.config import Config
 from pipeline.data import digits, reports, spans, tfrecord
@@ -195,6 +196,14 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
 def trained_workspace(trained) -> pathlib.Path:
     """A workspace with span 1 and the release model-1, shared by all tests: copy it before changing it."""
     return trained[0]
+
+
+@pytest.fixture
+def retry_waits(monkeypatch) -> list[float]:
+    """Lets retries come at once; returns the seconds that they would have waited."""
+    waits: list[float] = []
+    monkeypatch.setattr(retry, "sleep", waits.append)
+    return waits
 
 
 _numbers = itertools.count(1)

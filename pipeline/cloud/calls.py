@@ -1,12 +1,13 @@
 """How everything here calls Google Cloud: what is asked again, waited for, and told of a refusal, in one line."""
 
 import contextlib
-import itertools
+import dataclasses
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from pipeline import retry
 from pipeline.errors import CloudRefused
 from pipeline.progress import Log, no_log
 
@@ -26,16 +27,13 @@ def without_support_warnings() -> Iterator[None]:
 
 
 def read_retry() -> "Retry":
-    """Returns how calls are repeated that change nothing: for two minutes, at first soon."""
-    from google.api_core import exceptions, retry
-
-    passing = (exceptions.ServiceUnavailable, exceptions.TooManyRequests, exceptions.InternalServerError)
-    return retry.Retry(retry.if_exception_type(*passing, exceptions.GatewayTimeout), initial=0.1, maximum=10)
+    """Returns the retry policy of read-only calls, retry.READ, as Google's client libraries take it."""
+    return retry.google_retry(retry.READ)
 
 
-def poll_intervals(longest: float = 10.0) -> Iterator[float]:
-    """Yields seconds to wait before looking again: short ones first, for ever."""
-    return (min(longest, 0.05 * 1.5**number) for number in itertools.count())
+def poll_intervals(longest: float = retry.POLL.longest) -> Iterator[float]:
+    """Yields the seconds to wait between two looks at a job or an operation, without an end."""
+    return dataclasses.replace(retry.POLL, longest=longest).waits()
 
 
 def wait_for_operation(service: Any, name: str, doing: str, log: Log = no_log) -> "Operation":
@@ -87,35 +85,24 @@ def wait_for_pending(service: Any, name: str, doing: str, log: Log = no_log) -> 
 
 
 def converge(doing: str, step: Callable[[], Found | None]) -> Found:
-    """Calls `step` until it returns something. Each call looks anew and does what is still to be done, if anything.
+    """Calls `step` until it returns something other than None; each call looks first and does what is left to do.
 
-    So an answer that was lost, and another process that was faster, make no difference. Raises CloudRefused.
+    So a lost answer, and another process that was faster, make no difference. Raises CloudRefused once retry.CHANGE
+    gives up.
     """
     from google.api_core import exceptions as google
 
-    passing = (
-        google.Aborted,  # somebody else changed it since it was looked at
+    conflicts = (
+        google.Aborted,  # another process changed it since it was read
         google.AlreadyExists,
         google.FailedPrecondition,  # another operation has just begun
-        google.InternalServerError,
-        google.ServiceUnavailable,
-        google.TooManyRequests,
-        google.GatewayTimeout,
     )
-    refusals = poll_intervals()
     with cloud_errors(doing):
-        while True:
-            try:
-                if (found := step()) is not None:
-                    return found
-            except passing:
-                pause = next(refusals)
-                if pause > GIVE_UP:
-                    raise
-                time.sleep(pause)
-
-
-GIVE_UP = 3.0  # seconds: a pause that is not worth it any more; ten refusals came before
+        for attempt in retry.attempts(retry.CHANGE, *conflicts, *retry.google_errors(retry.CHANGE)):
+            with attempt:
+                while (found := step()) is None:
+                    continue
+                return found
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from pipeline import retry
 from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.github import client
 from pipeline.github.client import github_errors
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from github.GitReleaseAsset import GitReleaseAsset
 
 LEFT_BEHIND = datetime.timedelta(hours=1)  # an older draft of ours belongs to a process that was killed
-TRIES = 4  # to get all files of a release there
 LONGEST_TEXT = 100_000  # characters; GitHub takes a few more
 LARGEST_RECORD = 16 << 20
 
@@ -129,26 +129,31 @@ class GitHubReleases(Releases):
         return {"target_commitish": commit}
 
     def _fill(self, draft: "GitRelease", paths: list[str], doing: str) -> None:
-        """Uploads what has not arrived, until all has. So it makes no difference whether an answer was lost."""
+        """Uploads files, and again those that did not arrive, so that a lost answer makes no difference."""
+        assets: dict[str, GitReleaseAsset] = {}
+        for attempt in retry.attempts(retry.RELEASE_FILE, GitHubRefused):
+            with attempt:
+                for path in _missing(assets, paths):
+                    self._replace(draft, assets.get(os.path.basename(path)), path)
+                assets = {asset.name: asset for asset in draft.get_assets()}
+                if missing := _missing(assets, paths):
+                    names = ", ".join(map(os.path.basename, missing))
+                    raise GitHubRefused(
+                        doing, f"{names} did not arrive as sent, {retry.RELEASE_FILE.attempts} times. Try again later"
+                    )
+
+    def _replace(self, draft: "GitRelease", asset: "GitReleaseAsset | None", path: str) -> None:
+        """Uploads a file in place of an asset that is not what was sent."""
         from github import GithubException, UnknownObjectException
 
-        from pipeline.releases.github_files import arrived
-
-        for _ in range(TRIES):
-            there = {asset.name: asset for asset in draft.get_assets()}
-            missing = {name: path for path in paths if not arrived(there.get(name := os.path.basename(path)), path)}
-            if not missing:
-                return
-            for name, path in missing.items():
-                if name in there:
-                    with contextlib.suppress(UnknownObjectException):
-                        there[name].delete_asset()
-                try:
-                    self._files.upload(draft, path)
-                except GithubException as error:
-                    if not _says(error, "name", "already_exists"):
-                        raise
-        raise GitHubRefused(doing, f"{', '.join(missing)} did not arrive as sent, {TRIES} times. Try again later")
+        if asset:
+            with contextlib.suppress(UnknownObjectException):
+                asset.delete_asset()
+        try:
+            self._files.upload(draft, path)
+        except GithubException as error:
+            if not _says(error, "name", "already_exists"):
+                raise
 
     def _sweep(self, attempt: str) -> None:
         """Deletes the drafts of this attempt, and those that were left behind; what cannot be deleted now stays."""
@@ -211,6 +216,13 @@ def _identity(release: "GitRelease") -> str | None:
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.timezone.utc)
+
+
+def _missing(assets: "dict[str, GitReleaseAsset]", paths: list[str]) -> list[str]:
+    """Returns the paths of the files that are not among the assets as they are here."""
+    from pipeline.releases.github_files import arrived
+
+    return [path for path in paths if not arrived(assets.get(os.path.basename(path)), path)]
 
 
 def _complete(release: "GitRelease") -> bool:

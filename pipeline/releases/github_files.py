@@ -8,6 +8,7 @@ import requests
 from github.Requester import Requester
 from requests.adapters import HTTPAdapter
 
+from pipeline import retry
 from pipeline.github.client import TIMEOUT
 from pipeline.github.retry import retry_policy
 from pipeline.releases.archive import sha256
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
     from github.GitReleaseAsset import GitReleaseAsset
 
 PIECE = 1 << 20
-TRIES = 4  # of a whole file
 
 
 class Files:
@@ -45,15 +45,12 @@ class Files:
 
     def download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
         """Writes what was uploaded to an empty file. Raises GithubException, requests.RequestException."""
-        for left in reversed(range(TRIES)):
-            try:
-                self._try_to_download(asset, file)
-                return
-            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
-                if not left:
-                    raise
+        cut = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
+        for attempt in retry.attempts(retry.RELEASE_FILE, *cut):
+            with attempt:
+                self._download_once(asset, file)
 
-    def _try_to_download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
+    def _download_once(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
         file.seek(0)
         file.truncate()
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}

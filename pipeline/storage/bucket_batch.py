@@ -2,15 +2,13 @@
 
 import concurrent.futures
 import itertools
-import random
 import re
-import time
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import urlencode
 
-from pipeline.storage import bucket_client
-from pipeline.storage.bucket_client import PASSING, Client, moving, refusal
+from pipeline import retry
+from pipeline.storage.bucket_client import Client, moving, refusal, unanswered
 
 CALLS = 100  # in a request, by https://cloud.google.com/storage/docs/batch
 REQUESTS = 8  # at a time
@@ -56,18 +54,19 @@ def _together(client: Client, calls: list[Call]) -> list[int]:
     """Makes calls in one request, and those again that were refused only for now."""
     statuses = [0] * len(calls)
     left = list(range(len(calls)))
-    for wait in (*bucket_client.WAITS, None):
-        for number, (status, body) in _ask(client, calls, left).items():
-            if status not in calls[number].accept and status not in (401, *PASSING):
-                raise refusal(calls[number].display_name, status, body)
-            statuses[number] = status
-        left = [number for number in left if statuses[number] not in calls[number].accept]
-        if not left:
-            return statuses
-        if wait is None:
-            raise refusal(calls[left[0]].display_name, statuses[left[0]], b"")
-        time.sleep(wait * random.uniform(0.5, 1.5))
-    raise AssertionError
+    try:
+        for attempt in retry.attempts(retry.STORAGE, retry.Transient):
+            with attempt:
+                for number, (status, body) in _ask(client, calls, left).items():
+                    if status not in calls[number].accept and status not in (401, *retry.STORAGE.statuses):
+                        raise refusal(calls[number].display_name, status, body)
+                    statuses[number] = status
+                left = [number for number in left if statuses[number] not in calls[number].accept]
+                if left:
+                    raise retry.Transient(f"status {statuses[left[0]]}")
+    except retry.Transient as error:
+        raise unanswered(calls[left[0]].display_name, error) from error
+    return statuses
 
 
 def _ask(client: Client, calls: list[Call], numbers: list[int]) -> dict[int, tuple[int, bytes]]:

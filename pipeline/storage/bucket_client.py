@@ -6,11 +6,8 @@ import datetime
 import email.utils
 import functools
 import json
-import logging
 import os
-import random
 import threading
-import time
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
@@ -20,23 +17,18 @@ import google.auth.exceptions
 import google_crc32c
 import requests
 import requests.adapters
+from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
+from pipeline import retry
 from pipeline.errors import ObjectNotFound, StorageError
-
-log = logging.getLogger(__name__)
 
 HOST = "https://storage.googleapis.com"
 THREADS = 32  # requests under way at once
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
-PASSING = (408, 429, 500, 502, 503, 504)
 _CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
 _TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
-
-# Seconds to wait before a call is made again, and what a wait is spread by, so that not all come back at once.
-WAITS = (0.1, 0.3, 1, 2, 4, 8, 16)
-_SPREAD = 0.5
 
 
 class Answer(NamedTuple):
@@ -77,19 +69,13 @@ class Login:
 
     def token(self, refused: str = "") -> str:
         """Returns a token, another one than that which was `refused`. Raises StorageError."""
-        with self._lock, _login_told():
+        with self._lock, _login_errors():
             if self._credentials is None:
                 self._credentials, _ = google.auth.default(scopes=SCOPES)
-            for wait in (*WAITS[:4], None):
-                if self._credentials.valid and self._credentials.token != refused:
-                    break
-                try:
-                    self._credentials.refresh(Request())
-                except google.auth.exceptions.GoogleAuthError as error:
-                    passing = isinstance(error, google.auth.exceptions.TransportError) or error.retryable
-                    if wait is None or not passing:
-                        raise
-                    time.sleep(wait)
+            if not self._credentials.valid or self._credentials.token == refused:
+                for attempt in retry.attempts(retry.TOKEN, GoogleAuthError, when=_is_transient):
+                    with attempt:
+                        self._credentials.refresh(Request())
             return self._credentials.token
 
     def expiry(self) -> datetime.datetime | None:
@@ -98,8 +84,12 @@ class Login:
         return expiry and expiry.replace(tzinfo=datetime.timezone.utc)
 
 
+def _is_transient(error: GoogleAuthError) -> bool:
+    return isinstance(error, google.auth.exceptions.TransportError) or error.retryable
+
+
 @contextlib.contextmanager
-def _login_told() -> Iterator[None]:
+def _login_errors() -> Iterator[None]:
     try:
         yield
     except google.auth.exceptions.DefaultCredentialsError:
@@ -112,7 +102,7 @@ def _login_told() -> Iterator[None]:
             f"Nobody can be asked for a token of Google Cloud ({_short(error)}). Check the network and HTTPS_PROXY,"
             " then run it again: nothing was lost."
         ) from error
-    except google.auth.exceptions.GoogleAuthError as error:
+    except GoogleAuthError as error:
         raise StorageError(
             f"Google Cloud gives no token for these credentials ({_short(error)}). Run"
             " `gcloud auth application-default login` again, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
@@ -178,21 +168,21 @@ class Client:
     def download(self, name: str, file: BinaryIO) -> None:
         """Appends an object to an open file, in pieces; resumes where it was cut off. Raises ObjectNotFound."""
         begin, have, generation = file.tell(), 0, ""
-        for wait in (*WAITS, None):
-            parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
-            headers = {"Range": f"bytes={have}-"} if have else {}
-            with self._streamed(self.path(name), self.display_name(name), parameters, headers) as answer:
-                generation = answer.headers.get("x-goog-generation", generation)
-                have = have if answer.status_code == 206 else 0
-                file.seek(begin + have)
-                file.truncate()
-                try:
+        with _unreachable(self.display_name(name)):
+            for attempt in retry.attempts(retry.STORAGE, retry.Transient, *_CUT):
+                parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
+                headers = {"Range": f"bytes={have}-"} if have else {}
+                with attempt, self._ask("GET", self.path(name), parameters, headers, None, True) as answer:
+                    if answer.status_code == 404 and not _has_no_bucket(answer):
+                        raise _no_object(self.display_name(name))
+                    _check(answer, (200, 206), self.display_name(name))
+                    generation = answer.headers.get("x-goog-generation", generation)
+                    have = have if answer.status_code == 206 else 0
+                    file.seek(begin + have)
+                    file.truncate()
                     for piece in answer.iter_content(1 << 20):
                         file.write(piece)
                         have += len(piece)
-                    return
-                except _CUT as error:
-                    self._pause(wait, self.display_name(name), error)
 
     # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
 
@@ -251,39 +241,12 @@ class Client:
         accept: Sequence[int] = (200,),
     ) -> Answer:
         """Sends a request until it is answered. Raises StorageError unless `accept` has the status."""
-        again = False
-        for wait in (*WAITS, None):
-            try:
-                found = self._ask(method, path, parameters, headers, body, False)
-            except _CUT as error:
-                self._pause(wait, display_name, error)
-                again = True
-                continue
-            if found.status_code in accept and not _has_no_bucket(found):
-                return Answer(found.status_code, found.headers, found.content, again)
-            if found.status_code not in PASSING:
-                raise refusal(display_name, found.status_code, found.content)
-            self._pause(wait, display_name, f"status {found.status_code}", found.headers.get("Retry-After", ""))
-            again = True
-        raise AssertionError  # the last pause raises
-
-    @contextlib.contextmanager
-    def _streamed(self, path: str, display_name: str, parameters: dict, headers: dict) -> Iterator[requests.Response]:
-        for wait in (*WAITS, None):
-            try:
-                found = self._ask("GET", path, parameters, headers, None, True)
-            except _CUT as error:
-                self._pause(wait, display_name, error)
-                continue
-            with found:
-                if found.status_code in (200, 206):
-                    yield found
-                    return
-                if found.status_code == 404 and not _has_no_bucket(found):
-                    raise _no_object(display_name)
-                if found.status_code not in PASSING:
-                    raise refusal(display_name, found.status_code, found.content)
-            self._pause(wait, display_name, f"status {found.status_code}")
+        with _unreachable(display_name):
+            for attempt in retry.attempts(retry.STORAGE, retry.Transient, *_CUT):
+                with attempt:
+                    found = self._ask(method, path, parameters, headers, body, False)
+                    _check(found, accept, display_name)
+        return Answer(found.status_code, found.headers, found.content, attempt.retry_state.attempt_number > 1)
 
     def _ask(self, method, path, parameters, headers, body, stream: bool) -> requests.Response:
         """Asks once; twice when the token is not taken any more."""
@@ -303,17 +266,6 @@ class Client:
                 return found
             found.close()
             token = self.login.token(refused=token)
-
-    def _pause(self, wait: float | None, display_name: str, why: object, asked: str = "") -> None:
-        if wait is None:
-            raise StorageError(
-                f"{display_name}: Cloud Storage does not answer ({_short(why)}). Check the network and HTTPS_PROXY,"
-                " then run it again: nothing was lost."
-            )
-        if wait >= 4:
-            log.warning("Cloud Storage does not answer (%s): trying again in %g s.", _short(why), wait)
-        seconds = min(int(asked), 30) if asked.isdigit() else wait
-        time.sleep(seconds * random.uniform(1 - _SPREAD, 1 + _SPREAD))
 
     def path(self, name: str) -> str:
         """Returns an object's path in the JSON API."""
@@ -389,6 +341,32 @@ class _Pieces:
                 return piece
             self._parts.pop(0)
         return b""
+
+
+@contextlib.contextmanager
+def _unreachable(display_name: str) -> Iterator[None]:
+    """Converts what retry.STORAGE has given up to StorageError."""
+    try:
+        yield
+    except (retry.Transient, *_CUT) as error:
+        raise unanswered(display_name, error) from error
+
+
+def unanswered(display_name: str, reason: object) -> StorageError:
+    """Returns the error of a call that failed for too long."""
+    return StorageError(
+        f"{display_name}: Cloud Storage does not answer ({_short(reason)}). Check the network and HTTPS_PROXY, then run"
+        " it again: nothing was lost."
+    )
+
+
+def _check(answer: requests.Response, accept: Sequence[int], display_name: str) -> None:
+    """Raises retry.Transient for a status that may pass, StorageError for others than those of `accept`."""
+    status = answer.status_code
+    if status in retry.STORAGE.statuses:
+        raise retry.Transient(f"status {status}", retry.parse_retry_after(answer.headers.get("Retry-After")))
+    if status not in accept or _has_no_bucket(answer):
+        raise refusal(display_name, status, answer.content)
 
 
 def _has_no_bucket(found: requests.Response) -> bool:

@@ -4,11 +4,11 @@ import contextlib
 import json
 import logging
 import os
-import random
 import socket
 import threading
 import time
 
+from pipeline import retry
 from pipeline.errors import StorageError
 from pipeline.storage.bucket_client import Client
 
@@ -17,7 +17,6 @@ log = logging.getLogger(__name__)
 # A lease that is not renewed ends after this: so long the others wait for a process that was killed. Renewed thrice in
 # that time, it outlives a service that does not answer for a while.
 SECONDS = 60
-MOST_SECONDS_BETWEEN_LOOKS = 5
 
 
 class Lease:
@@ -30,13 +29,12 @@ class Lease:
         self._mark = os.urandom(12).hex()  # so that a renewal whose answer was lost is known as ours
 
     def __enter__(self) -> "Lease":
-        told, between = False, 0.1
-        while not self._taken():
-            if not told:
-                log.warning("Another process is %s in %s: waiting until it is done.", self._doing, self._place)
-                told = True
-            time.sleep(min(between, SECONDS / 4) * random.uniform(0.5, 1))
-            between = min(between * 2, MOST_SECONDS_BETWEEN_LOOKS)
+        if not self._acquire():
+            log.warning("Another process is %s in %s: waiting until it is done.", self._doing, self._place)
+            for wait in retry.LOCK.waits():
+                time.sleep(min(wait, SECONDS / 4))
+                if self._acquire():
+                    break
         self._thread = threading.Thread(target=self._renew, name=f"lease of {self._doing}", daemon=True)
         self._thread.start()
         return self
@@ -48,7 +46,7 @@ class Lease:
         with contextlib.suppress(StorageError):
             self._client.delete(self._name, self._generation)
 
-    def _taken(self) -> bool:
+    def _acquire(self) -> bool:
         written = self._write("0")
         if not written and (there := self._client.about(self._name)):
             # Both times are the service's: the clocks of two machines may differ.

@@ -4,7 +4,6 @@ Whatever it does not do at once is left to the other client, which takes every n
 is wrong.
 """
 
-import datetime
 import functools
 import os
 import threading
@@ -13,6 +12,7 @@ import obstore
 import obstore.exceptions
 import obstore.store
 
+from pipeline import retry
 from pipeline.storage.bucket_client import MARK, Client, Written
 
 LARGE = 8 * 2**20  # bytes; of larger ones the data are what costs, and a lost connection should not cost all of them
@@ -76,8 +76,7 @@ class Objects:
                 store = self._store = self._store or obstore.store.GCSStore(
                     self._client.bucket,
                     credential_provider=self._credential,
-                    # Once more at once, for a connection that was closed while it was idle.
-                    retry_config={"max_retries": 1, "backoff": {"init_backoff": datetime.timedelta(milliseconds=10)}},
+                    retry_config=retry.obstore_retry(retry.SMALL_OBJECT),
                 )
         return store
 

@@ -7,16 +7,9 @@ import time
 
 import pytest
 
+from pipeline import retry
 from pipeline.errors import GitHubRefused
-from pipeline.github import client, retry
-
-
-@pytest.fixture
-def slept(monkeypatch):
-    """The pauses between tries, which take no time here."""
-    pauses = []
-    monkeypatch.setattr(retry.time, "sleep", pauses.append)
-    return pauses
+from pipeline.github import client
 
 
 @pytest.fixture
@@ -64,94 +57,94 @@ def test_a_workflow_says_where_the_api_is(repository, cloud, monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["429", "500", "503", "cut", "lose"])
-def test_a_failure_that_goes_away_is_tried_again(repository, cloud, slept, kind):
+def test_a_failure_that_goes_away_is_tried_again(repository, cloud, retry_waits, kind):
     cloud.faults.add("github", "repos/get", kind=kind, times=3)
     assert ask(repository)
     assert len(cloud.asked("github")) == 4
 
 
-def test_what_stays_wrong_is_told_after_some_tries(repository, cloud, slept):
+def test_what_stays_wrong_is_told_after_some_tries(repository, cloud, retry_waits):
     cloud.faults.add("github", "repos/get", kind="503", times=99)
     assert "GitHub answered 503" in refused(repository)
-    assert len(cloud.asked("github")) == 1 + retry.TRIES
-    assert slept == sorted(slept) and 20 < sum(slept) < 60
+    assert len(cloud.asked("github")) == retry.GITHUB.attempts
+    assert retry_waits == sorted(retry_waits) and 20 < sum(retry_waits) < 60
 
 
-def test_connections_that_are_cut_again_and_again_are_told(repository, cloud, slept):
+def test_connections_that_are_cut_again_and_again_are_told(repository, cloud, retry_waits):
     cloud.faults.add("github", "repos/get", kind="cut", times=99)
     assert "GitHub cannot be reached" in refused(repository)
 
 
-def test_what_changes_something_is_tried_again_too(repository, cloud, slept):
+def test_what_changes_something_is_tried_again_too(repository, cloud, retry_waits):
     cloud.faults.add("github", "issues/create-comment", kind="503")
     assert comment(repository, cloud) == ["Hello."]
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_it_waits_as_long_as_github_says(repository, cloud, slept, status):
+def test_it_waits_as_long_as_github_says(repository, cloud, retry_waits, status):
     cloud.github.limits.secondary(retry_after=17, status=status)
     assert ask(repository)
-    assert slept == [17]
+    assert retry_waits == [17]
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_it_waits_a_minute_and_then_longer_when_github_does_not_say_how_long(repository, cloud, slept, status):
+def test_it_waits_a_minute_and_then_longer_when_github_does_not_say_how_long(repository, cloud, retry_waits, status):
     cloud.github.limits.secondary(status=status, calls=3)
     assert ask(repository)
-    assert slept == [60, 120, 240]
+    assert retry_waits == [60, 120, 240]
 
 
-def test_it_waits_until_the_hourly_limit_begins_anew(repository, cloud, slept, caplog):
+def test_it_waits_until_the_hourly_limit_begins_anew(repository, cloud, retry_waits, caplog):
     cloud.github.limits.primary(seconds=40)
     assert ask(repository)
-    assert len(slept) == 1 and 38 < slept[0] <= 41
-    assert "GitHub is asked again in" in caplog.text
+    assert len(retry_waits) == 1 and 38 < retry_waits[0] <= 41
+    assert "GitHub: status 403. Retrying in" in caplog.text
 
 
-def test_limits_are_waited_for_before_something_is_changed(repository, cloud, slept):
+def test_limits_are_waited_for_before_something_is_changed(repository, cloud, retry_waits):
     cloud.github.limits.secondary(retry_after=1)
     assert comment(repository, cloud) == ["Hello."]
 
 
 @pytest.mark.parametrize("limit", ["primary", "retry_after"])
-def test_nobody_waits_for_the_better_part_of_an_hour(repository, cloud, slept, limit):
+def test_nobody_waits_for_the_better_part_of_an_hour(repository, cloud, retry_waits, limit):
     if limit == "primary":
         cloud.github.limits.primary(seconds=3000)
     else:
         cloud.github.limits.secondary(retry_after=3000)
     told = refused(repository)
     assert "too much was asked of GitHub" in told and "ry again" in told
-    assert not slept and len(cloud.asked("github")) == 1
+    assert not retry_waits and len(cloud.asked("github")) == 1
     if limit == "primary":
         assert f"after {time.strftime('%H:%M', time.gmtime(time.time() + 3000))} UTC" in told
 
 
-def test_a_limit_that_does_not_end_is_told(repository, cloud, slept):
+def test_a_limit_that_does_not_end_is_told(repository, cloud, retry_waits):
     cloud.github.limits.secondary(retry_after=0, calls=99)
     assert "too much was asked of GitHub" in refused(repository)
-    assert len(cloud.asked("github")) == 1 + retry.TRIES
+    assert len(cloud.asked("github")) == retry.GITHUB.attempts
 
 
 @pytest.mark.parametrize("token, why", [("", "Requires authentication"), ("nobody's", "Bad credentials")])
-def test_a_token_that_is_missing_or_wrong_is_told(cloud_environment, slept, token, why):
+def test_a_token_that_is_missing_or_wrong_is_told(cloud_environment, retry_waits, token, why):
     repository = client.repository(cloud_environment.github.repository, token)
     told = refused(repository)
-    assert why in told and "Set GITHUB_TOKEN" in told and not slept
+    assert why in told and "Set GITHUB_TOKEN" in told and not retry_waits
 
 
-def test_the_permission_that_is_missing_is_told(cloud_environment, slept):
+def test_the_permission_that_is_missing_is_told(cloud_environment, retry_waits):
     github = cloud_environment.github
     repository = client.repository(github.repository, github.token(contents="read"))
     with pytest.raises(GitHubRefused, match="may not do that.* the permission deployments: read"):
         with client.github_errors("Looking for deployments"):
             list(repository.get_deployments())
-    assert not slept and len(cloud_environment.asked("github")) == 1
+    assert not retry_waits and len(cloud_environment.asked("github")) == 1
 
 
-def test_what_is_not_there_is_told(cloud_environment, slept):
+def test_what_is_not_there_is_told(cloud_environment, retry_waits):
     github = cloud_environment.github
     told = refused(client.repository("acme/gone", github.token()))
-    assert "it is not there, or the token may not see it" in told and not slept
+    assert "it is not there, or the token may not see it" in told and not retry_waits
 
 
 def test_what_is_wrong_with_a_call_is_told(repository, cloud):

@@ -21,7 +21,6 @@ from pipeline.outcomes import Metrics
 from pipeline.releases import archive
 from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
-from pipeline.storage import bucket_client
 from tests.conftest import Workspace, files_in, put
 from tests.places import in_a_bucket, in_a_folder
 
@@ -383,8 +382,7 @@ def test_killed_while_it_is_published_a_release_is_complete_or_not_there(release
 
 @in_a_bucket
 @pytest.mark.parametrize("failure", ["503", "cut"])
-def test_each_call_fails_once_and_there_is_one_release(cloud, workspace, model, tmp_path, failure, monkeypatch):
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+def test_each_call_fails_once_and_there_is_one_release(cloud, workspace, model, tmp_path, failure, retry_waits):
     for nth in itertools.count(1):
         releases = open_releases(f"{workspace.address}/releases-{nth}")
         fault = cloud.faults.add(service="storage", nth=nth, kind=failure)

@@ -13,24 +13,17 @@ import sys
 import pytest
 
 from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
-from pipeline.github import retry
 from pipeline.outcomes import Metrics
 from pipeline.releases import github
 from pipeline.releases.factory import open_releases
 from tests.conftest import files_in, put
 from tests.emulators.github.releases import DOWNLOADS
 
+pytestmark = pytest.mark.usefixtures("retry_waits")
+
 MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index"}
 NAMES = {"model.tar.gz", "model.json", "card.html"}
 SHA = "5" * 40
-
-
-@pytest.fixture(autouse=True)
-def slept(monkeypatch):
-    """The pauses between tries, which take no time here."""
-    pauses = []
-    monkeypatch.setattr(retry.time, "sleep", pauses.append)
-    return pauses
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from pipeline.data import collected, images, reports, spans
 from pipeline.outcomes import Metrics, PreparedSpan
 from pipeline.packaging.modules import Modules
 from pipeline.releases.factory import open_releases
-from pipeline.storage import bucket_client
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, jpeg, photographs, put, report_training
@@ -55,8 +54,7 @@ def test_counting_takes_a_call_for_a_thousand(cloud, storage, workspace):
     assert calls(cloud) == {"objects.list": 3}
 
 
-def test_what_is_published_but_not_archived_yet_waits_no_more(cloud, storage, workspace, monkeypatch):
-    monkeypatch.setattr(bucket_client, "WAITS", ())
+def test_what_is_published_but_not_archived_yet_waits_no_more(cloud, storage, workspace, retry_waits):
     workspace.collect(photographs(range(10)))
     cloud.faults.add(service="storage", method="batch", times=100)
     with pytest.raises(Exception, match="nothing was lost"):
@@ -190,8 +188,7 @@ def test_a_whole_bucket_can_be_a_workspace(cloud, storage):
 
 
 @pytest.mark.parametrize("failure", ["503", "cut"])
-def test_each_call_of_a_report_fails_once(cloud, workspace, failure, monkeypatch):
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+def test_each_call_of_a_report_fails_once(cloud, workspace, failure, retry_waits):
     for nth in itertools.count(1):
         place = Bucket(f"{workspace.address}-{nth}")
         fault = cloud.faults.add(service="storage", nth=nth, kind=failure)
@@ -204,12 +201,11 @@ def test_each_call_of_a_report_fails_once(cloud, workspace, failure, monkeypatch
     assert nth > 4
 
 
-def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, monkeypatch):
+def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, retry_waits):
     """All that `retrain` asks storage for, in its order; what lies between is TFX, and asks for nothing.
 
     The work is done and the answer is lost, which is the worst; other failures are tried on each part by itself.
     """
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
     put(tmp_path / "model", {"saved_model.pb": b"graph"})
     modules = Modules("modules.classification", "9d", "")
     first, new = photographs(range(113, 119)), photographs(range(4))

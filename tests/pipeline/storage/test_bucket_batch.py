@@ -3,13 +3,12 @@
 import pytest
 
 from pipeline.errors import StorageError
-from pipeline.storage import bucket_batch, bucket_client
+from pipeline.storage import bucket_batch
 from pipeline.storage.bucket_client import Client
 
 
 @pytest.fixture
-def client(cloud_environment, monkeypatch) -> Client:
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+def client(cloud_environment, retry_waits) -> Client:
     return Client(cloud_environment.bucket)
 
 

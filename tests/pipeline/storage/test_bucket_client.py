@@ -7,13 +7,11 @@ import sys
 import pytest
 
 from pipeline.errors import ObjectNotFound, StorageError
-from pipeline.storage import bucket_client
 from pipeline.storage.bucket_client import Client
 
 
 @pytest.fixture
-def client(cloud_environment, monkeypatch) -> Client:
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+def client(cloud_environment, retry_waits) -> Client:
     return Client(cloud_environment.bucket)
 
 
@@ -56,11 +54,10 @@ def test_an_object_that_is_not_there(client):
         ({"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}, "HTTPS_PROXY"),
     ],
 )
-def test_who_cannot_be_known_or_reached_is_one_line(cloud, monkeypatch, environment, told):
+def test_who_cannot_be_known_or_reached_is_one_line(cloud, monkeypatch, retry_waits, environment, told):
     for name, value in (cloud.environment | environment).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
 
     assert told in refusal(Client(cloud.bucket).read, "a")
 

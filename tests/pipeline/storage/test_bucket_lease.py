@@ -1,12 +1,14 @@
 """One process at a time, even when the one before was killed."""
 
 import contextlib
+import dataclasses
 import threading
 import time
 
 import pytest
 
-from pipeline.storage import bucket_client, bucket_lease
+from pipeline import retry
+from pipeline.storage import bucket_lease
 from pipeline.storage.bucket_client import Client
 from pipeline.storage.bucket_lease import Lease
 
@@ -73,7 +75,7 @@ def test_who_has_lost_it_says_so_and_leaves_it_to_the_other(client, monkeypatch,
 
 def test_a_renewal_whose_answer_is_lost_is_one(cloud, client, monkeypatch, caplog):
     monkeypatch.setattr(bucket_lease, "SECONDS", 0.2)
-    monkeypatch.setattr(bucket_client, "WAITS", ())  # so that it fails
+    monkeypatch.setattr(retry, "STORAGE", dataclasses.replace(retry.STORAGE, attempts=1))
     with lease(client):
         first = client.about(NAME)["generation"]
         cloud.faults.add(service="storage", method="objects.insert", kind="lose")

@@ -3,14 +3,12 @@
 import pytest
 
 from pipeline.errors import ObjectNotFound
-from pipeline.storage import bucket_client
 from pipeline.storage.bucket_client import Client
 from pipeline.storage.bucket_objects import Objects
 
 
 @pytest.fixture
-def objects(cloud_environment, monkeypatch) -> Objects:
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
+def objects(cloud_environment, retry_waits) -> Objects:
     return Objects(Client(cloud_environment.bucket))
 
 

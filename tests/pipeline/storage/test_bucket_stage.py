@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator
 import pytest
 
 from pipeline.data import spans
-from pipeline.storage import bucket_client
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, jpeg, photographs
@@ -31,9 +30,8 @@ def kind():
 
 
 @pytest.fixture
-def begun(cloud_environment, workspace, storage, monkeypatch) -> Callable[[object], BucketWorkspace]:
+def begun(cloud_environment, workspace, storage, retry_waits) -> Callable[[object], BucketWorkspace]:
     """Makes another workspace with a span, and with images of all kinds that were collected since."""
-    monkeypatch.setattr(bucket_client, "WAITS", (0.001,) * 7)
     workspace.collect(PUBLISHED)
     spans.prepare(storage)
     workspace.collect(NEW | AGAIN | BAD)
