@@ -18,10 +18,8 @@ import measure
 
 sys.path.insert(0, str(measure.ROOT))
 
-from pipeline.batch import evaluation as batch_evaluation
-from pipeline.batch import inference
+from pipeline.batch import evaluation, here, inference
 from pipeline.data import digits
-from pipeline.quality.scores import judged
 from pipeline.releases.factory import open_releases
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
@@ -62,9 +60,9 @@ def collect(folder: pathlib.Path, images: int) -> None:
 
 def evaluated(storage: Storage, model) -> int:
     """Judges all collected images; returns how many."""
-    judge = partial(judged, predict=partial(inference.predict, model))
-    images = batch_evaluation.new_images(storage, batch_evaluation.LeftOut())
-    return batch_evaluation.judge_images(images, judge, io.BytesIO())[0].images
+    predictor = partial(here.predictions, classify=partial(inference.classify, model))
+    images = evaluation.new_images(storage, evaluation.LeftOut())
+    return evaluation.evaluate_images(images, predictor, io.BytesIO())[0].images
 
 
 def in_memory(model) -> int:

@@ -6,8 +6,7 @@ import json
 import sys
 
 from pipeline.config import Config
-from pipeline.data import collected, reports
-from pipeline.data import spans as published_spans
+from pipeline.data import collected, reports, spans
 from pipeline.data.spans import Span
 from pipeline.errors import NoSpans, TooFewImages
 from pipeline.packaging import modules
@@ -59,8 +58,8 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
 
     Modules and commit are looked up where this runs, unless they are given.
     """
-    published = published_spans.published(open_storage(config.workspace))
-    numbers = published_spans.select(selection, published)
+    published = spans.published(open_storage(config.workspace))
+    numbers = spans.select(selection, published)
     if not numbers:
         raise NoSpans(config.workspace)
     chosen = [span for span in published if span.number in numbers]
@@ -80,13 +79,13 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
 
 def newest_is_untrained(storage: Storage) -> bool:
     """True when no training that included the newest span has ended yet."""
-    published = published_spans.published(storage)
+    published = spans.published(storage)
     return bool(published) and published[-1].number not in reports.trained_spans(storage)
 
 
 def span_to_retrain(storage: Storage) -> int | None:
     """Returns the span that a retraining is about: the next one, or one that is untrained; None with nothing to do."""
-    newest = max((span.number for span in published_spans.published(storage)), default=0)
+    newest = max((span.number for span in spans.published(storage)), default=0)
     if collected.count_up_to(storage, 1):
         return newest + 1
     return newest if newest_is_untrained(storage) else None

@@ -16,12 +16,13 @@ import rich.console
 
 from ci import own_workspace
 from ci.outcome import Outcome, command
-from pipeline.batch.evaluation import LeftOut, new_images, predictor, span_images
+from pipeline.batch import here
+from pipeline.batch.evaluation import LeftOut, new_images, span_images
 from pipeline.config import Config
 from pipeline.data import digits, spans
 from pipeline.errors import SpanloopError
 from pipeline.formatting import counted, duration, listed, percent
-from pipeline.quality.scores import Judged, examine, judged
+from pipeline.quality.scores import Prediction, score
 from pipeline.releases.factory import releases_of
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from pipeline.storage.factory import open_storage
@@ -170,10 +171,10 @@ def standing(found: dict) -> str:
     return f"{listed(counted(*part) for part in parts)}. Next: {found['next']['action']}."
 
 
-def of_every_label(mended: list[tuple[Judged, Judged]]) -> list[tuple[Judged, Judged]]:
+def of_every_label(corrected: list[tuple[Prediction, Prediction]]) -> list[tuple[Prediction, Prediction]]:
     """Sorts pairs (as the old model sees it, as the new one does) so that labels take turns, the surest first."""
     by_label = collections.defaultdict(list)
-    for was, now in sorted(mended, key=lambda pair: -pair[1].confidence):
+    for was, now in sorted(corrected, key=lambda pair: -pair[1].confidence):
         by_label[now.label].append((was, now))
     turns = itertools.zip_longest(*(pairs for _, pairs in sorted(by_label.items())))
     return [pair for turn in turns for pair in turn if pair]
@@ -187,12 +188,10 @@ def told(steps: list[Step], config: Config) -> Story:
     fresh = list(new_images(storage, LeftOut()))
     on_spans, on_fresh = {}, {}
     for release in (old, new):
-        with predictor(releases, release) as predict:
-            on_spans[release.tag] = {
-                span.number: examine(judged(span_images(span, "eval"), predict))[0] for span in published
-            }
-            on_fresh[release.tag] = list(judged(fresh, predict))
-    mended = [(was, now) for was, now in zip(*on_fresh.values(), strict=True) if now.right and not was.right]
+        with here.predictor(config, release) as predict:
+            on_spans[release.tag] = {span.number: score(predict(span_images(span, "eval")))[0] for span in published}
+            on_fresh[release.tag] = list(predict(fresh))
+    corrected = [(was, now) for was, now in zip(*on_fresh.values(), strict=True) if now.correct and not was.correct]
     return Story(
         created=datetime.datetime.now(datetime.timezone.utc),
         workspace=config.workspace,
@@ -205,9 +204,9 @@ def told(steps: list[Step], config: Config) -> Story:
         ],
         old=old,
         new=new,
-        judged=on_spans,
-        fresh={tag: examine(results)[0] for tag, results in on_fresh.items()},
-        mended=of_every_label(mended)[:SHOWN],
+        on_spans=on_spans,
+        fresh={tag: score(predictions)[0] for tag, predictions in on_fresh.items()},
+        corrected=of_every_label(corrected)[:SHOWN],
         strips=[
             (camera, [image for _, image in itertools.islice(digits.images(seen), 6)])
             for camera, seen in zip(CAMERAS, (digits.FIRST, digits.CHANGED), strict=True)

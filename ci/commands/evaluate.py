@@ -9,8 +9,8 @@ from ci.formatting import SHOWN, labels
 from ci.outcome import Outcome, command
 from ci.progress import Count, log
 from ci.streams import one_line
-from pipeline.batch import evaluation as batch_evaluation
-from pipeline.batch.evaluation import Judging
+from pipeline.batch import evaluation, here
+from pipeline.batch.predictor import OpenPredictor
 from pipeline.config import Config
 from pipeline.formatting import counted, percent, threshold
 from pipeline.outcomes import EvaluationOutcome
@@ -32,33 +32,33 @@ from pipeline.outcomes import EvaluationOutcome
     help="Where the model runs: in this process, or as a batch prediction job on Vertex AI.",
 )
 def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Outcome:
-    """Judges the newest release on all collected images and writes a report.
+    """Evaluates the newest release on all collected images and writes a report.
 
-    Images that are in a span already are not judged, nor are those that cannot be used: they stay where they are.
+    Images that are in a span already are left out, and so are those that cannot be used: they stay where they are.
     """
     needed = config.accuracy_threshold if accuracy_threshold is None else accuracy_threshold
     if math.isnan(needed):
         raise click.BadParameter("nan is not in the range 0<=x<=1.", param_hint="'--accuracy-threshold'")
     with Count("Evaluating") as progress:
-        found = batch_evaluation.evaluate(config, needed, progress, judging(config, where))
+        found = evaluation.evaluate(config, needed, progress, open_predictor(config, where))
     return Outcome("\n".join([*verdict(found), *left_out(found)]), **found.to_json())
 
 
-def judging(config: Config, where: str) -> Judging:
-    """Returns what judges images, here or on Vertex AI; raises MissingSettings."""
+def open_predictor(config: Config, where: str) -> OpenPredictor:
+    """Returns what opens the model, in this process or on Vertex AI. Raises MissingSettings."""
     if where == "here":
-        return batch_evaluation.judging_here
+        return here.predictor
     config.require("workspace", "project", "region")
-    from pipeline.batch import on_vertex as batch_prediction
+    from pipeline.batch import on_vertex  # imports Google's clients
 
-    return partial(batch_prediction.judging, log=log)
+    return partial(on_vertex.predictor, log=log)
 
 
 def verdict(found: EvaluationOutcome) -> list[str]:
     """Says how right the model is, and what follows."""
     release = found.release
     if not found.images:
-        return [f"Nothing to judge {release} by: no new image is collected."]
+        return [f"Nothing to evaluate {release} on: no new image is collected."]
     images, interval = counted(found.images, "image"), " to ".join(map(percent, found.interval))
     needed = threshold(found.threshold)
     lines = [
@@ -71,16 +71,14 @@ def verdict(found: EvaluationOutcome) -> list[str]:
 
 
 def left_out(found: EvaluationOutcome) -> list[str]:
-    """Says what was not judged, and why; nothing when all was."""
+    """Returns lines about images that were left out, and why; none when there are none."""
     lines = []
     if found.in_spans:
-        lines.append(f"Not judged: {counted(found.in_spans, 'image')} that a span has already.")
+        lines.append(f"Left out: {counted(found.in_spans, 'image')} that a span has already.")
     if found.duplicates:
-        lines.append(f"Judged once only: {counted(found.duplicates, 'image')} with the same bytes as another one.")
+        lines.append(f"Left out: {counted(found.duplicates, 'image')} with the same bytes as another one.")
     if found.unusable:
-        lines.append(
-            f"Not judged: {counted(found.unusable, 'image')} that cannot be used; prepare-span sets them aside:"
-        )
+        lines.append(f"Left out: {counted(found.unusable, 'image')} that cannot be used; prepare-span sets them aside:")
         lines += [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in found.skipped[:SHOWN]]
         if found.unusable > SHOWN:
             lines.append(f"  and {found.unusable - SHOWN:,} more")

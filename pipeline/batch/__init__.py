@@ -1,1 +1,1 @@
-"""The released model on what was collected."""
+"""Evaluation of a released model on the collected images: in this process, or by Vertex AI."""

@@ -1,26 +1,24 @@
-"""Batch evaluation: a released model judged on everything that was collected, image after image."""
+"""Batch evaluation: the newest released model on all collected images, and the report about it."""
 
-import contextlib
 import datetime
 import hashlib
 import io
 import itertools
 import json
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import BinaryIO
 
+from pipeline.batch import here
+from pipeline.batch.predictor import OpenPredictor, Predictor
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
 from pipeline.data.images import BadImage
 from pipeline.data.spans import Span
 from pipeline.errors import NoRelease
 from pipeline.outcomes import EvaluationOutcome, Rejected
-from pipeline.quality.scores import Evaluation, Judged, Labelled, examine, judged
-from pipeline.releases.base import Release, Releases
+from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
+from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
 from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
 from pipeline.storage.base import Storage
@@ -28,30 +26,29 @@ from pipeline.storage.factory import open_storage
 
 PAGE = "report.html"
 PREDICTIONS = "predictions.jsonl"
-Judge = Callable[[Iterable[Labelled]], Iterator[Judged]]
-Judging = Callable[[Config, Release], AbstractContextManager[Judge]]
 MOST_NAMED = 50  # unusable images that a report names; the others are only counted
 
 
 @dataclass
 class LeftOut:
-    """What was collected and is not judged, and why."""
+    """Collected images that are not evaluated, by reason."""
 
     unusable: int = 0
-    skipped: list[Rejected] = field(default_factory=list)  # the first of them
+    skipped: list[Rejected] = field(default_factory=list)  # the first unusable ones
     duplicates: int = 0  # the same bytes again
-    in_spans: int = 0  # published already: trained on, or the measure of what was trained
+    in_spans: int = 0  # published already: the model was trained or evaluated on them
 
 
 def evaluate(
     config: Config,
     threshold: float,
     progress: Callable[[int], None] = lambda done: None,
-    judging: Judging | None = None,  # judging_here unless another is named
+    open_predictor: OpenPredictor = here.predictor,
 ) -> EvaluationOutcome:
-    """Judges the newest release on the collected images and keeps metrics, predictions and a page as a report.
+    """Evaluates the newest release on the collected images; keeps metrics, predictions and a page as a report.
 
-    `judging` says where the model runs; says `progress(images judged)` now and then. Raises NoRelease or BrokenRelease.
+    `open_predictor` decides where the model runs. Calls `progress(images done)` now and then. Raises NoRelease or
+    BrokenRelease.
     """
     storage = open_storage(config.workspace)
     release = releases_of(config).newest()
@@ -64,8 +61,8 @@ def evaluate(
     if first is None:  # known before TensorFlow is imported
         return _outcome(release, Evaluation({}), threshold, left_out, waiting)
     written = io.BytesIO()
-    with (judging or judging_here)(config, release) as judge:
-        evaluation, mistakes = judge_images(itertools.chain([first], images), judge, written, progress)
+    with open_predictor(config, release) as predictor:
+        evaluation, mistakes = evaluate_images(itertools.chain([first], images), predictor, written, progress)
     outcome = _outcome(release, evaluation, threshold, left_out, waiting)
     page = EvaluationPage(release, datetime.datetime.now(datetime.timezone.utc), outcome, evaluation, mistakes)
     files = {PAGE: evaluation_page(page).encode(), PREDICTIONS: written.getvalue()}
@@ -73,8 +70,8 @@ def evaluate(
     return replace(outcome, report=f"{folder}/{PAGE}")
 
 
-def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
-    """Reads the collected images that can be used and are in no span, each content once; counts the others."""
+def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
+    """Yields the usable collected images that are in no span, each content once; counts the others in `left_out`."""
     known = spans.Known(storage)
     for source in collected.sources(storage):
         try:
@@ -88,53 +85,36 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[Labelled]:
         holder = known.holder(digest)
         if holder is None:
             known.add(digest)
-            yield Labelled(source.name, label, source.data)
+            yield LabelledImage(source.name, label, source.data)
         elif holder == spans.THIS:
             left_out.duplicates += 1
         else:
             left_out.in_spans += 1
 
 
-def judge_images(
-    images: Iterable[Labelled],
-    judge: Judge,
-    predictions: BinaryIO,
+def evaluate_images(
+    images: Iterable[LabelledImage],
+    predictor: Predictor,
+    file: BinaryIO,
     progress: Callable[[int], None] = lambda done: None,
-) -> tuple[Evaluation, list[Judged]]:
-    """Judges a stream of images; writes a line of JSON about each. Returns what `examine` does."""
+) -> tuple[Evaluation, list[Prediction]]:
+    """Evaluates a stream of images; writes each prediction to `file` as a line of JSON. Returns what `score` does."""
 
-    def told() -> Iterator[Judged]:
-        for done, result in enumerate(judge(images), 1):
-            line = {"name": result.name, "label": result.label, "predicted": result.predicted}
-            predictions.write(json.dumps(line | {"confidence": round(result.confidence, 4)}).encode() + b"\n")
+    def written() -> Iterator[Prediction]:
+        for done, prediction in enumerate(predictor(images), 1):
+            line = {"name": prediction.name, "label": prediction.label, "predicted": prediction.predicted}
+            file.write(json.dumps(line | {"confidence": round(prediction.confidence, 4)}).encode() + b"\n")
             if not done % collected.PROGRESS_EVERY:
                 progress(done)
-            yield result
+            yield prediction
 
-    return examine(told())
+    return score(written())
 
 
-def span_images(span: Span, split: str) -> Iterator[Labelled]:
-    """Reads the images of a published span's split."""
+def span_images(span: Span, split: str) -> Iterator[LabelledImage]:
+    """Yields the images of a published span's split."""
     for example in span.examples(split):
-        yield Labelled(example.source, example.label, example.image)
-
-
-@contextlib.contextmanager
-def judging_here(config: Config, release: Release) -> Iterator[Judge]:
-    """Gives what judges images with a release's model, loaded into this process."""
-    with predictor(releases_of(config), release) as predict:
-        yield partial(judged, predict=predict)
-
-
-@contextlib.contextmanager
-def predictor(releases: Releases, release: Release) -> Iterator[Callable[[Iterable[bytes]], Iterator]]:
-    """Fetches, verifies and loads a release's model; gives what predicts with it, which takes encoded images."""
-    with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
-        releases.fetch(release, folder)
-        from pipeline.batch import inference
-
-        yield partial(inference.predict, inference.load(folder))
+        yield LabelledImage(example.source, example.label, example.image)
 
 
 def _outcome(

@@ -1,26 +1,19 @@
-"""Batch inference with a released model: many encoded images in, a label and its probability each."""
+"""Batch inference with TensorFlow: takes encoded images, yields a label and its probability for each."""
 
 import collections
 import concurrent.futures
 import os
 import warnings
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
-import numpy as np
+from pipeline.batch.predictor import Classification
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow reports missing GPUs as errors; set it to 0 to hear all
-# TensorFlow imports a Google package that warns of every Python that it will leave behind one day
+os.environ.setdefault(
+    "TF_CPP_MIN_LOG_LEVEL", "3"
+)  # TensorFlow reports missing GPUs as errors; set it to 0 to see everything
+# TensorFlow imports a Google package that warns of each Python version whose support ends one day
 warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
 import tensorflow as tf  # noqa: E402
-
-
-class Prediction(NamedTuple):
-    """What the model makes of one image."""
-
-    label: str
-    confidence: float  # probability of `label`
-    probabilities: np.ndarray  # float32 [classes], in the order of `labels(model)`
 
 
 def load(folder: str):
@@ -29,27 +22,27 @@ def load(folder: str):
 
 
 def labels(model) -> list[str]:
-    """Returns the labels that the model knows, in the order of its probabilities."""
+    """Returns the labels that the model was trained on, in the order of its probabilities."""
     side, channels = model.signatures["predict"].structured_input_signature[1]["pixels"].shape[2:]
     found = model.signatures["predict"](pixels=tf.zeros([1, side, side, channels]))
     return [label.decode() for label in found["all_classes"][0].numpy()]
 
 
-def predict(model, images: Iterable[bytes], batch_size: int = 256) -> Iterator[Prediction]:
-    """Yields a prediction for each PNG or JPEG of `images`, in their order; a few batches are in memory at a time."""
+def classify(model, images: Iterable[bytes], batch_size: int = 256) -> Iterator[Classification]:
+    """Yields the classification of each PNG or JPEG in `images`, in order; a few batches are in memory at a time."""
     preprocess, network = model.signatures["preprocess"], model.signatures["predict"]
 
-    def predicted(batch: list[bytes]) -> list[Prediction]:
+    def run(batch: list[bytes]) -> list[Classification]:
         found = network(pixels=preprocess(image=tf.constant(batch))["pixels"])
         columns = (found[name].numpy() for name in ("label", "confidence", "probabilities"))
-        return [Prediction(label.decode(), float(share), shares) for label, share, shares in zip(*columns, strict=True)]
+        return [Classification(label.decode(), float(share), all_) for label, share, all_ in zip(*columns, strict=True)]
 
-    # Images are read here while threads decode those before and run the network on them: TensorFlow lets Python go on.
+    # While this thread reads images, others decode earlier batches and run the network: TensorFlow releases the GIL.
     threads = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
         waiting = collections.deque()
         for batch in _batches(images, batch_size):
-            waiting.append(pool.submit(predicted, batch))
+            waiting.append(pool.submit(run, batch))
             if len(waiting) > threads:
                 yield from waiting.popleft().result()
         while waiting:
@@ -57,7 +50,7 @@ def predict(model, images: Iterable[bytes], batch_size: int = 256) -> Iterator[P
 
 
 def _batches(images: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
-    """Yields at most `most` images at a time, of photographs fewer."""
+    """Yields batches of at most `most` images and about MOST_BYTES."""
     batch, size = [], 0
     for image in images:
         batch.append(image)

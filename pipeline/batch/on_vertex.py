@@ -1,4 +1,4 @@
-"""Batch prediction on Vertex AI: the released model judges images there, and its predictions are read back."""
+"""Batch prediction on Vertex AI: a job runs the released model there, and its predictions are read back."""
 
 import base64
 import contextlib
@@ -9,56 +9,51 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from pipeline.batch.evaluation import Judge
+from pipeline.batch.predictor import Classification, Predictor
 from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry
 from pipeline.cloud.vertex import client, console_url, encryption, label_value, location, machine_spec
 from pipeline.config import Config
 from pipeline.errors import BatchPredictionFailed
 from pipeline.progress import Log, no_log
-from pipeline.quality.scores import Judged, Labelled
+from pipeline.quality.scores import LabelledImage, Prediction
 from pipeline.releases.base import Release
 from pipeline.serving.model_registry import Registry, Version
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 
-FOLDER = "serving/batch"  # of the workspace: what is predicted, and the predictions
+FOLDER = "serving/batch"  # in the workspace: instances and predictions
 SHARD_BYTES = 32 * 2**20
-IMAGES_A_MACHINE = 20_000  # beyond them Vertex AI may start another one
+IMAGES_A_MACHINE = 20_000  # for each further 20,000 images Vertex AI may start another machine
 MOST_MACHINES = 10
-ENDED_WELL = ("JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED")
-ENDED_BADLY = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
-
-
-class Prediction(NamedTuple):
-    """What the model makes of one image."""
-
-    label: str
-    confidence: float
+SUCCEEDED = ("JOB_STATE_SUCCEEDED", "JOB_STATE_PARTIALLY_SUCCEEDED")
+FAILED = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED", "JOB_STATE_EXPIRED")
 
 
 @contextlib.contextmanager
-def judging(config: Config, release: Release, log: Log = no_log) -> Iterator[Judge]:
-    """Gives what judges images with a release's model on Vertex AI; see `judging_here` in batch/evaluation.py.
+def predictor(config: Config, release: Release, log: Log = no_log) -> Iterator[Predictor]:
+    """Uploads a release's model unless it is there; yields what predicts with it on Vertex AI.
 
-    The same images and release are predicted once: who asks again gets the job that runs or has ended.
+    The same images and release are predicted once: a second call finds the job that runs or has ended. Predicting
+    raises BatchPredictionFailed or CloudRefused.
     """
     version = Registry(config, log).upload(release)
     with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
 
-        def judge(images: Iterable[Labelled]) -> Iterator[Judged]:
-            pile = Pile(os.path.join(folder, "images"), images)
-            predictions = predict(config, version, pile, log)
-            for digest, image in pile:
-                yield Judged(image.name, image.label, image.image, *predictions[digest])
+        def predict(images: Iterable[LabelledImage]) -> Iterator[Prediction]:
+            spool = Spool(os.path.join(folder, "images"), images)
+            found = classify(config, version, spool, log)
+            for digest, image in spool:
+                answer = found[digest]
+                yield Prediction(image.name, image.label, image.image, answer.label, answer.confidence)
 
-        yield judge
+        yield predict
 
 
 @dataclass(frozen=True)
-class _Laid:
-    """Where an image lies in a pile, and what it is."""
+class _Entry:
+    """An image of a spool."""
 
     digest: str
     name: str
@@ -67,34 +62,34 @@ class _Laid:
     size: int
 
 
-class Pile:
-    """Images in one file on this machine: more than memory holds, in the order in which they came."""
+class Spool:
+    """Images in one local file, in the order of their arrival: they may be more than memory holds."""
 
-    def __init__(self, path: str, images: Iterable[Labelled]):
+    def __init__(self, path: str, images: Iterable[LabelledImage]):
         self._path = path
-        self._laid: list[_Laid] = []
+        self._entries: list[_Entry] = []
         with open(path, "wb") as file:
             for image in images:
                 digest = hashlib.sha256(image.image).hexdigest()
-                self._laid.append(_Laid(digest, image.name, image.label, file.tell(), len(image.image)))
+                self._entries.append(_Entry(digest, image.name, image.label, file.tell(), len(image.image)))
                 file.write(image.image)
 
     def __len__(self) -> int:
-        return len(self._laid)
+        return len(self._entries)
 
-    def __iter__(self) -> Iterator[tuple[str, Labelled]]:
-        """Yields the images with the sha256 of each, as they came."""
-        return self._read(self._laid)
+    def __iter__(self) -> Iterator[tuple[str, LabelledImage]]:
+        """Yields (sha256, image) in the order of arrival."""
+        return self._read(self._entries)
 
     @property
     def digests(self) -> list[str]:
-        """The sha256 of each image, sorted: the same whatever the order in which they came."""
-        return sorted(laid.digest for laid in self._laid)
+        """The sha256 of each image, sorted: independent of the order of arrival."""
+        return sorted(entry.digest for entry in self._entries)
 
     def shards(self) -> Iterator[bytes]:
-        """Yields JSON lines, at most some SHARD_BYTES at a time: always the same ones for the same images."""
+        """Yields JSON lines, about SHARD_BYTES at a time; the same images give the same shards."""
         lines, size = [], 0
-        for digest, image in self._read(sorted(self._laid, key=lambda laid: laid.digest)):
+        for digest, image in self._read(sorted(self._entries, key=lambda entry: entry.digest)):
             encoded = base64.b64encode(image.image).decode()
             lines.append(json.dumps({KEY: digest, "image": {"b64": encoded}}))
             size += len(lines[-1])
@@ -104,31 +99,34 @@ class Pile:
         if lines:
             yield "\n".join([*lines, ""]).encode()
 
-    def _read(self, order: Iterable[_Laid]) -> Iterator[tuple[str, Labelled]]:
+    def _read(self, order: Iterable[_Entry]) -> Iterator[tuple[str, LabelledImage]]:
         with open(self._path, "rb") as file:
-            for laid in order:
-                file.seek(laid.offset)
-                yield laid.digest, Labelled(laid.name, laid.label, file.read(laid.size))
+            for entry in order:
+                file.seek(entry.offset)
+                yield entry.digest, LabelledImage(entry.name, entry.label, file.read(entry.size))
 
 
-KEY = "key"  # field of an instance that the model does not see, and that comes back with its prediction
+KEY = "key"  # field of an instance that Vertex AI does not pass to the model and returns with its prediction
 
 
-def predict(config: Config, version: Version, pile: Pile, log: Log = no_log) -> dict[str, Prediction]:
-    """Returns what a released model makes of each image, by the image's sha256. Raises BatchPredictionFailed."""
+def classify(config: Config, version: Version, spool: Spool, log: Log = no_log) -> dict[str, Classification]:
+    """Returns the model's answer for each image by the image's sha256. Raises BatchPredictionFailed."""
     storage = open_storage(config.workspace)
     jobs = client(config, "JobService")
-    digest = hashlib.sha256(json.dumps([version.name, pile.digests]).encode()).hexdigest()
+    digest = hashlib.sha256(json.dumps([version.name, spool.digests]).encode()).hexdigest()
     folder = f"{FOLDER}/{version.tag}-{digest[:16]}"
     name = f"evaluate-{version.tag}-{digest}"
 
     def step() -> Any:
         asked = {"parent": location(config), "filter": f'display_name="{name}"'}
         for job in jobs.list_batch_prediction_jobs(asked, retry=read_retry()):
-            if job.state.name not in ENDED_BADLY and not job.completion_stats.failed_count:
+            if job.state.name not in FAILED and not job.completion_stats.failed_count:
                 return job
-        wanted = _job(config, version, name, len(pile)) | {
-            "input_config": {"instances_format": "jsonl", "gcs_source": {"uris": copied(storage, folder, pile, log)}},
+        wanted = _job(config, version, name, len(spool)) | {
+            "input_config": {
+                "instances_format": "jsonl",
+                "gcs_source": {"uris": copy_instances(storage, folder, spool, log)},
+            },
             "output_config": {
                 "predictions_format": "jsonl",
                 "gcs_destination": {"output_uri_prefix": storage.address(f"{folder}/predictions")},
@@ -136,24 +134,24 @@ def predict(config: Config, version: Version, pile: Pile, log: Log = no_log) -> 
         }
         return jobs.create_batch_prediction_job(parent=location(config), batch_prediction_job=wanted)
 
-    # Jobs have no ID of ours, so two who ask at once would start two.
+    # A client cannot choose a job's ID, so two concurrent calls would start two jobs.
     with storage.exclusive("starting a batch prediction"):
         job = converge("Starting a batch prediction", step)
     with cloud_errors("Following the batch prediction"):
         job = _follow(config, jobs, job.name, log)
     found, problem = _read(storage, job.output_info.gcs_output_directory)
-    missing = sum(digest not in found for digest in pile.digests)
+    missing = sum(digest not in found for digest in spool.digests)
     if missing:
-        problem = f"{missing:,} of {len(pile):,} images have no prediction ({problem or 'it does not say why'})"
+        problem = f"{missing:,} of {len(spool):,} images have no prediction ({problem or 'no reason given'})"
         raise BatchPredictionFailed(name, problem, _page(config, job.name))
     return found
 
 
-def copied(storage: Storage, folder: str, pile: Pile, log: Log) -> list[str]:
-    """Copies a pile as JSON lines to a folder that is named after what it holds; returns the files' addresses."""
-    log(f"Copying {len(pile):,} images to {storage.address(folder)} ...")
+def copy_instances(storage: Storage, folder: str, spool: Spool, log: Log) -> list[str]:
+    """Writes images as JSON lines to a folder whose name depends on them; returns the addresses of the files."""
+    log(f"Copying {len(spool):,} images to {storage.address(folder)} ...")
     names = []
-    for number, shard in enumerate(pile.shards()):
+    for number, shard in enumerate(spool.shards()):
         names.append(f"{folder}/instances/{number:05d}.jsonl")
         storage.write(names[-1], shard, create_only=True)
     return [storage.address(name) for name in names]
@@ -175,7 +173,7 @@ def _job(config: Config, version: Version, name: str, images: int) -> dict[str, 
 
 
 def _follow(config: Config, jobs: Any, name: str, log: Log) -> Any:
-    """Waits for a job, and says when its state changes; raises BatchPredictionFailed."""
+    """Waits until a job has ended and logs each change of its state. Raises BatchPredictionFailed."""
     shown = ""
     for pause in poll_intervals():
         job = jobs.get_batch_prediction_job(name=name, retry=read_retry())
@@ -183,9 +181,9 @@ def _follow(config: Config, jobs: Any, name: str, log: Log) -> Any:
         if state != shown:
             log(f"Batch prediction: {state.removeprefix('JOB_STATE_').lower()}, {_page(config, name)}")
             shown = state
-        if state in ENDED_WELL:
+        if state in SUCCEEDED:
             return job
-        if state in ENDED_BADLY:
+        if state in FAILED:
             raise BatchPredictionFailed(job.display_name, job.error.message or state, _page(config, name))
         time.sleep(pause)
 
@@ -194,21 +192,21 @@ def _page(config: Config, job: str) -> str:
     return console_url(config, f"locations/{config.region}/batch-predictions/{job.rpartition('/')[2]}")
 
 
-def _read(storage: Storage, address: str) -> tuple[dict[str, Prediction], str]:
-    """Returns the predictions in a folder, in files of any number and order, and the first problem that is told."""
+def _read(storage: Storage, address: str) -> tuple[dict[str, Classification], str]:
+    """Returns the answers in the files of a folder by the image's sha256, and the first error message among them."""
     folder = address.removeprefix(storage.address()).strip("/")
-    found: dict[str, Prediction] = {}
+    found: dict[str, Classification] = {}
     problem = ""
     for entry in storage.list(folder):
         for line in storage.read(entry.name).splitlines():
             try:
                 row = json.loads(line)
-            except ValueError:  # files of errors have messages in them, and how many images met each
+            except ValueError:  # files of errors hold plain messages with the number of images
                 problem = problem or line.decode(errors="replace")
                 continue
             if "prediction" in row:
                 prediction = row["prediction"]
-                found[row[KEY]] = Prediction(prediction["label"], float(prediction["confidence"]))
+                found[row[KEY]] = Classification(prediction["label"], float(prediction["confidence"]))
             else:
                 problem = problem or str(row.get("error", row))
     return found, problem

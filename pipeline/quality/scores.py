@@ -1,9 +1,9 @@
-"""How right predictions are: accuracy with its interval, by label, and what is taken for what. Plain Python."""
+"""Scores of predictions: accuracy with its interval, by label, and the confusion of labels. Plain Python."""
 
 import collections
 import heapq
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -39,9 +39,9 @@ class Score:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What `confusion` says, as `{(true label, predicted label): images}`."""
+    """Scores of a model's predictions."""
 
-    confusion: Mapping[tuple[str, str], int]
+    confusion: Mapping[tuple[str, str], int]  # {(true label, predicted label): images}
 
     @cached_property
     def overall(self) -> Score:
@@ -63,7 +63,7 @@ class Evaluation:
 
     @property
     def mistakes(self) -> list[tuple[str, str, int]]:
-        """(true label, predicted label, images) of what was wrong, the most frequent first."""
+        """(true label, predicted label, images) of the wrong predictions, the most frequent first."""
         wrong = [(truth, predicted, n) for (truth, predicted), n in self.confusion.items() if truth != predicted and n]
         return sorted(wrong, key=lambda mistake: (-mistake[2], mistake[:2]))
 
@@ -84,14 +84,9 @@ class Evaluation:
         return self.overall.interval
 
 
-def judge(truth: Iterable[str], predicted: Iterable[str]) -> Evaluation:
-    """Compares true labels with predicted ones, pair by pair. Raises ValueError when one has more than the other."""
-    return Evaluation(collections.Counter(zip(truth, predicted, strict=True)))
-
-
 @dataclass(frozen=True)
-class Labelled:
-    """An image (encoded, JPEG or PNG), what it is called, and what it shows."""
+class LabelledImage:
+    """An encoded image (JPEG or PNG) with its name and its true label."""
 
     name: str
     label: str
@@ -99,40 +94,26 @@ class Labelled:
 
 
 @dataclass(frozen=True)
-class Judged(Labelled):
-    """An image and what a model makes of it; `confidence` is the probability of `predicted`."""
+class Prediction(LabelledImage):
+    """A labelled image and the label that a model predicts for it."""
 
     predicted: str
-    confidence: float
+    confidence: float  # probability of `predicted`
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         return self.predicted == self.label
 
 
-def judged(images: Iterable[Labelled], predict: Callable[[Iterable[bytes]], Iterable]) -> Iterator[Judged]:
-    """Each image with its prediction, in order. Holds the images that `predict` has in flight, and no more."""
-    in_flight = collections.deque()
-
-    def encoded() -> Iterator[bytes]:
-        for labelled in images:
-            in_flight.append(labelled)
-            yield labelled.image
-
-    for prediction in predict(encoded()):
-        of = in_flight.popleft()
-        yield Judged(of.name, of.label, of.image, prediction.label, float(prediction.confidence))
-
-
-def examine(results: Iterable[Judged], worst: int = 24) -> tuple[Evaluation, list[Judged]]:
-    """Judges a stream of results. Returns the evaluation and the `worst` mistakes, the most confident first."""
+def score(predictions: Iterable[Prediction], worst: int = 24) -> tuple[Evaluation, list[Prediction]]:
+    """Consumes a stream of predictions; returns their evaluation and the `worst` mistakes, the most confident first."""
     confusion = collections.Counter()
 
-    def mistakes() -> Iterator[Judged]:
-        for result in results:
-            confusion[result.label, result.predicted] += 1
-            if not result.right:
-                yield result
+    def mistakes() -> Iterator[Prediction]:
+        for prediction in predictions:
+            confusion[prediction.label, prediction.predicted] += 1
+            if not prediction.correct:
+                yield prediction
 
-    most_confident = heapq.nlargest(worst, mistakes(), key=lambda result: result.confidence)
+    most_confident = heapq.nlargest(worst, mistakes(), key=lambda prediction: prediction.confidence)
     return Evaluation(confusion), most_confident

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.outcomes import EvaluationOutcome
-from pipeline.quality.scores import Evaluation, Judged
+from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.releases.base import Release
 from pipeline.reporting import render
 from pipeline.reporting.pictures import Picture, picture
@@ -20,12 +20,12 @@ class EvaluationPage:
     created: datetime.datetime
     outcome: EvaluationOutcome
     evaluation: Evaluation
-    mistakes: Sequence[Judged] = ()
+    mistakes: Sequence[Prediction] = ()
 
     most_labels_in_a_matrix = 30
 
     @cached_property
-    def pictures(self) -> list[tuple[Judged, Picture | None]]:
+    def pictures(self) -> list[tuple[Prediction, Picture | None]]:
         return [(mistake, picture(mistake.image)) for mistake in self.mistakes]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.quality.scores import Evaluation, Judged
+from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.releases.base import Release
 from pipeline.reporting import render
 from pipeline.reporting.pictures import Picture, picture
@@ -39,7 +39,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Story:
-    """Two releases, judged on images that neither was trained on: each span's eval split, and what arrived last."""
+    """Two releases on images that neither was trained on: each span's eval split, and the images that arrived last."""
 
     created: datetime.datetime
     workspace: str
@@ -48,9 +48,11 @@ class Story:
     spans: Sequence[Span]  # of the first camera, of the changed one
     old: Release
     new: Release
-    judged: Mapping[str, Mapping[int, Evaluation]]  # {tag: {span: evaluation of its eval split}}
+    on_spans: Mapping[str, Mapping[int, Evaluation]]  # {tag: {span: evaluation on its eval split}}
     fresh: Mapping[str, Evaluation]  # {tag: evaluation of the changed camera's images that are in no span}
-    mended: Sequence[tuple[Judged, Judged]]  # the same image as the old release sees it (wrong) and the new one (right)
+    corrected: Sequence[
+        tuple[Prediction, Prediction]
+    ]  # of the old release (wrong) and of the new one (correct), on one image
     strips: Sequence[tuple[str, Sequence[bytes]]]  # a few images of each camera
 
     @property
@@ -72,7 +74,7 @@ class Story:
     @property
     def acts(self) -> list[tuple[str, Release, Evaluation]]:
         """What the model in service got right, act by act."""
-        first = self.judged[self.old.tag][self.spans[0].number]
+        first = self.on_spans[self.old.tag][self.spans[0].number]
         return [
             ("The first camera", self.old, first),
             ("The camera changes", self.old, self.before),
@@ -80,8 +82,8 @@ class Story:
         ]
 
     @cached_property
-    def mended_pictures(self) -> list[tuple[Judged, Judged, Picture | None]]:
-        return [(before, after, picture(before.image)) for before, after in self.mended]
+    def corrected_pictures(self) -> list[tuple[Prediction, Prediction, Picture | None]]:
+        return [(before, after, picture(before.image)) for before, after in self.corrected]
 
     @cached_property
     def strip_pictures(self) -> list[tuple[str, list[Picture | None]]]:

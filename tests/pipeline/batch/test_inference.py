@@ -24,10 +24,10 @@ def scans():
 
 
 def test_every_image_gets_its_prediction_in_order_whatever_the_batches(model, scans):
-    one_by_one = [prediction for scan in scans for prediction in inference.predict(model, [scan])]
+    one_by_one = [prediction for scan in scans for prediction in inference.classify(model, [scan])]
 
     for batch_size in (1, 7, 50, 256):
-        together = list(inference.predict(model, scans, batch_size))
+        together = list(inference.classify(model, scans, batch_size))
 
         assert [p.label for p in together] == [p.label for p in one_by_one]
         assert [p.confidence for p in together] == pytest.approx([p.confidence for p in one_by_one], abs=1e-5)
@@ -37,7 +37,7 @@ def test_a_prediction_is_the_most_probable_of_the_labels(model, scans):
     labels = inference.labels(model)
 
     assert sorted(labels) == list("0123456789")
-    for prediction in inference.predict(model, scans):
+    for prediction in inference.classify(model, scans):
         assert prediction.probabilities.shape == (10,)
         assert math.isclose(prediction.probabilities.sum(), 1, abs_tol=1e-5)
         assert prediction.confidence == prediction.probabilities.max()
@@ -51,7 +51,7 @@ def test_images_of_any_size_and_kind_are_taken_together(model, scans):
         Image.new(mode, size).save(encoded, kind)
         images.append(encoded.getvalue())
 
-    assert len(list(inference.predict(model, images))) == 4
+    assert len(list(inference.classify(model, images))) == 4
 
 
 @pytest.mark.parametrize("size, batch", [(2000, 8), (5 * 2**20, 4)])
@@ -64,10 +64,10 @@ def test_images_are_read_a_few_batches_ahead_and_no_further(model, scans, size, 
             read += 1
             yield scans[0] + bytes(size - len(scans[0]))
 
-    next(inference.predict(model, endless(), batch_size=8))
+    next(inference.classify(model, endless(), batch_size=8))
 
     assert read <= batch * (os.cpu_count() + 1)
 
 
 def test_no_images_no_predictions(model):
-    assert list(inference.predict(model, [])) == []
+    assert list(inference.classify(model, [])) == []

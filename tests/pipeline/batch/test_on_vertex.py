@@ -6,29 +6,28 @@ import json
 
 import pytest
 
-from pipeline.batch import evaluation as batch_evaluation
-from pipeline.batch import on_vertex as batch_prediction
-from pipeline.batch.on_vertex import Pile
+from pipeline.batch import evaluation, here, on_vertex
+from pipeline.batch.on_vertex import Spool
 from pipeline.cloud.vertex import client, location
 from pipeline.data import digits
 from pipeline.errors import BatchPredictionFailed
 from pipeline.outcomes import EvaluationOutcome
-from pipeline.quality.scores import Labelled
+from pipeline.quality.scores import LabelledImage
 
 IMAGES = 30
 
 
 @pytest.fixture
 def collected(serving):
-    """A released model and the changed camera's digits, which wait to be judged."""
+    """A released model and the changed camera's digits, which wait to be evaluated."""
     serving.release()
     for name, image in digits.images(digits.CHANGED, limit=IMAGES):
         serving.cloud.gcs.put(f"{serving.config.workspace}/collected/{name}", image)
     return serving
 
 
-def evaluated(serving, judging=batch_prediction.judging) -> EvaluationOutcome:
-    return batch_evaluation.evaluate(serving.config, 0.8, judging=judging)
+def evaluated(serving, open_predictor=on_vertex.predictor) -> EvaluationOutcome:
+    return evaluation.evaluate(serving.config, 0.8, open_predictor=open_predictor)
 
 
 def jobs(serving) -> list:
@@ -41,12 +40,12 @@ def predictions(serving, report: str) -> list[str]:
 
 
 def test_vertex_finds_what_this_machine_finds_and_says_so_in_the_same_report(collected):
-    here, there = evaluated(collected, batch_evaluation.judging_here), evaluated(collected)
+    local, remote = evaluated(collected, here.predictor), evaluated(collected)
 
-    assert there == dataclasses.replace(here, report=there.report)
-    assert predictions(collected, there.report) == predictions(collected, here.report)
-    page = collected.cloud.gcs.read(there.report).decode()
-    assert page.count("data:image/") == collected.cloud.gcs.read(here.report).decode().count("data:image/") > 0
+    assert remote == dataclasses.replace(local, report=remote.report)
+    assert predictions(collected, remote.report) == predictions(collected, local.report)
+    page = collected.cloud.gcs.read(remote.report).decode()
+    assert page.count("data:image/") == collected.cloud.gcs.read(local.report).decode().count("data:image/") > 0
 
 
 def test_the_job_is_asked_for_with_the_version_and_keyed_instances(collected):
@@ -82,18 +81,18 @@ def test_a_failure_on_the_way_starts_no_second_job(collected, kind):
 
 
 def test_many_images_go_in_shards_that_are_the_same_whatever_the_order(tmp_path, monkeypatch):
-    monkeypatch.setattr(batch_prediction, "SHARD_BYTES", 2000)
-    images = [Labelled(f"{n}.png", "cat", b"%d" % n * 100) for n in range(40)]
-    shards = list(Pile(str(tmp_path / "a"), images).shards())
-    pile = Pile(str(tmp_path / "b"), reversed(images))
+    monkeypatch.setattr(on_vertex, "SHARD_BYTES", 2000)
+    images = [LabelledImage(f"{n}.png", "cat", b"%d" % n * 100) for n in range(40)]
+    shards = list(Spool(str(tmp_path / "a"), images).shards())
+    spool = Spool(str(tmp_path / "b"), reversed(images))
 
-    assert shards == list(pile.shards()) and len(shards) > 3
+    assert shards == list(spool.shards()) and len(shards) > 3
     lines = [json.loads(line) for shard in shards for line in shard.splitlines()]
     assert sorted(base64.b64decode(line["image"]["b64"]) for line in lines) == sorted(image.image for image in images)
-    assert [image for _, image in pile] == images[::-1]
+    assert [image for _, image in spool] == images[::-1]
 
 
 def test_an_image_that_the_model_cannot_read_is_said_with_the_page_of_the_job(serving):
-    with batch_prediction.judging(serving.config, serving.release()) as judge:
+    with on_vertex.predictor(serving.config, serving.release()) as predict:
         with pytest.raises(BatchPredictionFailed, match="evaluate-model-1-.*console.cloud.google.com"):
-            list(judge([Labelled("x", "7", b"no image")]))
+            list(predict([LabelledImage("x", "7", b"no image")]))

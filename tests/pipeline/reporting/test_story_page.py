@@ -1,6 +1,6 @@
 import datetime
 
-from pipeline.quality.scores import Evaluation, Judged
+from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from tests.pipeline.reporting.conftest import HOSTILE
 
@@ -18,17 +18,19 @@ def story(release, png, said: str = "1,300 images became span 1.", label: str = 
         steps=[
             Step("The first camera", "python -m ci import-images --demo", said, 0.0, 1.25),
             Step("The first camera", "python -m ci train", "Released as model-1.", 1.5, 48.0),
-            Step("The loop mends it", "python -m ci retrain", "Released as model-2.", 60.0, 71.2),
+            Step("The loop fixes it", "python -m ci retrain", "Released as model-2.", 60.0, 71.2),
         ],
         spans=[Span(1, "first camera", 1040, 260), Span(2, "changed camera", 200, 50)],
         old=old,
         new=new,
-        judged={
+        on_spans={
             "model-1": {1: evaluation(251, 9), 2: evaluation(6, 44)},
             "model-2": {1: evaluation(253, 7), 2: evaluation(47, 3)},
         },
         fresh={"model-1": evaluation(21, 226, label), "model-2": evaluation(240, 7, label)},
-        mended=[(Judged("3/1.png", label, png(), "8", 0.987), Judged("3/1.png", label, png(), label, 0.991))],
+        corrected=[
+            (Prediction("3/1.png", label, png(), "8", 0.987), Prediction("3/1.png", label, png(), label, 0.991))
+        ],
         strips=[("first camera", [png()] * 3), ("changed camera", [png()] * 3)],
     )
 

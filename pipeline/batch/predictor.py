@@ -1,0 +1,23 @@
+"""What runs a model on labelled images, wherever that is."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, NamedTuple
+
+from pipeline.config import Config
+from pipeline.quality.scores import LabelledImage, Prediction
+from pipeline.releases.base import Release
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Predictor = Callable[[Iterable[LabelledImage]], Iterator[Prediction]]  # one prediction for each image, in their order
+OpenPredictor = Callable[[Config, Release], AbstractContextManager[Predictor]]
+
+
+class Classification(NamedTuple):
+    """A model's answer for one image."""
+
+    label: str
+    confidence: float  # probability of `label`
+    probabilities: "np.ndarray | None" = None  # float32 [classes], in the order of `inference.labels`; None if not read
