@@ -71,27 +71,30 @@ class NoRelease(SpanloopError):
 
 
 class ReleaseNotFound(UsageError):
-    """A release was named that is not there."""
+    """The named release does not exist."""
 
     def __init__(self, tag: str, releases: str):
+        self.tag, self.releases = tag, releases
         super().__init__(f"There is no release {tag!r} in {releases}: see `python -m ci status`.")
 
 
 class ReleaseGone(SpanloopError):
-    """A training is known to have released a model that is not there any more."""
+    """The release of a finished training no longer exists."""
 
     def __init__(self, tag: str, releases: str, root: str):
+        self.tag, self.releases, self.root = tag, releases, root
         super().__init__(
-            f"This very training released {tag}, which is gone from {releases}:"
+            f"This training released {tag}, which is gone from {releases}:"
             f" restore it, or delete {root} to train again."
         )
 
 
 class BrokenRelease(SpanloopError):
-    """A release is not what its model.json says, so its model is not used."""
+    """A release differs from what its model.json says, so its model is not used."""
 
-    def __init__(self, tag: str, what: str):
-        super().__init__(f"Release {tag} cannot be trusted: {what}. Delete it or restore its files, then try again.")
+    def __init__(self, tag: str, reason: str):
+        self.tag, self.reason = tag, reason
+        super().__init__(f"Release {tag} cannot be trusted: {reason}. Delete it or restore its files, then retry.")
 
 
 class BrokenSpan(SpanloopError):
@@ -102,11 +105,19 @@ class BrokenSpan(SpanloopError):
 
 
 class StorageError(SpanloopError):
-    """A folder or file cannot be read or written."""
+    """A folder, a file or an object cannot be read or written; `remedy` is the sentence that says what to do."""
+
+    def __init__(self, place: str, reason: str, remedy: str):
+        self.place, self.reason, self.remedy = place, _one_line(reason), remedy
+        super().__init__(f"{place}: {self.reason}. {remedy}")
 
 
 class ObjectNotFound(StorageError):
-    """There is no such object in a bucket."""
+    """The bucket has no object of this name, gs://BUCKET/NAME."""
+
+    def __init__(self, name: str):
+        self.name = name
+        super().__init__(name, "No such object", "See what there is with `gcloud storage ls`.")
 
 
 class TooFewImages(SpanloopError):
@@ -190,24 +201,29 @@ class PipelineFailed(SpanloopError):
 
 
 class CloudRefused(SpanloopError):
-    """Google Cloud did not do what it was asked for, or cannot be reached."""
+    """Google Cloud refused a call, or cannot be reached."""
 
-    def __init__(self, doing: str, why: str):
-        told = " ".join(why.split()).rstrip(".")
-        super().__init__(f"{doing} failed: {told}. `python -m ci doctor` tells what is missing.")
+    def __init__(self, doing: str, reason: str):
+        self.doing, self.reason = doing, _one_line(reason)
+        super().__init__(f"{doing} failed: {self.reason}. `python -m ci doctor` shows what is missing.")
 
 
 class GitHubRefused(SpanloopError):
-    """GitHub did not do what it was asked for, or cannot be reached; `why` ends with what to do next."""
+    """GitHub refused a call, or cannot be reached; `status` is that of HTTP, 0 without a response.
 
-    def __init__(self, doing: str, why: str):
-        super().__init__(f"{doing} failed: {' '.join(why.split()).rstrip('.')}.")
+    The reason ends with what to do next.
+    """
+
+    def __init__(self, doing: str, reason: str, status: int = 0):
+        self.doing, self.reason, self.status = doing, _one_line(reason), status
+        super().__init__(f"{doing} failed: {self.reason}.")
 
 
 class NothingToRollBack(SpanloopError):
-    """An endpoint has no model to go back to."""
+    """An endpoint has no previous model."""
 
     def __init__(self, endpoint: str, promoted: str):
+        self.endpoint, self.promoted = endpoint, promoted
         serves = f"{promoted} is the first that was promoted" if promoted else "no model was promoted yet"
         super().__init__(
             f"There is nothing to roll back to on {endpoint}: {serves}. See `python -m ci promote --help`."
@@ -215,12 +231,13 @@ class NothingToRollBack(SpanloopError):
 
 
 class WrongModelServed(SpanloopError):
-    """What is deployed under a release's name is another model."""
+    """The model deployed under a release's tag is another one."""
 
     def __init__(self, tag: str, endpoint: str, served: str, released: str):
+        self.tag, self.endpoint, self.served, self.released = tag, endpoint, served, released
         super().__init__(
             f"{endpoint} serves a {tag} (version {served}) that is not the release {tag} (version {released}): releases"
-            " were begun anew. Undeploy it, or set VERTEX_ENDPOINT to another name."
+            " count from model-1 again. Undeploy it, or set VERTEX_ENDPOINT to another name."
         )
 
 
@@ -235,8 +252,9 @@ class BatchPredictionFailed(SpanloopError):
 class SecretUnreadable(SpanloopError):
     """A secret cannot be read from Secret Manager."""
 
-    def __init__(self, name: str, why: str):
-        super().__init__(f"The secret {name} cannot be read: {why}. `python -m ci doctor` tells how to mend it.")
+    def __init__(self, name: str, reason: str):
+        self.name, self.reason = name, _one_line(reason)
+        super().__init__(f"The secret {name} cannot be read: {self.reason}. `python -m ci doctor` shows how to fix it.")
 
 
 class JobFailed(SpanloopError):
@@ -248,11 +266,12 @@ class JobFailed(SpanloopError):
 
 
 class NoMachine(SpanloopError):
-    """None of the machines that may be used for training is to be had."""
+    """None of the machine types of TRAINING_MACHINES has capacity; `refusals` are Vertex AI's reasons."""
 
     def __init__(self, node: str, refusals: Iterable[str]):
+        self.node, self.refusals = node, tuple(refusals)
         super().__init__(
-            f"No machine for {node}: {'; '.join(refusals)}. Ask for more quota, name others in TRAINING_MACHINES,"
+            f"No machine for {node}: {'; '.join(self.refusals)}. Ask for more quota, name others in TRAINING_MACHINES,"
             " or try later."
         )
 
@@ -286,6 +305,11 @@ class UnreadableReport(UsageError):
 
     def __init__(self, what: str):
         super().__init__(f"This is no report of a run: {what}. `python -m ci rehearse --output FILE` writes one.")
+
+
+def _one_line(text: str) -> str:
+    """Returns a service's message without line breaks and without its last full stop."""
+    return " ".join(text.split()).rstrip(".")
 
 
 def numbers(values: Iterable[int]) -> str:

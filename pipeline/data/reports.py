@@ -178,4 +178,4 @@ def _parse(storage: Storage, read: Callable[[Mapping[str, Any], str], Report], n
         return read(json.loads(content), storage.address(f"{FOLDER}/{name}"))
     except (ValueError, KeyError, TypeError) as error:
         address = storage.address(f"{FOLDER}/{name}/{OUTCOME}")
-        raise StorageError(f"{address} cannot be read ({error!r}): restore it, or move its folder away.") from None
+        raise StorageError(address, f"cannot be read ({error!r})", "Restore it, or move its folder away.") from None

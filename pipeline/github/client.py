@@ -49,7 +49,7 @@ def github_errors(doing: str) -> Iterator[None]:
     try:
         yield
     except github.GithubException as error:
-        raise GitHubRefused(doing, _why(error)) from error
+        raise GitHubRefused(doing, _why(error), error.status) from error
     except json.JSONDecodeError as error:
         raise GitHubRefused(doing, "GitHub's answer was damaged on its way. Try again") from error
     except requests.RequestException as error:

@@ -116,7 +116,7 @@ class Releases(abc.ABC):
                 raise BrokenRelease(release.tag, f"the checksum of {ARCHIVE} is not the one in {RECORD}")
             os.makedirs(folder, exist_ok=True)
             if os.listdir(folder):
-                raise StorageError(f"{folder} is not empty: choose another folder for release {release.tag}.")
+                raise StorageError(folder, "not empty", f"Choose another folder for release {release.tag}.")
             try:
                 unpack(archive, folder)
             except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Unsafe) as error:

@@ -59,7 +59,7 @@ class GitHubReleases(Releases):
             if asset is None:
                 raise ReleaseNotFound(tag, self.address)
             if asset.size > LARGEST_RECORD:
-                raise BrokenRelease(tag, f"{RECORD} is {asset.size:,} bytes long")
+                raise BrokenRelease(tag, f"{RECORD} has {asset.size:,} bytes")
             record = io.BytesIO()
             self._files.download(asset, record)
             return record.getvalue()

@@ -150,7 +150,7 @@ def too_large(max_bytes: int) -> str:
 def checked(name: str, place: str) -> str:
     """Returns a name that stays within its place; raises StorageError."""
     if name.startswith("/") or "\0" in name or ".." in name.split("/"):
-        raise StorageError(f"{name!r} is no name of a file in {place}: it would leave it.")
+        raise StorageError(place, f"{name!r} would leave this place", "Use a name below it.")
     return name
 
 

@@ -88,25 +88,22 @@ def _is_transient(error: GoogleAuthError) -> bool:
     return isinstance(error, google.auth.exceptions.TransportError) or error.retryable
 
 
+_CREDENTIALS = "Credentials of Google Cloud"
+_LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a valid file."
+_RETRY = "Check the network and HTTPS_PROXY, then run it again: nothing was lost."
+
+
 @contextlib.contextmanager
 def _login_errors() -> Iterator[None]:
+    """Converts errors of google-auth to StorageError."""
     try:
         yield
-    except google.auth.exceptions.DefaultCredentialsError:
-        raise StorageError(
-            "No credentials of Google Cloud are found: run `gcloud auth application-default login`,"
-            " or set GOOGLE_APPLICATION_CREDENTIALS."
-        ) from None
+    except google.auth.exceptions.DefaultCredentialsError as error:
+        raise StorageError(_CREDENTIALS, f"not found ({_short(error)})", _LOG_IN) from None
     except google.auth.exceptions.TransportError as error:
-        raise StorageError(
-            f"Nobody can be asked for a token of Google Cloud ({_short(error)}). Check the network and HTTPS_PROXY,"
-            " then run it again: nothing was lost."
-        ) from error
+        raise StorageError(_CREDENTIALS, f"no answer to the request for a token ({_short(error)})", _RETRY) from error
     except GoogleAuthError as error:
-        raise StorageError(
-            f"Google Cloud gives no token for these credentials ({_short(error)}). Run"
-            " `gcloud auth application-default login` again, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
-        ) from error
+        raise StorageError(_CREDENTIALS, f"no token for them ({_short(error)})", _LOG_IN) from error
 
 
 class Client:
@@ -161,7 +158,7 @@ class Client:
         accept = (200, 206, 404, 416)
         answer = self.call("GET", self.path(name), self.display_name(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
-            raise _no_object(self.display_name(name))
+            raise ObjectNotFound(self.display_name(name))
         # Of nothing there are no last bytes.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
@@ -174,7 +171,7 @@ class Client:
                 headers = {"Range": f"bytes={have}-"} if have else {}
                 with attempt, self._ask("GET", self.path(name), parameters, headers, None, True) as answer:
                     if answer.status_code == 404 and not _has_no_bucket(answer):
-                        raise _no_object(self.display_name(name))
+                        raise ObjectNotFound(self.display_name(name))
                     _check(answer, (200, 206), self.display_name(name))
                     generation = answer.headers.get("x-goog-generation", generation)
                     have = have if answer.status_code == 206 else 0
@@ -354,10 +351,7 @@ def _unreachable(display_name: str) -> Iterator[None]:
 
 def unanswered(display_name: str, reason: object) -> StorageError:
     """Returns the error of a call that failed for too long."""
-    return StorageError(
-        f"{display_name}: Cloud Storage does not answer ({_short(reason)}). Check the network and HTTPS_PROXY, then run"
-        " it again: nothing was lost."
-    )
+    return StorageError(display_name, f"Cloud Storage does not answer ({_short(reason)})", _RETRY)
 
 
 def _check(answer: requests.Response, accept: Sequence[int], display_name: str) -> None:
@@ -373,22 +367,17 @@ def _has_no_bucket(found: requests.Response) -> bool:
     return found.status_code == 404 and b"bucket does not exist" in found.content
 
 
-def _no_object(display_name: str) -> ObjectNotFound:
-    return ObjectNotFound(f"{display_name}: No such object. See what there is with `gcloud storage ls`.")
-
-
 def refusal(display_name: str, status: int, body: bytes) -> StorageError:
-    """Returns what to say of an answer that will not become another one by asking again."""
-    message = reason(body) or f"status {status}"
+    """Returns the error of a status that stays the same when the call is repeated."""
     if status == 401:
-        following = "Run `gcloud auth application-default login`, or mend what GOOGLE_APPLICATION_CREDENTIALS names."
+        remedy = _LOG_IN
     elif status == 403:
-        following = "Give who asks the role roles/storage.objectUser on the bucket: docs/google-cloud.md."
+        remedy = "Grant the account roles/storage.objectUser on the bucket: docs/google-cloud.md."
     elif status == 404:
-        following = "Create the bucket, or set WORKSPACE to one that is there: docs/google-cloud.md."
+        remedy = "Create the bucket, or set WORKSPACE to one that exists: docs/google-cloud.md."
     else:
-        following = "Mend that, then run it again: nothing was lost."
-    return StorageError(f"{display_name}: {message.rstrip('.')}. {following}")
+        remedy = "Fix it, then run it again: nothing was lost."
+    return StorageError(display_name, reason(body) or f"status {status}", remedy)
 
 
 def reason(body: bytes) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from pipeline.errors import StorageError
 from pipeline.storage.base import numbered_names
 
-_NEXT_STEPS = {
+_REMEDIES = {
     errno.ENOSPC: "Free some space, then run it again: nothing was lost.",
     errno.EDQUOT: "Free some space, then run it again: nothing was lost.",
     errno.EFBIG: "Allow larger files, then run it again: nothing was lost.",
@@ -31,8 +31,8 @@ def os_errors(place: str) -> Iterator[None]:
     except OSError as error:
         named = error.filename2 or error.filename  # of a rename, where to
         where = os.path.join(place, os.fsdecode(named)) if isinstance(named, (str, bytes)) else place
-        following = _NEXT_STEPS.get(error.errno, "Mend that, then run it again.")
-        raise StorageError(f"{where}: {error.strerror or error}. {following}") from error
+        remedy = _REMEDIES.get(error.errno, "Fix it, then run it again.")
+        raise StorageError(where, error.strerror or str(error), remedy) from error
 
 
 class _Lasting(io.FileIO):

@@ -49,8 +49,9 @@ def test_a_passing_failure_is_asked_again(secret, cloud, kind):
 
 
 def test_what_may_not_be_read_is_not_there_or_is_damaged_is_one_line(secret, cloud):
-    with pytest.raises(SecretUnreadable, match="not found.*ci doctor"):
+    with pytest.raises(SecretUnreadable, match="not found.*ci doctor") as refused:
         secrets.read(f"{secret}-2/versions/latest")
+    assert refused.value.name == f"{secret}-2/versions/latest" and "not found" in refused.value.reason
     with pytest.raises(SecretUnreadable, match="not found"):
         secrets.read(f"{secret}/versions/3")
     cloud.secrets.corrupt = True

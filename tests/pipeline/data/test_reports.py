@@ -81,7 +81,7 @@ def test_a_report_without_its_outcome_does_not_exist(storage, workspace):
 def test_an_outcome_that_cannot_be_read_is_named(storage, workspace, content):
     workspace.put({"reports/training-20991122T000000Z-1/outcome.json": content})
 
-    with pytest.raises(StorageError, match="training-20991122T000000Z-1/outcome.json cannot be read"):
+    with pytest.raises(StorageError, match="training-20991122T000000Z-1/outcome.json: cannot be read"):
         reports.trainings(storage)
 
 

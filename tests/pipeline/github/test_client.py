@@ -135,9 +135,10 @@ def test_a_token_that_is_missing_or_wrong_is_told(cloud_environment, retry_waits
 def test_the_permission_that_is_missing_is_told(cloud_environment, retry_waits):
     github = cloud_environment.github
     repository = client.repository(github.repository, github.token(contents="read"))
-    with pytest.raises(GitHubRefused, match="may not do that.* the permission deployments: read"):
+    with pytest.raises(GitHubRefused, match="may not do that.* the permission deployments: read") as refusal:
         with client.github_errors("Looking for deployments"):
             list(repository.get_deployments())
+    assert (refusal.value.doing, refusal.value.status) == ("Looking for deployments", 403)
     assert not retry_waits and len(cloud_environment.asked("github")) == 1
 
 

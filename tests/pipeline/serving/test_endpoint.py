@@ -225,8 +225,10 @@ def test_another_model_under_the_same_tag_is_not_taken_for_the_release(serving, 
     (other / "assets" / "note.txt").write_text("This is another one.")
     assert Serving(serving.cloud, serving.config.workspace, str(other)).release().tag == "model-1"
 
-    with pytest.raises(WrongModelServed, match="model-1 .version 1. that is not the release model-1 .version 2."):
+    with pytest.raises(WrongModelServed) as error:
         endpoint.promote(serving.config, "model-1")
+    wrong = error.value
+    assert (wrong.tag, wrong.endpoint, wrong.served, wrong.released) == ("model-1", "digits", "1", "2")
 
 
 def test_what_cannot_be_done_is_said_with_the_next_step(serving):
@@ -236,10 +238,13 @@ def test_what_cannot_be_done_is_said_with_the_next_step(serving):
         endpoint.roll_back(Config(endpoint="digits"))
     with pytest.raises(NoRelease):
         endpoint.promote(serving.config)
-    with pytest.raises(ReleaseNotFound, match="model-7"):
+    with pytest.raises(ReleaseNotFound) as unknown:
         endpoint.promote(serving.config, "model-7")
-    with pytest.raises(NothingToRollBack, match="no model was promoted yet"):
+    assert (unknown.value.tag, unknown.value.releases) == ("model-7", serving.config.releases)
+    with pytest.raises(NothingToRollBack, match="no model was promoted yet") as nothing:
         endpoint.roll_back(serving.config)
+    assert (nothing.value.endpoint, nothing.value.promoted) == ("digits", "")
     endpoint.deploy(serving.config, serving.release())
-    with pytest.raises(NothingToRollBack, match="model-1 is the first"):
+    with pytest.raises(NothingToRollBack, match="model-1 is the first") as nothing:
         endpoint.roll_back(serving.config)
+    assert nothing.value.promoted == "model-1"

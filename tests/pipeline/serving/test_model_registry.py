@@ -61,8 +61,9 @@ def test_a_promoted_version_becomes_the_default_once(serving):
 def test_a_release_that_is_not_what_it_says_is_not_uploaded(serving):
     release = dataclasses.replace(serving.release(), files={"model.tar.gz": "f" * 64})
 
-    with pytest.raises(BrokenRelease, match="checksum"):
+    with pytest.raises(BrokenRelease, match="checksum") as error:
         Registry(serving.config).upload(release)
+    assert error.value.tag == "model-1"
 
     assert not serving.cloud.asked(method="UploadModel")
 
@@ -109,5 +110,6 @@ def test_the_copy_for_serving_is_written_once(serving):
 def test_a_refusal_is_one_line_and_settings_that_are_missing_are_named(serving):
     with pytest.raises(MissingSettings, match="GCP_PROJECT"):
         Registry(serving.settings(project=""))
-    with pytest.raises(CloudRefused, match="Uploading model-1 to the Model Registry failed: .*ci doctor"):
-        Registry(serving.settings(project="somebody-elses")).upload(serving.release())
+    with pytest.raises(CloudRefused, match="ci doctor") as refused:
+        Registry(serving.settings(project="foreign")).upload(serving.release())
+    assert refused.value.doing == "Uploading model-1 to the Model Registry" and "denied" in refused.value.reason

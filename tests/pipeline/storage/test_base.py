@@ -116,6 +116,7 @@ def test_no_name_leaves_the_place(storage, name):
 def test_a_file_that_is_not_there_is_one_line_that_names_it(storage):
     with pytest.raises(StorageError, match=r"workspace[-\d]*/a: No such (file or directory|object)\. \w") as error:
         storage.read("a")
+    assert error.value.place == storage.address("a")
     assert "\n" not in str(error.value) and error.value.exit_code == 1
 
 

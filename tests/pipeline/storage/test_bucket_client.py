@@ -37,11 +37,14 @@ def test_who_may_not_is_told_the_role(cloud, client):
         assert cloud.account in told and "roles/storage.objectUser" in told, told
 
 
-def test_an_object_that_is_not_there(client):
-    with pytest.raises(ObjectNotFound, match="gs://.*/a/b: No such object"):
-        client.read("a/b")
-    with pytest.raises(ObjectNotFound, match="gs://.*/a/b: No such object"):
-        client.download("a/b", io.BytesIO())
+@pytest.mark.parametrize("read", [Client.read, lambda client, name: client.download(name, io.BytesIO())])
+def test_a_missing_object_is_named(client, read):
+    with pytest.raises(ObjectNotFound, match="No such object") as error:
+        read(client, "a/b")
+    assert error.value.name == error.value.place == f"gs://{client.bucket}/a/b"
+
+
+def test_a_missing_object_can_be_looked_up_and_deleted(client):
     assert client.about("a/b") is None
     assert client.delete("a/b")
 
