@@ -1,4 +1,4 @@
-"""Artifact Registry, as far as one looks whether a repository and an image are there."""
+"""Artifact Registry: looking up repositories and images."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class ArtifactRegistry(Service):
-    """Repositories by their resource names, each with its format and the images in it."""
+    """Repositories by resource name, each with its format and images."""
 
     name = "artifactregistry"
     hosts = ("artifactregistry.googleapis.com",)
@@ -24,7 +24,7 @@ class ArtifactRegistry(Service):
         self.repositories.clear()
 
     def add(self, repository: str, *images: str, format: str = "DOCKER") -> str:
-        """Makes a repository of the project that holds images (NAME@sha256:...); returns its resource name."""
+        """Creates a repository of the project with images (NAME@sha256:...); returns its resource name."""
         name = f"projects/{self._cloud.project}/locations/{self._cloud.region}/repositories/{repository}"
         self.repositories[name] = (format, set(images))
         return name

@@ -1,4 +1,4 @@
-"""The authority that only our clients trust: certificates for the real names of Google's hosts."""
+"""A certificate authority that only the tests' clients trust: certificates for the real names of Google's hosts."""
 
 import functools
 import pathlib
@@ -11,12 +11,12 @@ import trustme
 
 @functools.cache
 def _authority() -> trustme.CA:
-    """One for the process: gRPC reads only once whom it trusts."""
+    """One for the process, because gRPC reads its trusted certificates only once."""
     return trustme.CA()
 
 
 class Authority:
-    """Signs what the servers show. `certificate` is the file that a client has to trust."""
+    """Issues the servers' certificates. `certificate` is the file that clients must trust."""
 
     def __init__(self, folder: pathlib.Path):
         self._authority = _authority()
@@ -33,7 +33,7 @@ class Authority:
         return issued.private_key_pem.bytes(), chain
 
     def context(self, hosts: Iterable[str]) -> ssl.SSLContext:
-        """What a server of HTTP needs to be these hosts."""
+        """TLS context of an HTTP server for these hosts."""
         key, chain = self.issue(hosts)
         pem = self._folder / f"server-{id(chain)}.pem"
         pem.write_bytes(key + chain)
@@ -45,6 +45,6 @@ class Authority:
 
 
 def _certified(host: str) -> str:
-    """A certificate's wildcard is a whole first part of a name."""
+    """The name in a certificate: its wildcard must be the whole first part."""
     first, _, rest = host.partition(".")
     return f"*.{rest}" if "*" in first else host

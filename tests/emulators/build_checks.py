@@ -1,4 +1,4 @@
-"""What Cloud Build refuses of a build: https://cloud.google.com/build/docs/build-config-file-schema"""
+"""Cloud Build's validation of builds: https://cloud.google.com/build/docs/build-config-file-schema"""
 
 import re
 from collections.abc import Callable
@@ -15,7 +15,7 @@ USED = re.compile(r"\$\$|\$(?:\{(\w+)\}|([A-Z_][A-Z0-9_]*))")
 
 
 def check(build: types.Build) -> None:
-    """Raises Refused for a build that cannot be."""
+    """Raises Refused for an invalid build."""
 
     def refuse(message: str) -> None:
         raise Refused(StatusCode.INVALID_ARGUMENT, message)
@@ -27,7 +27,7 @@ def check(build: types.Build) -> None:
         if not step.name:
             refuse(f"invalid build: step {number} has no name")
         if step.name != DOCKER or step.script or step.entrypoint or not step.args:
-            refuse(f"step {number}: only arguments of {DOCKER} are done here")
+            refuse(f"step {number}: the local server runs only {DOCKER} with arguments")
         if step.id in earlier and step.id:
             refuse(f"invalid build: more than one step has the ID {step.id!r}")
         if unknown := set(step.wait_for) - earlier - {"-"}:
@@ -38,9 +38,9 @@ def check(build: types.Build) -> None:
     if build.timeout and build.timeout.total_seconds() > LONGEST:
         refuse("invalid build: timeout exceeds 24h0m0s")
     if len(build.tags) > 64 or not all(re.fullmatch(r"\w[\w.-]{0,127}", tag) for tag in build.tags):
-        refuse(r"invalid build: tags have to match ^[\w][\w.-]{0,127}$")
+        refuse(r"invalid build: tags must match ^[\w][\w.-]{0,127}$")
     if build.available_secrets.secret_manager or build.secrets:
-        refuse("secrets of builds are not known here")
+        refuse("the local server does not support secrets of builds")
     _check_substitutions(build, refuse)
 
 
@@ -64,7 +64,7 @@ def _check_substitutions(build: types.Build, refuse: Callable[[str], None]) -> N
 
 
 def condition(text: str) -> Callable[[types.Build], bool]:
-    """One comparison of a filter; double quotes, as the API takes them."""
+    """A predicate for one comparison of a filter, with double quotes as in the API."""
     match = re.fullmatch(r'\s*(tags|status)\s*=\s*"([^"]+)"\s*', text)
     if not match:
         raise Refused(StatusCode.INVALID_ARGUMENT, f"invalid filter: {text}")

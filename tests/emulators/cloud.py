@@ -1,4 +1,4 @@
-"""Google Cloud on this machine: the authority, the proxy and every server, in threads of one process."""
+"""Local servers of Google Cloud: certificate authority, proxy and every service, in threads of one process."""
 
 import fnmatch
 import pathlib
@@ -13,18 +13,18 @@ from typing import Any
 from tests.emulators import grpc_server
 from tests.emulators.authority import Authority
 from tests.emulators.faults import Faults
-from tests.emulators.front_desk import Asked, FrontDesk
+from tests.emulators.gateway import Gateway, RecordedCall
 from tests.emulators.gcs.service import Gcs
 from tests.emulators.oauth import OAuth
 from tests.emulators.proxy import Proxy
 from tests.emulators.services import Service
 
-# Hosts besides these are reached by nothing; loopback is no way out.
+# Only these hosts are reached without the proxy.
 _DIRECT = "127.0.0.1,localhost"
 
 
 def services(cloud: "Cloud") -> dict[str, Service]:
-    """Every server by the name of its attribute: `cloud.gcs`. A new one is one import and one line here."""
+    """Every service by the name of its attribute, such as `cloud.gcs`. A new service is one import and one line."""
     from tests.emulators.artifact_registry import ArtifactRegistry
     from tests.emulators.cloud_build import CloudBuild
     from tests.emulators.dataflow import Dataflow
@@ -52,7 +52,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
 
 
 class _Host:
-    """What stands behind one host name; made when somebody asks for it."""
+    """The services of one host name; created at its first connection."""
 
     def __init__(self, name: str, found: list[Service], authority: Authority, ports: Callable[[Service, str], int]):
         self._name = name
@@ -64,15 +64,15 @@ class _Host:
         return self._context.wrap_socket(connection, server_side=True)
 
     def grpc_port(self) -> int:
-        speaks = next((service for service in self.services if service.rpcs()), self.services[0])
-        return self._ports(speaks, self._name)
+        server = next((service for service in self.services if service.rpcs()), self.services[0])
+        return self._ports(server, self._name)
 
 
 class Cloud:
-    """A context manager: starts everything, and ends it.
+    """A context manager that starts and stops all servers.
 
-    `environment` is what a client process needs besides its own; the clients' code does not change. `requests` is what
-    was asked, in order; `refused` are the hosts that somebody asked for and that are not ours.
+    `environment` holds the variables that a client process needs; the clients' code does not change. `requests` are the
+    calls in order; `refused` are the hosts that clients tried to reach and that no local server has.
     """
 
     project = "spanloop-local"
@@ -93,25 +93,25 @@ class Cloud:
 
     def __init__(self, make: Callable[["Cloud"], dict[str, Service]] = services):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spanloop-cloud-"))
-        self.requests: list[Asked] = []
+        self.requests: list[RecordedCall] = []
         self.refused: list[str] = []
         self.faults = Faults()
         self._starting = threading.Lock()
         self._hosts: dict[str, _Host | None] = {}
-        self._grpc: dict[str, tuple[Any, int]] = {}  # by host; a server that nobody holds is collected
+        self._grpc: dict[str, tuple[Any, int]] = {}  # by host; a server without a reference is garbage-collected
         self.authority = Authority(self.folder)
         self.oauth = OAuth(self.project, self.folder)
         self._proxy = Proxy(self._find, self.refused)
         self.environment = self._make_environment()
         self._services: list[Service] = [self.oauth]
-        desk = FrontDesk(self.faults, self.oauth, self.requests)
+        gateway = Gateway(self.faults, self.oauth, self.requests)
         for attribute, service in make(self).items():
             setattr(self, attribute, service)
             self._services.append(service)
         for service in self._services:
-            service.desk = desk
-            # Two services may be one to those who ask: both halves of Cloud Storage.
-            desk.scopes[service.name] = desk.scopes.get(service.name, frozenset()).union(service.scopes)
+            service.gateway = gateway
+            # Two services may be one for clients: objects and IAM policies of Cloud Storage.
+            gateway.scopes[service.name] = gateway.scopes.get(service.name, frozenset()).union(service.scopes)
         self.reset()
 
     def _make_environment(self) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Cloud:
             "HTTPLIB2_CA_CERTS": certificate,  # Dataflow's client in Beam
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": certificate,
             "NO_GCE_CHECK": "true",
-            # TensorFlow waits a second, then two and so on before it tries again; here nobody needs the rest.
+            # TensorFlow waits one second, then two and so on between attempts, which local servers do not need.
             "GCS_RETRY_CONFIG_INIT_DELAY_TIME_US": "10000",
             "GOOGLE_APPLICATION_CREDENTIALS": str(self.oauth.key_file(self.account)),
             "GOOGLE_CLOUD_PROJECT": self.project,
@@ -138,15 +138,15 @@ class Cloud:
         }
 
     def _find(self, name: str) -> _Host | None:
-        """What stands behind a host name; None when it is not ours."""
+        """The services of a host name; None when no local server has it."""
         with self._starting:
             if name not in self._hosts:
-                fitting = [
+                matching = [
                     service
                     for service in self._services
                     if any(fnmatch.fnmatchcase(name, pattern) for pattern in service.hosts)
                 ]
-                self._hosts[name] = _Host(name, fitting, self.authority, self._grpc_port) if fitting else None
+                self._hosts[name] = _Host(name, matching, self.authority, self._grpc_port) if matching else None
             return self._hosts[name]
 
     def _grpc_port(self, service: Service, host: str) -> int:
@@ -155,20 +155,20 @@ class Cloud:
                 self._grpc[host] = grpc_server.start(service, self.authority, host)
             return self._grpc[host][1]
 
-    def asked(self, service: str = "*", method: str = "*") -> list[Asked]:
-        """What was asked so far of a service and a method; `*` matches anything."""
+    def asked(self, service: str = "*", method: str = "*") -> list[RecordedCall]:
+        """The calls so far of a service and a method; `*` matches anything."""
         return [
-            asked
-            for asked in list(self.requests)
-            if fnmatch.fnmatchcase(asked.service, service) and fnmatch.fnmatchcase(asked.method, method)
+            call
+            for call in list(self.requests)
+            if fnmatch.fnmatchcase(call.service, service) and fnmatch.fnmatchcase(call.method, method)
         ]
 
-    def asked_of_services(self) -> list[Asked]:
-        """All that was asked but about tokens: clients ask that in threads of their own, those of earlier tests too."""
-        return [asked for asked in self.asked() if asked.service != self.oauth.name]
+    def asked_of_services(self) -> list[RecordedCall]:
+        """The calls so far except those for tokens, which threads of clients of earlier tests may still make."""
+        return [call for call in self.asked() if call.service != self.oauth.name]
 
     def reset(self) -> None:
-        """As new: empty servers, one empty bucket, no log, no faults. Tokens that clients hold stay valid."""
+        """Resets all servers: one empty bucket, no log, no faults. Tokens that clients hold stay valid."""
         self.faults.clear()
         for service in self._services:
             service.reset()

@@ -1,7 +1,7 @@
-"""Cloud Build: builds are checked as strictly as there, and their docker steps done without docker or by podman.
+"""Cloud Build: validates builds as strictly as the real service; performs docker steps without docker, or by podman.
 
-Without docker a `build` step checks the Dockerfile's COPY lines against the source that was uploaded, and an image is a
-folder laid out as those lines say; its digest comes from what is in it. With `execute` set, a runner does every step.
+Without docker a `build` step checks the Dockerfile's COPY lines against the uploaded source, and an image is a folder
+that those lines fill; its digest is computed from its files. With `execute` set, a runner performs every step.
 """
 
 import dataclasses
@@ -32,13 +32,13 @@ if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
 Status = types.Build.Status
-GOING = (Status.PENDING, Status.QUEUED, Status.WORKING)
+ACTIVE = (Status.PENDING, Status.QUEUED, Status.WORKING)
 IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([a-z0-9-]+)/([a-z0-9-]+)/([a-z0-9._/-]+)(?::([\w][\w.-]{0,127}))?")
 
 
 @dataclasses.dataclass
 class Image:
-    """An image that was pushed, or built and not pushed yet."""
+    """An image: built, and perhaps pushed."""
 
     digest: str
     root: pathlib.Path
@@ -47,19 +47,19 @@ class Image:
 
 
 class Runner:
-    """What does the steps of a build for real."""
+    """Performs the steps of a build with a container engine."""
 
     def step(self, args: list[str], environment: list[str], context: pathlib.Path) -> None:
-        """Does a docker step; raises BuildError."""
+        """Performs a docker step; raises BuildError."""
         raise NotImplementedError
 
     def push(self, image: str) -> str:
-        """Pushes what was built as `image`; returns its digest. Raises BuildError."""
+        """Pushes the image built under the name `image`; returns its digest. Raises BuildError."""
         raise NotImplementedError
 
 
 class CloudBuild(Service):
-    """`cloud.builds`: `builds` by id; `hold` keeps what is started from ending; `layout` is a pushed image's folder."""
+    """`cloud.builds`: `builds` by ID; `hold` keeps builds running; `layout` returns a pushed image's folder."""
 
     name = "cloudbuild"
     hosts = ("cloudbuild.googleapis.com", "*-cloudbuild.googleapis.com")
@@ -83,30 +83,30 @@ class CloudBuild(Service):
     def close(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    # For looking inside
+    # For tests
 
     def hold(self) -> None:
-        """From now on builds start and do not end."""
+        """Keeps builds running from now on."""
         self.held = True
 
     def release(self) -> None:
         self.held = False
 
     def layout(self, image: str) -> pathlib.Path:
-        """The folder that is the working directory of a pushed image (NAME@sha256:...): its files, no interpreter."""
+        """The working directory of a pushed image (NAME@sha256:...): its files, without an interpreter."""
         return self._image(image).folder
 
     def environment(self, image: str) -> dict[str, str]:
-        """The environment that an image sets for what runs in `layout`: PYTHONPATH is that folder."""
+        """The environment that an image sets, for processes that run in `layout`: PYTHONPATH is that folder."""
         found = self._image(image)
         inside = "/" + str(found.folder.relative_to(found.root))
-        ours = {name: value for name, value in found.environment.items() if name not in ("PATH", "HOME")}
-        return {name: str(found.folder) if value == inside else value for name, value in ours.items()}
+        kept = {name: value for name, value in found.environment.items() if name not in ("PATH", "HOME")}
+        return {name: str(found.folder) if value == inside else value for name, value in kept.items()}
 
     def _image(self, image: str) -> Image:
         digest = image.rpartition("@")[2]
         if digest not in self._images:
-            raise KeyError(f"nobody pushed {image}")
+            raise KeyError(f"{image} was not pushed")
         return self._images[digest]
 
     # gRPC
@@ -165,7 +165,7 @@ class CloudBuild(Service):
     def cancel_build(self, request: types.CancelBuildRequest, caller: Caller) -> types.Build:
         self._demand(caller, "cloudbuild.builds.create")
         build = self._find(request.name, request.id)
-        if build.status not in GOING:
+        if build.status not in ACTIVE:
             raise Refused(StatusCode.FAILED_PRECONDITION, "cannot cancel a build that has ended")
         build.status = Status.CANCELLED
         return build
@@ -182,7 +182,7 @@ class CloudBuild(Service):
 
     def _operation(self, build: types.Build) -> operations_pb2.Operation:
         place = build.name.rpartition("/builds/")[0]
-        operation = operations_pb2.Operation(name=f"{place}/operations/{build.id}", done=build.status not in GOING)
+        operation = operations_pb2.Operation(name=f"{place}/operations/{build.id}", done=build.status not in ACTIVE)
         operation.metadata.Pack(types.BuildOperationMetadata.pb(types.BuildOperationMetadata(build=build)))
         if build.status == Status.SUCCESS:
             operation.response.Pack(types.Build.pb(build))
@@ -190,7 +190,7 @@ class CloudBuild(Service):
             operation.error.code, operation.error.message = StatusCode.UNKNOWN.value[0], build.failure_info.detail
         return operation
 
-    # What is refused
+    # Validation
 
     def _demand(self, caller: Caller, permission: str) -> None:
         self._cloud.policies.demand(caller.principal, f"projects/{self._cloud.project}", permission)
@@ -227,19 +227,19 @@ class CloudBuild(Service):
     def _resolve_source(self, build: types.Build) -> None:
         source = build.source.storage_source
         try:
-            there = self._cloud.gcs.find(f"gs://{source.bucket}/{source.object_}")
-        except Exception:  # of which kind is the storage's own business
-            there = None
-        if there is None or (source.generation and source.generation != there.generation):
+            uploaded = self._cloud.gcs.find(f"gs://{source.bucket}/{source.object_}")
+        except Exception:  # the storage's exceptions are its internals
+            uploaded = None
+        if uploaded is None or (source.generation and source.generation != uploaded.generation):
             raise Refused(
                 StatusCode.INVALID_ARGUMENT, "could not resolve source: googleapi: got HTTP response code 404"
             )
-        source.generation = there.generation
+        source.generation = uploaded.generation
 
-    # What is done
+    # Execution
 
     def _advance(self, build: types.Build) -> None:
-        """Goes one state on: whoever follows a build sees it queued, working and ended."""
+        """Advances a build by one state, so that clients see it queued, working and ended."""
         with self._lock:
             if build.status == Status.QUEUED:
                 build.status = Status.WORKING
@@ -252,7 +252,7 @@ class CloudBuild(Service):
                 self._perform(build)
 
     def _perform(self, build: types.Build) -> None:
-        """Does all steps, then pushes."""
+        """Performs all steps, then pushes the images."""
         step = None
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             context = pathlib.Path(folder)
@@ -265,7 +265,7 @@ class CloudBuild(Service):
                     if self.execute:
                         self.execute.step(args, list(step.env), context)
                     else:
-                        self._dry(args, context, built)
+                        self._perform_without_docker(args, context, built)
                     step.status = Status.SUCCESS
                 step = None
                 for name in build.images:
@@ -288,7 +288,7 @@ class CloudBuild(Service):
             for member in archive:
                 path = context / member.name
                 if not path.resolve().is_relative_to(context.resolve()):
-                    raise BuildError(f"{member.name} would leave the workspace")
+                    raise BuildError(f"{member.name} is outside the workspace")
                 if member.isfile():
                     path.parent.mkdir(parents=True, exist_ok=True)
                     path.write_bytes(archive.extractfile(member).read())
@@ -298,8 +298,8 @@ class CloudBuild(Service):
         values |= {"PROJECT_NUMBER": self._cloud.project_number} | dict(build.substitutions)
         return USED.sub(lambda match: "$" if match[0] == "$$" else values.get(match[1] or match[2], ""), text)
 
-    def _dry(self, args: list[str], context: pathlib.Path, built: dict[str, Image]) -> None:
-        """Does what a docker step would, as far as files are concerned."""
+    def _perform_without_docker(self, args: list[str], context: pathlib.Path, built: dict[str, Image]) -> None:
+        """Performs a docker step as far as it concerns files."""
         if args[0] == "push":
             _known(built, args[-1])
             self._check_repository(args[-1])
@@ -314,7 +314,7 @@ class CloudBuild(Service):
             image = self._make(docker_file.stage(found, options.get("target", [""])[-1]), context, arguments)
             built.update(dict.fromkeys(options.get("tag", []), image))
         else:
-            raise BuildError(f"docker: {args[0]!r} is not done here")
+            raise BuildError(f"docker: the local server does not support {args[0]!r}")
 
     def _make(self, stage: docker_file.Stage, context: pathlib.Path, arguments: dict[str, str]) -> Image:
         root = pathlib.Path(tempfile.mkdtemp(dir=self._folder))
@@ -325,7 +325,7 @@ class CloudBuild(Service):
         return Image(f"sha256:{total.hexdigest()}", root, folder, environment)
 
     def _push(self, build: types.Build, name: str, built: dict[str, Image], context: pathlib.Path) -> None:
-        """Pushes one of the build's images, and names it in its results."""
+        """Pushes one of the build's images and adds it to the results."""
         repository = self._check_repository(name)
         if self.execute:
             digest = self.execute.push(name)
@@ -349,12 +349,12 @@ class CloudBuild(Service):
 
 
 def _options(args: Iterable[str]) -> dict[str, list[str]]:
-    """Options of `docker build`, all written as --name=value."""
+    """Options of `docker build`, all in the form --name=value."""
     found: dict[str, list[str]] = {}
     for argument in args:
         match = re.fullmatch(r"--([a-z-]+)=(.*)", argument)
         if not match or match[1] not in ("file", "target", "cache-from", "build-arg", "tag"):
-            raise BuildError(f"docker build: {argument} is not known here")
+            raise BuildError(f"docker build: the local server does not support {argument}")
         found.setdefault(match[1], []).append(match[2])
     return found
 

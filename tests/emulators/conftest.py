@@ -1,4 +1,4 @@
-"""The local servers as seen by clients in this process, and programs that run as clients of their own."""
+"""Client programs in separate processes, connected to the local servers."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture
 def run_client(cloud):
-    """Runs a program as a process of its own, with the local servers as its cloud; returns what it prints."""
+    """Runs a program in a separate process, connected to the local servers; returns its standard output."""
 
     def run(program: str, *arguments: str) -> str:
         inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}

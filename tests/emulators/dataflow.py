@@ -1,6 +1,6 @@
-"""Dataflow: takes jobs as Beam submits them, checks them, and lets them end as a test says: here is no cluster.
+"""Dataflow: accepts and validates jobs that Beam submits, and ends them in the state a test sets, without running them.
 
-Beam up to 2.74 asks over REST with types of its own, later ones over gRPC with those of google-cloud-dataflow-client.
+Beam up to 2.74 calls REST with its own message types, later versions call gRPC with google-cloud-dataflow-client's.
 """
 
 import importlib.util
@@ -26,7 +26,7 @@ NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 
 
 class Dataflow(Service):
-    """`jobs` as they were submitted, by their IDs; each is in state `ends` when it is looked at next."""
+    """`jobs` by ID, as submitted; the next request for a job finds it in the state `ends`."""
 
     name = "dataflow"
     hosts = ("dataflow.googleapis.com",)
@@ -58,22 +58,22 @@ class Dataflow(Service):
         from google.cloud import dataflow_v1beta3 as types
 
         def rpc(request_type: type, answer: type, handler: Callable[..., dict[str, Any]]) -> Rpc:
-            """What REST answers in JSON, as messages; `handler` gets the request as JSON has it."""
+            """Adapts a REST handler to gRPC messages; `handler` receives the request as JSON."""
 
             def perform(request: Any, caller: Caller) -> Any:
-                said = json_format.MessageToDict(type(request).pb(request))
-                found = handler(said, caller, request.project_id, request.location)
+                body = json_format.MessageToDict(type(request).pb(request))
+                found = handler(body, caller, request.project_id, request.location)
                 return answer.wrap(json_format.ParseDict(found, answer.pb(answer())))
 
             return Rpc(request_type, answer, perform)
 
         def of_job(handler: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
-            return lambda said, *asker: handler(said, *asker, said["jobId"])
+            return lambda body, *context: handler(body, *context, body["jobId"])
 
         package = "google.dataflow.v1beta3"
         return {
             f"/{package}.JobsV1Beta3/CreateJob": rpc(
-                types.CreateJobRequest, types.Job, lambda said, *asker: self._create(said["job"], *asker)
+                types.CreateJobRequest, types.Job, lambda body, *context: self._create(body["job"], *context)
             ),
             f"/{package}.JobsV1Beta3/GetJob": rpc(types.GetJobRequest, types.Job, of_job(self.get)),
             f"/{package}.MessagesV1Beta3/ListJobMessages": rpc(
@@ -90,7 +90,7 @@ class Dataflow(Service):
         return self._create(job, caller, project, region)
 
     def _create(self, job: dict[str, Any], caller: Caller, project: str, region: str) -> dict[str, Any]:
-        self._here(project, region)
+        self._check_location(project, region)
         self._cloud.policies.demand(caller.principal, f"projects/{project}", "dataflow.jobs.create")
         self._check(job, caller)
         with self._lock:
@@ -109,39 +109,39 @@ class Dataflow(Service):
         }
 
     def _check(self, job: dict[str, Any], caller: Caller) -> None:
-        """Raises Refused for what cannot run."""
+        """Raises Refused for an invalid job."""
         if not NAME.fullmatch(job.get("name", "")):
             raise _invalid(f"The workflow name {job.get('name')!r} is not {NAME.pattern}.")
         environment = job.get("environment", {})
         for pool in environment.get("workerPools", []):
             for package in pool.get("packages", []):
-                self._there(package["location"])
+                self._check_staged(package["location"])
             limits = pool.get("autoscalingSettings", {})
             if limits.get("maxNumWorkers", 1) < pool.get("numWorkers", 0):
                 raise _invalid("The number of workers is more than maxNumWorkers.")
         options = environment.get("sdkPipelineOptions", {}).get("options", {})
         if pipeline := options.get("pipelineUrl"):
-            self._there(pipeline)
+            self._check_staged(pipeline)
         if account := environment.get("serviceAccountEmail"):
             self._cloud.policies.demand(caller.principal, f"serviceAccounts/{account}", "iam.serviceAccounts.actAs")
         if not environment.get("tempStoragePrefix", "").startswith("storage.googleapis.com/"):
             raise _invalid("Temp location must be set to a GCS path.")
 
-    def _there(self, location: str) -> None:
-        """Raises Refused unless a file that workers need is in the bucket."""
+    def _check_staged(self, location: str) -> None:
+        """Raises Refused unless a file for the workers is in the bucket."""
         address = f"gs://{location.removeprefix('gs://').removeprefix('storage.googleapis.com/')}"
         name = address.split("/", 3)[3]
         if name not in self._cloud.gcs.names(address):
             raise _invalid(f"The staged file {address} does not exist.")
 
-    def _here(self, project: str, region: str) -> None:
+    def _check_location(self, project: str, region: str) -> None:
         if project not in (self._cloud.project, self._cloud.project_number):
             raise Refused(StatusCode.PERMISSION_DENIED, f"Could not create workflow; user has no access to {project}.")
         if not re.fullmatch(r"[a-z]+-[a-z]+\d+", region):
-            raise _invalid(f"The location {region!r} is no region.")
+            raise _invalid(f"The location {region!r} is not a region.")
 
     def _find(self, project: str, region: str, job: str) -> dict[str, Any]:
-        self._here(project, region)
+        self._check_location(project, region)
         if job not in self.jobs or self.jobs[job]["location"] != region:
             raise Refused(StatusCode.NOT_FOUND, f"Information about job {job} could not be found in our system.")
         return self.jobs[job]
@@ -159,7 +159,7 @@ class Dataflow(Service):
         return self.get(request, caller, project, region, job)
 
     def list(self, request: Request, caller: Caller, project: str, region: str) -> dict[str, Any]:
-        self._here(project, region)
+        self._check_location(project, region)
         return {"jobs": [self.get(request, caller, project, region, job) for job in self.jobs]}
 
     def messages(self, request: Request, caller: Caller, project: str, region: str, job: str) -> dict[str, Any]:
@@ -167,7 +167,7 @@ class Dataflow(Service):
         time = "2026-01-01T00:00:01Z"
         if self.ends != FAILED:
             return {}
-        text = "Workflow failed. Causes: as the test wants it."
+        text = "Workflow failed. Causes: the test set this state."
         return {
             "jobMessages": [{"id": "1", "time": time, "messageText": text, "messageImportance": "JOB_MESSAGE_ERROR"}]
         }
@@ -178,7 +178,7 @@ class Dataflow(Service):
 
 
 def _parse(job: Any) -> None:
-    """Raises Refused for what Dataflow's own type of a job does not have."""
+    """Raises Refused for fields that Dataflow's type of a job does not have."""
     if OVER_GRPC:
         from google.cloud.dataflow_v1beta3 import Job
 
@@ -187,7 +187,7 @@ def _parse(job: Any) -> None:
         except json_format.ParseError as error:
             raise _invalid(f"Invalid JSON payload received. {' '.join(str(error).split())}") from None
         return
-    # Beam, which brings this type, takes three seconds to import.
+    # Imported here: Beam takes three seconds to import.
     from apache_beam.runners.dataflow.internal.clients.dataflow import dataflow_v1b3_messages
     from apitools.base.protorpclite.messages import ValidationError
     from apitools.base.py import encoding

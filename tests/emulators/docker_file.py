@@ -1,4 +1,4 @@
-"""A Dockerfile read as a builder reads it, and laid out as a folder: what COPY lines bring, no command is run."""
+"""Parses a Dockerfile like a builder and copies the files of its COPY lines into a folder, without running commands."""
 
 import dataclasses
 import pathlib
@@ -8,12 +8,12 @@ from collections.abc import Mapping
 
 
 class BuildError(Exception):
-    """Why a build ends here, as docker says it."""
+    """A failure of a build, in docker's words."""
 
 
 @dataclasses.dataclass
 class Stage:
-    """One FROM and what follows it."""
+    """One FROM and the instructions after it."""
 
     base: str
     name: str
@@ -21,7 +21,7 @@ class Stage:
 
 
 def stages(text: str, arguments: Mapping[str, str]) -> list[Stage]:
-    """Reads a Dockerfile, with these build arguments. Raises BuildError."""
+    """Parses a Dockerfile with these build arguments. Raises BuildError."""
     text = re.sub(r"\\\n", " ", re.sub(r"(?m)^\s*#.*\n", "", text))
     found: list[Stage] = []
     known: dict[str, str] = {}
@@ -51,7 +51,7 @@ def _filled(text: str, known: Mapping[str, str]) -> str:
 
 
 def stage(found: list[Stage], target: str) -> Stage:
-    """The stage that is asked for, the last unless one is named. Raises BuildError."""
+    """The stage named `target`, by default the last. Raises BuildError."""
     if not target:
         return found[-1]
     for each in found:
@@ -61,7 +61,7 @@ def stage(found: list[Stage], target: str) -> Stage:
 
 
 def check(found: list[Stage], context: pathlib.Path) -> None:
-    """Raises BuildError where a COPY asks for what neither the context nor an earlier stage has."""
+    """Raises BuildError when a COPY names a file or stage that neither the context nor an earlier stage has."""
     earlier: set[str] = set()
     for each in found:
         for instruction, rest in each.steps:
@@ -70,7 +70,7 @@ def check(found: list[Stage], context: pathlib.Path) -> None:
             flags, sources, _ = _copy(rest)
             if "from" in flags:
                 if flags["from"] not in earlier:
-                    raise BuildError(f"stage {flags['from']} of COPY is not there")
+                    raise BuildError(f"stage {flags['from']} of COPY does not exist")
                 continue
             for source in sources:
                 if not list(context.glob(source.strip("/") or ".")):
@@ -79,7 +79,7 @@ def check(found: list[Stage], context: pathlib.Path) -> None:
 
 
 def lay_out(found: Stage, context: pathlib.Path, root: pathlib.Path) -> tuple[pathlib.Path, dict[str, str]]:
-    """Copies into `root` what the stage's COPY lines bring; returns the last WORKDIR's folder and the environment."""
+    """Copies the files of the stage's COPY lines into `root`; returns the last WORKDIR's folder and the environment."""
     folder, environment = pathlib.PurePosixPath("/"), {}
     for instruction, rest in found.steps:
         if instruction == "WORKDIR":

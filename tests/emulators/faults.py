@@ -1,4 +1,4 @@
-"""Failures that a test asks for: at the n-th matching call, and for as many calls as it says."""
+"""Injected failures: from the n-th matching call on, for a number of calls."""
 
 import dataclasses
 import fnmatch
@@ -8,15 +8,15 @@ KINDS = (
     "429",  # refused: too many requests (gRPC: RESOURCE_EXHAUSTED)
     "500",  # refused: INTERNAL
     "503",  # refused: UNAVAILABLE
-    "cut",  # nothing is done, and the connection ends without an answer (gRPC: UNAVAILABLE)
-    "lose",  # the work is done, and the connection ends without an answer
-    "expire",  # the token that came with it is not valid any more (gRPC: UNAUTHENTICATED)
+    "cut",  # the call is not performed, and the connection closes without a response (gRPC: UNAVAILABLE)
+    "lose",  # the call is performed, and the connection closes without a response
+    "expire",  # the call's token has expired (gRPC: UNAUTHENTICATED)
 )
 
 
 @dataclasses.dataclass
 class Fault:
-    """One failure that is to happen; `seen` counts the calls that matched, `done` those that failed."""
+    """One injected failure; `seen` counts the calls that matched, `done` those that failed."""
 
     service: str
     method: str
@@ -29,7 +29,7 @@ class Fault:
 
 
 class Faults:
-    """The failures that are to happen."""
+    """The injected failures."""
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -38,13 +38,13 @@ class Faults:
     def add(
         self, service: str = "*", method: str = "*", nth: int = 1, kind: str = "503", times: int = 1, target: str = "*"
     ) -> Fault:
-        """Lets the calls number `nth` to `nth + times - 1` fail, of those that match.
+        """Fails the matching calls number `nth` to `nth + times - 1`.
 
-        `*` in names matches anything: without a service also asking for a token is a call that counts.
+        `*` in names matches anything: without a service, requests for tokens count too.
         """
         if kind not in KINDS or nth < 1 or times < 1:
             raise ValueError(
-                f"a fault is one of {', '.join(KINDS)}, at a call counted from 1: {kind!r}, {nth}, {times}"
+                f"a fault needs a kind of {', '.join(KINDS)}, nth >= 1 and times >= 1: {kind!r}, {nth}, {times}"
             )
         fault = Fault(service, method, nth, kind, times, target)
         with self._lock:
@@ -52,7 +52,7 @@ class Faults:
         return fault
 
     def take(self, service: str, method: str, target: str) -> str:
-        """The kind of failure that this call meets; "" for none."""
+        """The kind of failure to inject into this call; "" for none."""
         if not self._faults:
             return ""
         kind = ""

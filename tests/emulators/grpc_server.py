@@ -1,4 +1,4 @@
-"""gRPC as the services need it: tables of methods, requests parsed strictly by the service's own types."""
+"""gRPC server of the services: tables of methods, requests parsed strictly by the real services' types."""
 
 import traceback
 import urllib.parse
@@ -9,7 +9,7 @@ import grpc
 from grpc import StatusCode
 
 from tests.emulators.authority import Authority
-from tests.emulators.front_desk import FrontDesk, Lost
+from tests.emulators.gateway import Gateway, Lost
 from tests.emulators.services import Call, Refused, Rpc, Service
 
 LARGEST_MESSAGE = 1 << 26
@@ -17,7 +17,7 @@ THREADS = 16
 
 
 def start(service: Service, authority: Authority, host: str) -> tuple[grpc.Server, int]:
-    """Starts a server of the service's methods on a port of loopback, for one host name, and returns both."""
+    """Starts a server of the service's methods for one host name on a loopback port; returns server and port."""
     options = [
         ("grpc.max_receive_message_length", LARGEST_MESSAGE),
         ("grpc.max_send_message_length", LARGEST_MESSAGE),
@@ -30,12 +30,12 @@ def start(service: Service, authority: Authority, host: str) -> tuple[grpc.Serve
 
 
 class _Methods(grpc.GenericRpcHandler):
-    """Finds the method that a call names."""
+    """Dispatches calls to methods."""
 
     def __init__(self, service: Service, host: str):
         self._name = service.name
         self._host = host
-        self._desk: FrontDesk = service.desk
+        self._gateway: Gateway = service.gateway
         self._rpcs = service.rpcs()
 
     def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
@@ -48,13 +48,13 @@ class _Methods(grpc.GenericRpcHandler):
         target = urllib.parse.unquote(headers.get("x-goog-request-params", ""))
         call = Call(path.rpartition("/")[2], target, lambda caller: _handled(path, rpc, body, caller))
         try:
-            return self._desk.perform(self._name, call, headers, body, self._host)
+            return self._gateway.perform(self._name, call, headers, body, self._host)
         except Refused as refused:
             context.abort(refused.code, refused.message)
         except Lost:
             context.abort(StatusCode.UNAVAILABLE, "Socket closed")
         except Exception:
-            # A mistake of ours: the client must not take it for a failure that goes away.
+            # A bug in the emulator: UNIMPLEMENTED, because clients do not retry it.
             traceback.print_exc()
             context.abort(StatusCode.UNIMPLEMENTED, traceback.format_exc())
 
@@ -64,18 +64,18 @@ def _handled(path: str, rpc: Rpc | None, body: bytes, caller: Any) -> bytes:
         raise Refused(StatusCode.UNIMPLEMENTED, f"The server has no method {path}.")
     answer = rpc.handler(parse(rpc.request, body), caller)
     if not isinstance(answer, rpc.response):
-        raise TypeError(f"{path} returned {type(answer)} instead of {rpc.response}")
+        raise TypeError(f"{path} returned {type(answer)}, not {rpc.response}")
     plain = rpc.response.pb(answer) if hasattr(rpc.response, "pb") else answer
     return plain.SerializeToString()
 
 
 def parse(type_: Any, body: bytes) -> Any:
-    """Bytes as a message, proto-plus or plain; raises Refused for what its type does not know."""
+    """Parses bytes as a message, proto-plus or plain; raises Refused for unknown fields."""
     plus = hasattr(type_, "pb")
     message = type_.pb(type_()) if plus else type_()
     try:
         message.ParseFromString(body)
-    except Exception as error:  # each version of protobuf has its own
+    except Exception as error:  # each version of protobuf raises its own class
         raise Refused(StatusCode.INVALID_ARGUMENT, f"Request is not a {type_.__name__}: {error}") from None
     size = message.ByteSize()
     message.DiscardUnknownFields()

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as the services need it: lean, because these servers share the processors with their clients."""
+"""A minimal HTTP/1.1 server for the services; fast, because servers and clients share the processors."""
 
 import email.utils
 import http
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from grpc import StatusCode
 
-from tests.emulators.front_desk import Lost
+from tests.emulators.gateway import Lost
 from tests.emulators.services import Refused, Request, Response, Service
 
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus} | {308: "Resume Incomplete"}
@@ -22,14 +22,14 @@ class _Ended(Exception):
 
 
 class _Reader:
-    """Reads lines and bytes of a connection."""
+    """Buffered reader of a connection."""
 
     def __init__(self, connection: ssl.SSLSocket | socket.socket):
         self._connection = connection
         self._buffer = bytearray()
 
     def until(self, end: bytes) -> bytes:
-        """Everything up to `end`, which is read too, but not returned."""
+        """Reads up to and including `end`; returns the bytes before it."""
         while (at := self._buffer.find(end)) < 0:
             if len(self._buffer) > _LARGEST_HEAD:
                 raise _Ended
@@ -40,10 +40,10 @@ class _Reader:
 
     def exactly(self, size: int) -> bytes:
         if len(self._buffer) < size:
-            # A client that sends head and body apart waits for an acknowledgement, which otherwise takes 40 ms.
+            # A client that sends headers and body separately waits for an acknowledgement, otherwise sent after 40 ms.
             if _QUICKACK:
                 self._connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-            # Read straight into its place: a large body is not copied twice.
+            # Reads into the final buffer, so that a large body is not copied twice.
             body, have = bytearray(size), len(self._buffer)
             body[:have], view = self._buffer, memoryview(body)
             self._buffer.clear()
@@ -70,19 +70,19 @@ def serve(connection: ssl.SSLSocket | socket.socket, host: str, services: Sequen
     try:
         while True:
             try:
-                request, stays = _read(reader, connection, host)
+                request, keep_open = _read(reader, connection, host)
             except (ValueError, IndexError):
                 return  # not HTTP
             response = _answer(request, services)
-            connection.sendall(_written(request, response, stays))
-            if not stays:
+            connection.sendall(_encoded(request, response, keep_open))
+            if not keep_open:
                 return
     except (_Ended, Lost, OSError):
         return
 
 
 def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Request, bool]:
-    """Returns the next request, and whether the connection stays after it."""
+    """Reads the next request; also returns whether the connection keep_open open after it."""
     first, *lines = reader.until(b"\r\n\r\n").decode("utf-8", "surrogateescape").lstrip("\r\n").split("\r\n")
     verb, target, version = first.split(" ")
     headers = {}
@@ -95,12 +95,12 @@ def _read(reader: _Reader, connection: socket.socket, host: str) -> tuple[Reques
         target = "/" + target.split("/", 3)[3]
     path, _, query = target.partition("?")
     body = _body(reader, headers)
-    stays = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
-    return Request(verb, path, query, headers, body, host), stays
+    keep_open = version == "HTTP/1.1" and headers.get("connection", "").lower() != "close"
+    return Request(verb, path, query, headers, body, host), keep_open
 
 
 def _body(reader: _Reader, headers: dict[str, str]) -> bytes:
-    # TensorFlow sends "Transfer-Encoding: identity", which means none.
+    # TensorFlow sends "Transfer-Encoding: identity", which means that the body is not encoded.
     if headers.get("transfer-encoding", "identity").lower() == "identity":
         size = int(headers.get("content-length", 0))
         return reader.exactly(size) if size > 0 else b""
@@ -117,26 +117,26 @@ def _answer(request: Request, services: Sequence[Service]) -> Response:
     try:
         for service in services:
             if call := service.route(request):
-                return service.desk.perform(service.name, call, request.headers, request.body, request.host)
-        return services[0].desk.unknown(services[0].name, request)
+                return service.gateway.perform(service.name, call, request.headers, request.body, request.host)
+        return services[0].gateway.unknown(services[0].name, request)
     except Refused as refused:
         return refused.response()
     except Lost:
         raise
     except Exception:
-        # A mistake of ours: the client must not take it for a failure that goes away.
+        # A bug in the emulator: UNIMPLEMENTED, because clients do not retry it.
         traceback.print_exc()
         return Refused(StatusCode.UNIMPLEMENTED, traceback.format_exc()).response()
 
 
-def _written(request: Request, response: Response, stays: bool) -> bytes:
+def _encoded(request: Request, response: Response, keep_open: bool) -> bytes:
     status, body, headers = response
-    # The time is part of every answer: leases reckon with it.
+    # Every response has a date, because leases use the server's clock.
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", f"Date: {email.utils.formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if status not in (204, 304) and "Content-Length" not in headers:
         lines.append(f"Content-Length: {len(body)}")
-    if not stays:
+    if not keep_open:
         lines.append("Connection: close")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("utf-8", "surrogateescape")
     return head if request.verb == "HEAD" else head + body

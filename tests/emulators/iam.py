@@ -1,4 +1,4 @@
-"""IAM: service accounts, and who may act as them."""
+"""IAM: service accounts and permissions to act as them."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 class Iam(Service):
-    """The service accounts of the project, by their emails."""
+    """The project's service accounts, by email."""
 
     name = "iam"
     hosts = ("iam.googleapis.com",)
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
-        self.accounts: dict[str, bool] = {}  # {email: whether it is disabled}
+        self.accounts: dict[str, bool] = {}  # {email: disabled}
 
     def reset(self) -> None:
         self.accounts = {self._cloud.account: False, self._cloud.builder: False}
@@ -32,7 +32,7 @@ class Iam(Service):
         ]
 
     def get(self, request: Request, caller: Caller, project: str, account: str) -> dict[str, Any]:
-        self._there(project, account)
+        self._check_exists(project, account)
         self._cloud.policies.demand(caller.principal, f"serviceAccounts/{account}", "iam.serviceAccounts.get")
         return {
             "name": f"projects/{self._cloud.project}/serviceAccounts/{account}",
@@ -43,7 +43,7 @@ class Iam(Service):
         }
 
     def test(self, request: Request, caller: Caller, project: str, account: str) -> dict[str, Any]:
-        self._there(project, account)
+        self._check_exists(project, account)
         asked = request.json()
         if set(asked) != {"permissions"}:
             raise Refused(StatusCode.INVALID_ARGUMENT, f"Unknown or missing fields: {sorted(asked)}")
@@ -51,10 +51,10 @@ class Iam(Service):
         return {"permissions": allowed} if allowed else {}
 
     def policy(self, request: Request, caller: Caller, project: str, account: str) -> dict[str, Any]:
-        self._there(project, account)
+        self._check_exists(project, account)
         self._cloud.policies.demand(caller.principal, f"serviceAccounts/{account}", "iam.serviceAccounts.getIamPolicy")
         return self._cloud.policies.policy(f"serviceAccounts/{account}")
 
-    def _there(self, project: str, account: str) -> None:
+    def _check_exists(self, project: str, account: str) -> None:
         if project not in ("-", self._cloud.project) or account not in self.accounts:
             raise Refused(StatusCode.NOT_FOUND, f"Unknown service account {account}")

@@ -1,4 +1,4 @@
-"""Who asks: access tokens for service accounts and federated identities, checked as Google checks them."""
+"""OAuth: access tokens for service accounts and federated identities, verified as Google does."""
 
 import json
 import pathlib
@@ -29,14 +29,14 @@ LIFETIME = 3600  # seconds
 
 
 class Key(NamedTuple):
-    """An RSA key: both halves as PEM."""
+    """An RSA key pair as PEM."""
 
     private: str
     public: str
 
 
 class Token(NamedTuple):
-    """Whom an access token stands for, what for, and until when by the clock."""
+    """Principal, scopes and expiry (seconds since the epoch) of an access token."""
 
     principal: str
     scopes: frozenset[str]
@@ -64,16 +64,16 @@ class OAuth(Service):
         self._folder = folder
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}  # of service accounts
-        self._issuers: dict[str, Key] = {}  # of identities from elsewhere, such as GitHub
+        self._issuers: dict[str, Key] = {}  # of external identity providers, such as GitHub
         self._tokens: dict[str, Token] = {}
         self._expired: set[str] = set()
 
     def reset(self) -> None:
-        # What a client signs itself is the same text all through a second: the next test's may be the last one's.
+        # Self-signed tokens of one second are equal: a token of the next test may be one that the last test expired.
         self._expired.clear()
 
     def key_file(self, account: str) -> pathlib.Path:
-        """The key of a service account as Google hands it out; the account is made when there is none."""
+        """Path of a service account's key file in Google's format; creates the account if necessary."""
         path = self._folder / f"{account}.json"
         if account not in self._keys:
             self._keys[account] = make_key()
@@ -91,19 +91,19 @@ class OAuth(Service):
         return path
 
     def identity(self, issuer: str, subject: str, audience: str) -> str:
-        """A token of an identity provider elsewhere, such as GitHub, which Google is to trust from now on."""
+        """A token of an external identity provider, such as GitHub, which Google trusts from now on."""
         key = self._issuers.setdefault(issuer, make_key())
         now = int(time.time())
         claims = {"iss": issuer, "sub": subject, "aud": audience, "iat": now, "exp": now + LIFETIME}
         return google.auth.jwt.encode(google.auth.crypt.RSASigner.from_string(key.private), claims).decode()
 
     def expire_all(self) -> None:
-        """Ends every token that was given out."""
+        """Expires all issued tokens."""
         with self._lock:
             self._expired.update(self._tokens)
 
     def token_of(self, authorization: str, expire: bool = False) -> Token:
-        """What a request's Authorization header stands for; raises Refused."""
+        """The token in a request's Authorization header; raises Refused when it is invalid."""
         scheme, _, token = authorization.partition(" ")
         if expire:
             self._expired.add(token)
@@ -119,7 +119,7 @@ class OAuth(Service):
         return known
 
     def _self_signed(self, token: str) -> Token:
-        """What clients of gRPC send instead of asking for a token: their own, signed with their account's key."""
+        """The token that gRPC clients create themselves, signed with their account's key."""
         claims = self._claims(token)
         account = claims.get("iss", "")
         if claims.get("sub") != account or not ("scope" in claims or claims.get("aud", "").startswith("https://")):
@@ -128,7 +128,7 @@ class OAuth(Service):
         return Token(account, scopes, claims["exp"])
 
     def _claims(self, token: str) -> dict[str, Any]:
-        """What a service account signed; raises Refused for what it did not."""
+        """Claims of a token signed by a service account; raises Refused for an invalid signature."""
         try:
             account = google.auth.jwt.decode(token, verify=False).get("iss", "")
             if account not in self._keys:
@@ -140,7 +140,7 @@ class OAuth(Service):
             raise Refused(StatusCode.UNAUTHENTICATED, "Token must be a short-lived token (60 minutes).")
         return claims
 
-    def _give(self, principal: str, scopes: str) -> str:
+    def _issue(self, principal: str, scopes: str) -> str:
         token = "ya29.local-" + secrets.token_urlsafe(24)
         with self._lock:
             self._tokens[token] = Token(principal, frozenset(scopes.split()), time.time() + LIFETIME)
@@ -168,7 +168,7 @@ class OAuth(Service):
         ]
 
     def token(self, request: Request, caller: Caller) -> Response | dict[str, Any]:
-        """An access token for a service account's signed assertion."""
+        """Exchanges a service account's signed assertion for an access token."""
         form = _form(request)
         if form.get("grant_type") != JWT_BEARER:
             return _oauth_error("unsupported_grant_type", f"Invalid grant_type: {form.get('grant_type')}")
@@ -181,13 +181,13 @@ class OAuth(Service):
         if not claims.get("scope"):
             return _oauth_error("invalid_scope", "Empty or missing scope not allowed.")
         return {
-            "access_token": self._give(claims["iss"], claims["scope"]),
+            "access_token": self._issue(claims["iss"], claims["scope"]),
             "expires_in": LIFETIME - 1,
             "token_type": "Bearer",
         }
 
     def exchange(self, request: Request, caller: Caller) -> Response | dict[str, Any]:
-        """A federated token for the token of another identity provider (Workload Identity Federation)."""
+        """Exchanges an external identity provider's token for a federated token (Workload Identity Federation)."""
         form = _form(request)
         if form.get("grant_type", form.get("grantType")) != TOKEN_EXCHANGE:
             return _oauth_error("unsupported_grant_type", "Invalid grant_type.")
@@ -202,25 +202,25 @@ class OAuth(Service):
             return _oauth_error("invalid_grant", "The audience in ID Token does not match the expected audience.")
         principal = f"principal://{form['audience']}/subject/{claims['sub']}"
         return {
-            "access_token": self._give(principal, form.get("scope", "")),
+            "access_token": self._issue(principal, form.get("scope", "")),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
             "expires_in": LIFETIME - 1,
         }
 
     def impersonate(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
-        """An access token of a service account, for who may act as it: here every federated identity."""
-        asked = request.json()
-        unknown = set(asked) - {"scope", "lifetime", "delegates"}
-        if unknown or not asked.get("scope"):
+        """An access token of a service account; every federated identity may impersonate every account."""
+        body = request.json()
+        unknown = set(body) - {"scope", "lifetime", "delegates"}
+        if unknown or not body.get("scope"):
             raise Refused(StatusCode.INVALID_ARGUMENT, f"Scope required; unknown: {sorted(unknown)}")
         if account not in self._keys:
             raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
-        return {"accessToken": self._give(account, " ".join(asked["scope"])), "expireTime": ends}
+        return {"accessToken": self._issue(account, " ".join(body["scope"])), "expireTime": ends}
 
     def locations(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
-        """Where an account may be used: each client asks once, beside its first call."""
+        """The regions in which an account may be used: each client requests them once, with its first call."""
         return {"locations": [], "encodedLocations": "0x0"}
 
 

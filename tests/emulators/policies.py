@@ -1,4 +1,4 @@
-"""Who may do what: roles that were granted on projects, buckets, accounts, repositories and secrets."""
+"""IAM policies: roles granted on projects, buckets, accounts, repositories and secrets."""
 
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from tests.emulators.services import Caller, Refused, Request, Route, Service
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
-# Of each predefined role the permissions that somebody here asks about: https://cloud.google.com/iam/docs/roles-permissions
+# The permissions of each predefined role that the local servers check: https://cloud.google.com/iam/docs/roles-permissions
 ROLES: Mapping[str, tuple[str, ...]] = {
     "roles/aiplatform.user": (
         "aiplatform.batchPredictionJobs.create",
@@ -54,10 +54,10 @@ ROLES: Mapping[str, tuple[str, ...]] = {
 
 
 class Policies(Service):
-    """The policy of every resource, by its name: projects/ID, buckets/NAME, serviceAccounts/EMAIL and so on.
+    """Policies by resource name: projects/ID, buckets/NAME, serviceAccounts/EMAIL and so on.
 
-    After a reset, the clients' account has every role, and the builds' account those of docs/google-cloud.md. Over REST
-    it answers for buckets.
+    After a reset the clients' account has every role, and the builds' account those of docs/google-cloud.md.
+    The REST method serves policies of buckets.
     """
 
     name = "storage"
@@ -74,20 +74,20 @@ class Policies(Service):
             self.grant(self._project, role, self._cloud.builder)
 
     def clear(self) -> None:
-        """Takes every role from everybody."""
+        """Revokes all roles."""
         self._granted.clear()
 
     def grant(self, resource: str, role: str, principal: str) -> None:
-        """Gives a predefined role to a principal, on a resource."""
+        """Grants a predefined role on a resource to a principal."""
         if role not in ROLES:
-            raise ValueError(f"there is no role {role}: if it exists, tell its permissions in policies.py")
+            raise ValueError(f"unknown role {role}: if it exists, add its permissions to ROLES in policies.py")
         self._granted.setdefault(resource, {}).setdefault(role, set()).add(principal)
 
     def revoke(self, resource: str, role: str, principal: str) -> None:
         self._granted[resource][role].remove(principal)
 
     def allowed(self, principal: str, resource: str, permissions: Iterable[str]) -> list[str]:
-        """Those of the permissions that a principal has: by a role on the resource itself or on the project."""
+        """The subset of permissions that a principal has, by roles on the resource or on the project."""
         held = {
             permission
             for level in (resource, self._project)
@@ -106,7 +106,7 @@ class Policies(Service):
             )
 
     def policy(self, resource: str) -> dict[str, Any]:
-        """A resource's own policy, as the services show it."""
+        """A resource's own policy in the services' format."""
         bindings = [
             {"role": role, "members": sorted(f"serviceAccount:{principal}" for principal in principals)}
             for role, principals in self._granted.get(resource, {}).items()
@@ -120,12 +120,12 @@ class Policies(Service):
         ]
 
     def bucket_policy(self, request: Request, caller: Caller, bucket: str) -> dict[str, Any]:
-        self._there(bucket)
+        self._check_exists(bucket)
         self.demand(caller.principal, f"buckets/{bucket}", "storage.buckets.getIamPolicy")
         return {"kind": "storage#policy", "resourceId": f"projects/_/buckets/{bucket}"} | self.policy(
             f"buckets/{bucket}"
         )
 
-    def _there(self, bucket: str) -> None:
+    def _check_exists(self, bucket: str) -> None:
         if bucket != self._cloud.bucket:
             raise Refused(StatusCode.NOT_FOUND, "The specified bucket does not exist.")

@@ -1,8 +1,7 @@
-"""The only way out: a CONNECT proxy that leads the real host names to the local servers and refuses every other.
+"""A CONNECT proxy that routes the real host names to the local servers and refuses all other hosts.
 
-REST is answered on the very connection that came in, so that no byte is copied from one socket to another. gRPC has a
-server of its own behind it: which of the two a client wants shows in its first message, for a client of gRPC offers
-HTTP/2 and nothing else.
+REST requests are answered on the incoming connection, so that no byte is copied between sockets. gRPC connections are
+forwarded to a separate server. The TLS greeting distinguishes them: gRPC clients offer only HTTP/2.
 """
 
 import contextlib
@@ -17,7 +16,7 @@ from tests.emulators.services import Service
 
 
 class Host(Protocol):
-    """What stands behind a host name."""
+    """The servers of a host name."""
 
     services: Sequence[Service]
 
@@ -27,7 +26,7 @@ class Host(Protocol):
 
 
 class Proxy:
-    """Listens on a port of loopback. `find` says what stands behind a host name; None refuses it."""
+    """Listens on a loopback port. `find` returns the servers of a host name; None refuses the connection."""
 
     def __init__(self, find: Callable[[str], Host | None], refused: list[str]):
         self._find = find
@@ -49,21 +48,21 @@ class Proxy:
         try:
             with self._open(connection):
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                host, ours = self._asked(connection)
-                if ours is None:
+                host, target = self._target(connection)
+                if target is None:
                     return
                 connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 if "h2" in (offered := offered_protocols(connection)) and "http/1.1" not in offered:
-                    _pump(connection, ours.grpc_port())
+                    _pump(connection, target.grpc_port())
                     return
-                with self._open(ours.tls(connection)) as encrypted:
-                    http_server.serve(encrypted, host, ours.services)
+                with self._open(target.tls(connection)) as encrypted:
+                    http_server.serve(encrypted, host, target.services)
         except OSError:
             return  # the client is gone
 
     @contextlib.contextmanager
     def _open(self, connection: socket.socket) -> Iterator[socket.socket]:
-        """A connection that `close` ends, too."""
+        """A connection that `close` also closes."""
         with connection:
             self._connections.add(connection)
             try:
@@ -71,36 +70,36 @@ class Proxy:
             finally:
                 self._connections.discard(connection)
 
-    def _asked(self, connection: socket.socket) -> tuple[str, Host | None]:
-        """Reads for which host a client asks; one that is not ours is refused and remembered."""
+    def _target(self, connection: socket.socket) -> tuple[str, Host | None]:
+        """Reads the host that a client wants to reach; refuses and records a host without a local server."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
             data = connection.recv(4096)
             if not data:
                 return "", None
             head += data
-        verb, _, target = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0].partition(" ")
-        host, _, port = target.rpartition(":")
-        ours = self._find(host) if verb == "CONNECT" and port == "443" else None
-        if ours is None:
-            self._refused.append(target)
+        verb, _, address = head.split(b"\r\n", 1)[0].decode("latin-1").rpartition(" ")[0].partition(" ")
+        host, _, port = address.rpartition(":")
+        target = self._find(host) if verb == "CONNECT" and port == "443" else None
+        if target is None:
+            self._refused.append(address)
             connection.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        return host, ours
+        return host, target
 
     def close(self) -> None:
-        """Ends every connection."""
-        # Without the shutdown a thread in accept() would keep the port open.
+        """Closes all connections."""
+        # Without shutdown a thread in accept() keeps the port open.
         self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         for connection in self._connections.copy():
             try:
                 connection.shutdown(socket.SHUT_RDWR)
             except OSError:
-                pass  # it has ended by itself
+                continue  # the client has closed it
 
 
 def _pump(client: socket.socket, port: int) -> None:
-    """Carries bytes between a client and a port, both ways, until either ends."""
+    """Copies bytes between a client and a port in both directions until either side closes."""
     with socket.create_connection(("127.0.0.1", port)) as server:
         server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         other = {client: server, server: client}
@@ -113,7 +112,7 @@ def _pump(client: socket.socket, port: int) -> None:
 
 
 def offered_protocols(connection: socket.socket) -> list[str]:
-    """The application protocols that a client's TLS greeting offers (ALPN), without taking it off the connection."""
+    """The application protocols that a client's TLS greeting offers (ALPN), read without consuming it."""
     record = connection.recv(5, socket.MSG_PEEK | socket.MSG_WAITALL)
     if len(record) < 5:
         return []  # the client is gone
@@ -123,7 +122,7 @@ def offered_protocols(connection: socket.socket) -> list[str]:
 
 
 def _protocols(hello: bytes) -> list[str]:
-    """Reads a ClientHello: https://www.rfc-editor.org/rfc/rfc8446#section-4.1.2 and RFC 7301."""
+    """Parses a ClientHello: https://www.rfc-editor.org/rfc/rfc8446#section-4.1.2 and RFC 7301."""
     at = 5 + 4 + 2 + 32  # record, handshake, version, random
     at += 1 + hello[at]  # session
     at += 2 + int.from_bytes(hello[at : at + 2], "big")  # ciphers

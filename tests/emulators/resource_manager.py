@@ -1,4 +1,4 @@
-"""Resource Manager: the project, and who may do what in it."""
+"""Resource Manager: the project and its IAM policy."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ _RPC = "/google.cloud.resourcemanager.v3.Projects"
 
 
 class ResourceManager(Service):
-    """One project, by its ID or its number. Whoever may not see a project is not told whether it is there."""
+    """One project, by ID or number. A caller without permission gets the same error whether a project exists or not."""
 
     name = "cloudresourcemanager"
     hosts = ("cloudresourcemanager.googleapis.com",)
@@ -51,17 +51,17 @@ class ResourceManager(Service):
         ]
 
     def _rest(self, bare: Any, kind: type, handler: Any) -> Any:
-        """A handler of REST that parses JSON as strictly as `kind` says and asks `handler`."""
+        """Adapts a gRPC handler to REST; parses JSON strictly as `kind`."""
 
         def handle(request: Request, caller: Caller, project: str) -> dict[str, Any]:
-            asked = kind()
-            message = bare(asked) if bare else asked
+            message = kind()
+            plain = bare(message) if bare else message
             try:
-                json_format.ParseDict(request.json(), message, ignore_unknown_fields=False)
+                json_format.ParseDict(request.json(), plain, ignore_unknown_fields=False)
             except json_format.ParseError as error:
                 raise Refused(StatusCode.INVALID_ARGUMENT, str(error)) from None
-            setattr(asked, "name" if bare else "resource", f"projects/{project}")
-            found = handler(asked, caller)
+            setattr(message, "name" if bare else "resource", f"projects/{project}")
+            found = handler(message, caller)
             return json_format.MessageToDict(type(found).pb(found) if bare else found)
 
         return handle
@@ -78,22 +78,22 @@ class ResourceManager(Service):
 
     def policy(self, request: iam_policy_pb2.GetIamPolicyRequest, caller: Caller) -> policy_pb2.Policy:
         self._demand(request.resource, caller, "resourcemanager.projects.getIamPolicy")
-        told = self._cloud.policies.policy(f"projects/{self._cloud.project}")
-        return json_format.ParseDict(told, policy_pb2.Policy())
+        policy = self._cloud.policies.policy(f"projects/{self._cloud.project}")
+        return json_format.ParseDict(policy, policy_pb2.Policy())
 
     def test(
         self, request: iam_policy_pb2.TestIamPermissionsRequest, caller: Caller
     ) -> iam_policy_pb2.TestIamPermissionsResponse:
-        self._there(request.resource, "resourcemanager.projects.get")
+        self._check_exists(request.resource, "resourcemanager.projects.get")
         own = f"projects/{self._cloud.project}"
         allowed = self._cloud.policies.allowed(caller.principal, own, request.permissions)
         return iam_policy_pb2.TestIamPermissionsResponse(permissions=allowed)
 
     def _demand(self, name: str, caller: Caller, permission: str) -> None:
-        self._there(name, permission)
+        self._check_exists(name, permission)
         self._cloud.policies.demand(caller.principal, f"projects/{self._cloud.project}", permission)
 
-    def _there(self, name: str, permission: str) -> None:
+    def _check_exists(self, name: str, permission: str) -> None:
         if name not in (f"projects/{self._cloud.project}", f"projects/{self._cloud.project_number}"):
             message = f"Permission '{permission}' denied on resource '{name}' (or it may not exist)."
             raise Refused(StatusCode.PERMISSION_DENIED, message)

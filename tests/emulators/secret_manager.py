@@ -1,4 +1,4 @@
-"""Secret Manager: versions of secrets, for those who may read them."""
+"""Secret Manager: versions of secrets, with access control."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ _NAME = re.compile(r"(projects/([^/]+)/secrets/([\w-]+))/versions/(latest|[1-9]\
 
 
 class SecretManager(Service):
-    """What secrets hold, by their resource names."""
+    """Secrets by resource name."""
 
     name = "secretmanager"
     hosts = ("secretmanager.googleapis.com",)
@@ -24,14 +24,14 @@ class SecretManager(Service):
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
         self._versions: dict[str, list[bytes]] = {}
-        self.corrupt = False  # sends what does not fit its checksum
+        self.corrupt = False  # True: sends data that do not match their checksum
 
     def reset(self) -> None:
         self._versions.clear()
         self.corrupt = False
 
     def add(self, secret: str, data: bytes) -> str:
-        """Adds a version to projects/PROJECT/secrets/NAME, made when there is none; returns the version's name."""
+        """Adds a version to projects/PROJECT/secrets/NAME, creating it if necessary; returns the version's name."""
         versions = self._versions.setdefault(secret, [])
         versions.append(data)
         return f"{secret}/versions/{len(versions)}"

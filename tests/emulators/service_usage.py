@@ -1,4 +1,4 @@
-"""Service Usage: which APIs the project has enabled."""
+"""Service Usage: the project's enabled APIs."""
 
 import urllib.parse
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ServiceUsage(Service):
-    """Every API is enabled, unless it is in `disabled`."""
+    """All APIs are enabled except those in `disabled`."""
 
     name = "serviceusage"
     hosts = ("serviceusage.googleapis.com",)
@@ -32,10 +32,10 @@ class ServiceUsage(Service):
         if project != self._cloud.project:
             raise Refused(StatusCode.PERMISSION_DENIED, f"Permission denied to get service [projects/{project}]")
         self._cloud.policies.demand(caller.principal, own, "serviceusage.services.get")
-        asked = urllib.parse.parse_qs(request.query, strict_parsing=True)
-        names = asked.pop("names", [])
-        if asked or not 1 <= len(names) <= 30 or not all(name.startswith(f"{own}/services/") for name in names):
-            raise Refused(StatusCode.INVALID_ARGUMENT, f"Invalid names: {names} {asked}")
+        parameters = urllib.parse.parse_qs(request.query, strict_parsing=True)
+        names = parameters.pop("names", [])
+        if parameters or not 1 <= len(names) <= 30 or not all(name.startswith(f"{own}/services/") for name in names):
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Invalid names: {names} {parameters}")
         return {"services": [self._service(name) for name in names]}
 
     def _service(self, name: str) -> dict[str, str]:

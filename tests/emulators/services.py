@@ -1,30 +1,29 @@
-"""What a service of Google Cloud is here, so that a new one is one file and one line in cloud.py.
+"""Base class and types of the local services; a new service is one file and one line in cloud.py.
 
-A service is a class with `name` (what the log and the faults call it) and `hosts`, and answers in one or both ways:
+A service is a class with `name` (used in the log and for faults) and `hosts`, and has methods of one or both kinds:
 
     class Secrets(Service):
         name = "secretmanager"
         hosts = ("secretmanager.googleapis.com",)          # "*-aiplatform.googleapis.com" covers every region
 
         def __init__(self, cloud): ...                     # cloud.project, cloud.account, the others
-        def reset(self): ...                               # as new, before each test
+        def reset(self): ...                               # before each test
 
         def rpcs(self):                                    # gRPC
             return {f"/{PACKAGE}.SecretManagerService/AccessSecretVersion": Rpc(Request, Response, self.access)}
 
-        def access(self, request, caller):                 # what `Request` says, proto-plus or plain
+        def access(self, request, caller):                 # `Request` is proto-plus or plain
             raise Refused(NOT_FOUND, f"Secret [{request.name}] not found.")
 
         def routes(self):                                  # REST: {name} is one part of the path, {name=**} any number
             return [Route("GET", "/v1/projects/{project}/secrets", "ListSecrets", self.list)]
 
-        def list(self, request, caller, project):          # a Response, or a dict that is sent as JSON
+        def list(self, request, caller, project):          # returns a Response, or a dict that is sent as JSON
             return {"secrets": []}
 
-What every call passes before the handler, once for all (front_desk.py): its line in `cloud.requests`, the fault that
-was asked for, who the caller is, and whether the token is good for one of the service's `scopes`. A call without a
-valid token is refused before the handler sees it, and so are gRPC requests with unknown fields. REST and gRPC may share
-a host: a client that speaks nothing but HTTP/2 gets gRPC.
+gateway.py does the common steps before the handler: it logs the call in `cloud.requests`, injects faults, and checks
+that the token is valid and has one of the service's `scopes`. grpc_server.py refuses requests with unknown fields.
+REST and gRPC may share a host: a client that offers only HTTP/2 gets gRPC.
 """
 
 import dataclasses
@@ -38,7 +37,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from grpc import StatusCode
 
 if TYPE_CHECKING:
-    from tests.emulators.front_desk import FrontDesk
+    from tests.emulators.gateway import Gateway
 
 # https://cloud.google.com/apis/design/errors#handling_errors
 HTTP_STATUS = {
@@ -59,7 +58,7 @@ HTTP_STATUS = {
 
 
 class Refused(Exception):
-    """What the real service would refuse: a gRPC status, or its HTTP status and Google's JSON error over REST."""
+    """An error response of the service: a gRPC status; over REST the HTTP status and Google's JSON error."""
 
     def __init__(self, code: StatusCode, message: str):
         super().__init__(message)
@@ -76,17 +75,17 @@ class Refused(Exception):
 
 
 class Caller(NamedTuple):
-    """Who asks: an email, "" where no token is needed; `headers` (in gRPC: metadata) have lower-case names."""
+    """The caller's email, "" for calls without a token; `headers` (in gRPC: metadata) have lower-case names."""
 
     principal: str
     headers: Mapping[str, str]
     host: str
-    scopes: frozenset[str] = frozenset()  # what the token is good for
+    scopes: frozenset[str] = frozenset()  # of the token
 
 
 @dataclasses.dataclass(slots=True)
 class Request:
-    """An HTTP request as it came: `path` and `query` still have their escapes, `headers` lower-case names."""
+    """An HTTP request: `path` and `query` are still percent-encoded, `headers` have lower-case names."""
 
     verb: str
     path: str
@@ -96,11 +95,11 @@ class Request:
     host: str
 
     def parameters(self) -> dict[str, str]:
-        """The query's parameters; of one that is repeated the last."""
+        """The query's parameters; of a repeated one the last."""
         return dict(urllib.parse.parse_qsl(self.query, keep_blank_values=True)) if self.query else {}
 
     def json(self) -> Any:
-        """The body as JSON, an empty one as {}; raises Refused."""
+        """The body as JSON, {} for an empty one; raises Refused."""
         try:
             return json.loads(self.body or b"{}")
         except ValueError:
@@ -108,7 +107,7 @@ class Request:
 
 
 class Response(NamedTuple):
-    """An HTTP answer; Content-Length is added."""
+    """An HTTP response; the server adds Content-Length."""
 
     status: int = 200
     body: bytes = b""
@@ -127,10 +126,10 @@ class Rpc(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A call that was recognised: what the log says of it, and what does it."""
+    """A request matched to a method: its log entry, and the function that performs it."""
 
     method: str  # such as objects.insert or CreatePipelineJob
-    target: str  # what it is about: a path, or gRPC's routing header
+    target: str  # the resource: a path, or gRPC's routing header
     work: Callable[[Caller], Any]
     authenticated: bool = True  # False: needs no token
 
@@ -146,12 +145,12 @@ class Route(NamedTuple):
 
 
 class Service:
-    """A service that answers nothing yet."""
+    """A service without methods."""
 
     name = ""
     hosts: tuple[str, ...] = ()
     scopes: tuple[str, ...] = ("https://www.googleapis.com/auth/cloud-platform",)  # a token needs one of them
-    desk: "FrontDesk"  # set by Cloud
+    gateway: "Gateway"  # set by Cloud
 
     def rpcs(self) -> Mapping[str, Rpc]:
         return {}
@@ -160,13 +159,13 @@ class Service:
         return []
 
     def reset(self) -> None:
-        """Forgets everything."""
+        """Restores the initial state."""
 
     def close(self) -> None:
-        """Ends what it has started: processes, files."""
+        """Stops processes and removes files."""
 
     def route(self, request: Request) -> Call | None:
-        """Finds what a REST request asks for; None when the service has no such method."""
+        """Finds the method of a REST request; None when the service has none."""
         for verb, pattern, route in self._compiled:
             if verb == request.verb and (match := pattern.fullmatch(request.path)):
                 parts = {name: urllib.parse.unquote(part) for name, part in match.groupdict().items()}
@@ -184,12 +183,12 @@ class Service:
 
 
 def answer(given: Any) -> Response:
-    """A handler's answer as a Response."""
+    """A handler's return value as a Response."""
     return given if isinstance(given, Response) else Response(200, json.dumps(given).encode(), JSON)
 
 
 def _pattern(path: str) -> re.Pattern[str]:
-    """`/v1/{name=**}:cancel` as a pattern."""
+    """Compiles a path such as `/v1/{name=**}:cancel` to a pattern."""
     parts = re.split(r"\{(\w+)(=\*\*)?\}", path)
     text = re.escape(parts[0])
     for name, many, rest in zip(parts[1::3], parts[2::3], parts[3::3], strict=True):

@@ -1,4 +1,4 @@
-"""Cloud Build as its own client meets it: what it refuses, what it does, what it says of it."""
+"""Cloud Build used by its own client: validation, execution and status of builds."""
 
 import io
 import re
@@ -30,7 +30,7 @@ def client(cloud_environment):
 
 @pytest.fixture
 def source(cloud):
-    """Puts files where a build finds them, and returns how the build names that."""
+    """Uploads source files of a build; returns the build's `source` field."""
 
     def put(files=FILES):
         out = io.BytesIO()
@@ -55,7 +55,7 @@ def docker(*args, **more):
 
 
 def ended(client, operation):
-    """The build once it has ended."""
+    """Waits for a build to end and returns it."""
     name = f"{operation.metadata.build.name}"
     for _ in range(9):
         build = client.get_build(name=name)
@@ -64,7 +64,7 @@ def ended(client, operation):
     raise AssertionError("it does not end")
 
 
-def test_an_image_is_laid_out_as_the_copy_lines_say(client, parent, source, image, cloud):
+def test_an_image_has_the_files_of_its_copy_lines(client, parent, source, image, cloud):
     build = {"source": source(), "steps": [docker("build", f"--tag={image}", ".")], "images": [image]}
     first = ended(client, client.create_build(parent=parent, project_id=cloud.project, build=build))
     again = ended(client, client.create_build(parent=parent, project_id=cloud.project, build=build))
@@ -83,24 +83,24 @@ def test_an_image_is_laid_out_as_the_copy_lines_say(client, parent, source, imag
 
 
 @pytest.mark.parametrize(
-    "files, args, told",
+    "files, args, message",
     [
         ({"Dockerfile": DOCKERFILE, "list.txt": ""}, ["build", "."], '"/code": not found'),
         (FILES, ["build", "--file=no/Dockerfile", "."], "failed to read dockerfile"),
         (FILES, ["build", "--target=third", "."], "target stage third could not be found"),
         ({"Dockerfile": "FROM $BASE\n"}, ["build", "."], "base name .* should not be blank"),
-        ({"Dockerfile": "FROM a\nCOPY --from=b x x\n"}, ["build", "."], "stage b of COPY is not there"),
-        (FILES, ["build", "--squash", "."], "--squash is not known"),
+        ({"Dockerfile": "FROM a\nCOPY --from=b x x\n"}, ["build", "."], "stage b of COPY does not exist"),
+        (FILES, ["build", "--squash", "."], "does not support --squash"),
         (FILES, ["push", "eu-docker.pkg.dev/p/r/n:t"], "does not exist locally"),
     ],
 )
-def test_a_step_that_docker_cannot_do_fails_the_build(client, parent, source, cloud, files, args, told):
+def test_a_step_that_docker_refuses_fails_the_build(client, parent, source, cloud, files, args, message):
     build = {"source": source(files), "steps": [docker(*args, id="one"), docker("build", ".", id="two")]}
     done = ended(client, client.create_build(parent=parent, project_id=cloud.project, build=build))
 
     assert [step.status.name for step in done.steps] == ["FAILURE", "STATUS_UNKNOWN"]
     assert done.status.name == "FAILURE"
-    assert re.search(told, done.failure_info.detail)
+    assert re.search(message, done.failure_info.detail)
 
 
 def test_an_image_that_no_step_built_is_not_pushed(client, parent, source, image, cloud):
@@ -113,7 +113,7 @@ STEP = docker("build", ".", id="a")
 
 
 @pytest.mark.parametrize(
-    "change, told",
+    "change, message",
     [
         ({"steps": []}, "at least one step"),
         ({"steps": [{"args": ["x"]}]}, "no name"),
@@ -134,14 +134,14 @@ STEP = docker("build", ".", id="a")
         ),
     ],
 )
-def test_a_build_that_cannot_be_is_refused(client, parent, source, cloud, change, told):
+def test_an_invalid_build_is_refused(client, parent, source, cloud, change, message):
     build = {"source": source(), "steps": [STEP]} | change
-    with pytest.raises(google.InvalidArgument, match=told):
+    with pytest.raises(google.InvalidArgument, match=message):
         client.create_build(parent=parent, project_id=cloud.project, build=build)
     assert not cloud.builds.builds
 
 
-def test_who_may_not_is_refused(client, parent, source, cloud):
+def test_a_caller_without_permission_is_refused(client, parent, source, cloud):
     account = f"projects/{cloud.project}/serviceAccounts/{cloud.builder}"
     build = {"source": source(), "steps": [STEP], "service_account": account, "options": {"logging": "NONE"}}
     project = f"projects/{cloud.project}"

@@ -1,4 +1,4 @@
-"""Proxy, tokens, faults and log, as Google's own clients meet them."""
+"""Proxy, tokens, faults and log, used by Google's own clients."""
 
 import json
 import socket
@@ -21,7 +21,7 @@ SECRET = "projects/p/secrets/s"
 
 
 class Toy(Service):
-    """One method of gRPC and one of REST on the same host."""
+    """A service with one method of gRPC and one of REST on the same host."""
 
     name = "toy"
     hosts = ("secretmanager.googleapis.com", "*-toy.googleapis.com")
@@ -81,7 +81,7 @@ def session(cloud):
 LIST = "https://secretmanager.googleapis.com/v1/projects/p/secrets"
 
 
-def test_rest_and_grpc_of_one_host_are_both_there(cloud, session):
+def test_one_host_serves_rest_and_grpc(cloud, session):
     with secretmanager_v1.SecretManagerServiceClient() as client:
         secret = client.get_secret(name=SECRET)
     listed = session.get(LIST, params={"a": "b c"}).json()
@@ -93,7 +93,7 @@ def test_rest_and_grpc_of_one_host_are_both_there(cloud, session):
     assert not cloud.refused
 
 
-def test_what_the_service_refuses_reaches_the_client_as_googles_errors(cloud, session):
+def test_errors_of_a_service_reach_the_client_in_googles_format(cloud, session):
     with secretmanager_v1.SecretManagerServiceClient() as client:
         with pytest.raises(google.api_core.exceptions.NotFound, match="other"):
             client.get_secret(name="projects/p/secrets/other")
@@ -105,7 +105,7 @@ def test_what_the_service_refuses_reaches_the_client_as_googles_errors(cloud, se
     assert [asked.status for asked in cloud.asked("toy")] == [404, 501, 404, 404]
 
 
-def test_another_host_is_refused_and_remembered(cloud):
+def test_another_host_is_refused_and_recorded(cloud):
     with pytest.raises(requests.exceptions.ProxyError):
         requests.get("https://example.com/", timeout=5)
     with pytest.raises(OSError):
@@ -120,7 +120,7 @@ def test_a_call_without_a_valid_token_is_refused(cloud):
     assert cloud.toy.done == 0
 
 
-def test_a_token_for_something_else_is_refused(cloud):
+def test_a_token_without_the_scope_is_refused(cloud):
     credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
     with google.auth.transport.requests.AuthorizedSession(credentials) as session:
         answer = session.get(LIST)
@@ -128,7 +128,7 @@ def test_a_token_for_something_else_is_refused(cloud):
     assert cloud.toy.done == 0
 
 
-def test_an_assertion_that_another_key_signed_gets_no_token(cloud, tmp_path):
+def test_an_assertion_signed_with_another_key_gets_no_token(cloud, tmp_path):
     key = json.loads(cloud.oauth.key_file("other@spanloop-local.iam.gserviceaccount.com").read_text())
     forged = tmp_path / "forged.json"
     forged.write_text(json.dumps(key | {"client_email": cloud.account}))
@@ -149,7 +149,7 @@ def test_a_client_gets_a_new_token_for_one_that_has_expired(cloud, session):
     assert len(cloud.asked("oauth", "token")) == 3
 
 
-def test_what_expired_in_one_test_is_valid_in_the_next(cloud):
+def test_a_token_that_expired_in_one_test_is_valid_in_the_next(cloud):
     with secretmanager_v1.SecretManagerServiceClient() as client:
         client.get_secret(name=SECRET, retry=None)
         cloud.oauth.expire_all()
@@ -167,7 +167,7 @@ def test_a_fault_refuses_the_nth_call(cloud, session, kind, status, done):
 
 
 @pytest.mark.parametrize("kind, done", [("cut", 0), ("lose", 1)])
-def test_a_connection_ends_before_or_after_the_work(cloud, session, kind, done):
+def test_a_connection_closes_before_or_after_the_work(cloud, session, kind, done):
     cloud.faults.add("toy", kind=kind, times=2)
     with pytest.raises(requests.exceptions.ConnectionError):
         session.get(LIST)
@@ -188,7 +188,7 @@ def test_a_connection_ends_before_or_after_the_work(cloud, session, kind, done):
         ("expire", google.api_core.exceptions.Unauthenticated),
     ],
 )
-def test_grpc_knows_the_same_faults(cloud, kind, error):
+def test_grpc_has_the_same_faults(cloud, kind, error):
     cloud.faults.add("toy", kind=kind)
     with secretmanager_v1.SecretManagerServiceClient() as client:
         with pytest.raises(error):
@@ -196,7 +196,7 @@ def test_grpc_knows_the_same_faults(cloud, kind, error):
     assert cloud.toy.done == 0
 
 
-def test_a_field_that_the_type_does_not_know_is_refused(cloud, session):
+def test_an_unknown_field_is_refused(cloud, session):
     from google.protobuf import empty_pb2
 
     from tests.emulators.grpc_server import parse
@@ -208,7 +208,7 @@ def test_a_field_that_the_type_does_not_know_is_refused(cloud, session):
         parse(secretmanager_v1.GetSecretRequest, b"\xff")
 
 
-def test_an_identity_from_elsewhere_acts_as_a_service_account(cloud, tmp_path):
+def test_an_external_identity_acts_as_a_service_account(cloud, tmp_path):
     pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/github/providers/github"
     token = tmp_path / "token"
     token.write_text(cloud.oauth.identity("https://token.actions.githubusercontent.com", "repo:o/r", pool))
@@ -232,7 +232,7 @@ def test_an_identity_from_elsewhere_acts_as_a_service_account(cloud, tmp_path):
         credentials().refresh(google.auth.transport.requests.Request())
 
 
-def test_bodies_arrive_whole_however_they_are_sent(cloud, session):
+def test_bodies_arrive_complete_in_every_transfer_encoding(cloud, session):
     url = "https://europe-west4-toy.googleapis.com/v1/a/b:echo"
     large = bytes(range(256)) * 40_000
     for sent in (b"", large, iter([b"in ", b"parts", large])):
@@ -241,7 +241,7 @@ def test_bodies_arrive_whole_however_they_are_sent(cloud, session):
         assert answer.content == expected and answer.headers["X-Name"] == "a/b"
 
 
-def test_what_is_closed_answers_nobody(tmp_path):
+def test_a_closed_server_accepts_no_connection(tmp_path):
     trust = tmp_path / "trust.pem"
     with requests.Session() as session:
         session.trust_env = False
@@ -254,7 +254,7 @@ def test_what_is_closed_answers_nobody(tmp_path):
             session.get(LIST, timeout=5)
 
 
-def test_a_client_that_says_nothing_does_no_harm(cloud, session):
+def test_a_client_that_sends_nothing_blocks_no_other(cloud, session):
     for sent in (b"", b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n", b"nonsense\r\n\r\n"):
         with socket.create_connection(("127.0.0.1", cloud._proxy.port)) as silent:
             silent.sendall(sent)

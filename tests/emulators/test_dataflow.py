@@ -1,4 +1,4 @@
-"""Dataflow as Beam's own runner asks it, in a process of its own."""
+"""Dataflow called by Beam's own runner in a separate process."""
 
 import json
 
@@ -25,12 +25,14 @@ PIPELINE = """
 
 
 def test_a_job_is_kept_with_its_limits_image_account_and_staged_files(cloud, run_client):
-    others = f"somebody-elses-{cloud.project}"
-    refused, said = run_client(PIPELINE, cloud.bucket, cloud.region, cloud.account, others, cloud.project).splitlines()
+    others = f"another-project-{cloud.project}"
+    refused, submitted = run_client(
+        PIPELINE, cloud.bucket, cloud.region, cloud.account, others, cloud.project
+    ).splitlines()
 
     assert refused.startswith("refused") and others in refused
     (job,) = cloud.dataflow.jobs.values()
-    assert said == f"job {job['id']}"
+    assert submitted == f"job {job['id']}"
     assert (job["name"], job["type"], job["location"]) == ("small", "JOB_TYPE_BATCH", cloud.region)
     environment = job["environment"]
     assert environment["serviceAccountEmail"] == cloud.account
@@ -42,7 +44,7 @@ def test_a_job_is_kept_with_its_limits_image_account_and_staged_files(cloud, run
     assert {asked.principal for asked in cloud.asked("dataflow", "CreateJob")} == {cloud.account}
 
 
-def test_a_body_that_is_no_job_is_refused(cloud, run_client):
+def test_an_invalid_job_is_refused(cloud, run_client):
     program = """
         import json, sys
         import google.auth
@@ -62,6 +64,6 @@ def test_a_body_that_is_no_job_is_refused(cloud, run_client):
         {"name": "x", "environment": {}},
         {"name": "x", "environment": environment | {"workerPools": [missing]}},
     ]
-    said = run_client(program, cloud.project, json.dumps(jobs)).splitlines()
-    assert [line[:3] for line in said] == ["400"] * 4
-    assert "surprise" in said[0] and "Not A Name" in said[1] and "GCS path" in said[2] and "not-there" in said[3]
+    lines = run_client(program, cloud.project, json.dumps(jobs)).splitlines()
+    assert [line[:3] for line in lines] == ["400"] * 4
+    assert "surprise" in lines[0] and "Not A Name" in lines[1] and "GCS path" in lines[2] and "not-there" in lines[3]

@@ -1,4 +1,4 @@
-"""`make emulators`: the servers for use by hand, and commands that use them."""
+"""`make emulators`: servers for manual use, and commands that use them."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import photographs
 
-END = "# Running: paste these lines into another terminal. Ctrl-C ends it.\n"
+END = "# Running: paste these lines into another terminal. Stop with Ctrl-C.\n"
 PUT = """
 import sys
 from google.cloud import storage
@@ -24,7 +24,7 @@ print(*(blob.name for blob in bucket.list_blobs()))
 
 @pytest.fixture
 def emulators():
-    """The servers as `make emulators` starts them: their process, and what they say on stdout."""
+    """The process that `make emulators` starts, and its lines on stdout."""
     command = [sys.executable, "-W", "ignore", "-m", "tests.emulators", "--calls"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process, list(iter(process.stdout.readline, END))
@@ -33,7 +33,7 @@ def emulators():
 
 
 def exported(lines):
-    """What a shell has after these lines."""
+    """Variables that these lines export in a shell."""
     words = [shlex.split(line) for line in lines]
     assert all(word[0] == "export" for word in words)
     return dict(word[1].split("=", 1) for word in words)
@@ -55,6 +55,6 @@ def test_commands_work_with_what_the_emulators_print(emulators):
     assert (counted["counted"], counted["enough"]) == (2, True)
 
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=20)
+    _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "200 storage objects.insert" in told and "Traceback" not in told
+    assert "200 storage objects.insert" in log and "Traceback" not in log

@@ -17,7 +17,7 @@ API = "https://storage.googleapis.com/storage/v1/b"
 
 @pytest.fixture
 def cloud(cloud_environment, monkeypatch):
-    # The client tries again at once.
+    # The client retries without a delay.
     monkeypatch.setattr("google.resumable_media.requests._request_helpers.time.sleep", lambda seconds: None)
     return cloud_environment
 
@@ -51,7 +51,7 @@ def names(bucket, **options):
     return [blob.name for blob in bucket.list_blobs(**options)]
 
 
-def test_what_is_written_is_read(cloud, bucket):
+def test_an_object_is_written_and_read(cloud, bucket):
     blob = bucket.blob("a/ä b?#%2F&.jpg")
     blob.metadata = {"label": "Käse \U0001f408"}
     blob.cache_control = "no-store"
@@ -92,7 +92,7 @@ def test_a_stream_of_unknown_length(cloud, bucket):
     assert bucket.blob("stream").open("rb", chunk_size=100_000).read() == data
 
 
-def test_a_question_does_not_end_an_upload(cloud, session):
+def test_a_status_query_does_not_finish_an_upload(cloud, session):
     url = f"https://storage.googleapis.com/upload/storage/v1/b/{cloud.bucket}/o?uploadType=resumable&name=asked"
     place = session.post(url).headers["Location"]
 
@@ -146,7 +146,7 @@ def test_nothing_happens_unless_every_condition_holds(cloud, client, bucket, wro
         bucket.copy_blob(blob, bucket, "c", **source)
     with refused:
         blob.patch(**wrong)
-    if "if_metageneration_not_match" not in wrong:  # which this client misspells or cannot say
+    if "if_metageneration_not_match" not in wrong:  # which this client misspells or does not support
         with refused:
             bucket.blob("a").upload_from_string(b"second", **wrong)
         with refused:
@@ -161,7 +161,7 @@ def test_nothing_happens_unless_every_condition_holds(cloud, client, bucket, wro
     assert bucket.get_blob("a").generation == before and bucket.blob("a").download_as_bytes() == b"first"
 
 
-def test_a_generation_that_is_known_is_not_sent_again(session, bucket, cloud):
+def test_a_generation_that_the_client_has_is_not_sent_again(session, bucket, cloud):
     blob = put(bucket, "a")
     for condition in (f"ifGenerationNotMatch={blob.generation}", "ifMetagenerationNotMatch=1"):
         for url in (f"{API}/{cloud.bucket}/o/a?{condition}", f"{API}/{cloud.bucket}/o/a?alt=media&{condition}"):
@@ -170,11 +170,11 @@ def test_a_generation_that_is_known_is_not_sent_again(session, bucket, cloud):
     assert session.delete(f"{API}/{cloud.bucket}/o/a?ifGenerationNotMatch={blob.generation}").status_code == 412
 
 
-def test_conditions_that_hold_let_everything_happen(cloud, session, bucket):
+def test_calls_succeed_when_their_conditions_hold(cloud, session, bucket):
     blob = put(bucket, "a", if_generation_match=0)
     put(bucket, "a", b"second", if_generation_match=blob.generation, if_metageneration_match=1)
     with pytest.raises(exceptions.NotFound):
-        blob.delete()  # it was this generation that was to go
+        blob.delete()  # the condition names the deleted generation
     now = bucket.get_blob("a")
     moved = session.post(
         f"{API}/{cloud.bucket}/o/a/moveTo/o/b%2Fc",
@@ -186,7 +186,7 @@ def test_conditions_that_hold_let_everything_happen(cloud, session, bucket):
     assert names(bucket) == []
 
 
-def test_a_move_happens_whole_or_not_at_all(cloud, session, bucket):
+def test_a_move_is_atomic(cloud, session, bucket):
     blob, other = put(bucket, "a", b"new"), put(bucket, "b", b"old")
 
     def move(source="a", to="b", **conditions):
@@ -216,7 +216,7 @@ def test_objects_are_composed(bucket):
         bucket.blob("more").compose([bucket.blob("nothing")])
 
 
-def test_objects_are_copied_with_what_is_said_about_them(client, bucket):
+def test_objects_are_copied_with_their_properties(client, bucket):
     blob = bucket.blob("a")
     blob.metadata = {"label": "cat"}
     blob.upload_from_string(b"data", content_type="image/png")
@@ -231,7 +231,7 @@ def test_objects_are_copied_with_what_is_said_about_them(client, bucket):
     assert renamed.metadata == {"label": "cat"} and names(bucket) == ["c", "d"]
 
 
-def test_what_is_said_about_an_object_changes(bucket):
+def test_the_properties_of_an_object_change(bucket):
     blob = put(bucket, "a")
     blob.metadata = {"one": "1", "two": "2"}
     blob.patch()
@@ -283,7 +283,7 @@ def test_calls_in_a_batch_succeed_and_fail_alone(cloud, client, bucket):
     assert [answer.status_code for answer in batch._responses] == [204, 404, 412, 200, 200]
     assert names(bucket) == ["b", "c", "d/e f"]
     assert bucket.get_blob("b").metadata == {"some": "thing"}
-    # Deferred calls are calls like any other: in the log, and for faults.
+    # Calls in a batch appear in the log and meet faults like any others.
     assert [asked.status for asked in cloud.asked("storage", "objects.delete")] == [204, 404, 412]
 
 
@@ -312,13 +312,13 @@ def test_a_batch_has_at_most_100_calls(session, cloud):
         ("o?name=" + "x" * 1025 + "&uploadType=media", "too long"),
     ],
 )
-def test_an_upload_that_is_not_right_is_refused(cloud, session, url, reason):
+def test_an_invalid_upload_is_refused(cloud, session, url, reason):
     answer = session.post(f"https://storage.googleapis.com/upload/storage/v1/b/{cloud.bucket}/{url}", data=b"x")
     assert answer.status_code == 400 and reason in answer.json()["error"]["message"]
     assert cloud.gcs.names(f"gs://{cloud.bucket}/") == []
 
 
-def test_a_name_is_nothing_but_a_name(bucket):
+def test_a_name_may_hold_any_characters(bucket):
     for name in ("../x", "a/../b", "a//b", "/", " ", "a/./b", "~", "ä" * 512, "\U0001f408"):
         assert put(bucket, name, name.encode()).download_as_bytes() == name.encode()
         assert names(bucket) == [name]
@@ -336,12 +336,12 @@ def test_a_name_is_nothing_but_a_name(bucket):
         ("startoffset=a", "startoffset"),
     ],
 )
-def test_a_list_that_is_asked_for_wrongly_is_refused(cloud, session, query, reason):
+def test_an_invalid_list_request_is_refused(cloud, session, query, reason):
     answer = session.get(f"{API}/{cloud.bucket}/o?{query}")
     assert answer.status_code == 400 and reason in answer.json()["error"]["message"]
 
 
-def test_fields_say_what_comes(cloud, session, bucket):
+def test_fields_select_parts_of_the_response(cloud, session, bucket):
     put(bucket, "a/b")
     put(bucket, "c")
 
@@ -406,7 +406,7 @@ def test_buckets(cloud, client, session):
         names(made)
 
 
-def test_what_is_denied_is_refused_and_not_granted(cloud, bucket):
+def test_a_denied_permission_is_enforced_and_not_listed_as_granted(cloud, bucket):
     put(bucket, "a")
     wanted = ["storage.objects.create", "storage.objects.delete", "storage.objects.list"]
     assert bucket.test_iam_permissions(wanted) == wanted
@@ -419,7 +419,7 @@ def test_what_is_denied_is_refused_and_not_granted(cloud, bucket):
     put(bucket, "b")
 
 
-def test_a_token_that_is_good_for_reading_only_reads(cloud, bucket):
+def test_a_token_with_a_read_scope_cannot_write(cloud, bucket):
     put(bucket, "a")
     credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/devstorage.read_only"])
     with AuthorizedSession(credentials) as session:
@@ -428,7 +428,7 @@ def test_a_token_that_is_good_for_reading_only_reads(cloud, bucket):
     assert names(bucket) == ["a"]
 
 
-def test_a_page_of_many_objects_costs_a_page(cloud, session):
+def test_the_cost_of_a_page_does_not_grow_with_the_bucket(cloud, session):
     def visited(query):
         before = cloud.gcs.store.visited
         assert session.get(f"{API}/{cloud.bucket}/o?{query}").status_code == 200
@@ -443,7 +443,7 @@ def test_a_page_of_many_objects_costs_a_page(cloud, session):
     assert costs[0] == costs[1] == [100, 10, 100, 100]
 
 
-def test_buckets_are_kept_in_a_file(cloud, bucket, tmp_path):
+def test_buckets_are_saved_to_a_file_and_loaded(cloud, bucket, tmp_path):
     blob = put(bucket, "a/b")
     cloud.gcs.save(tmp_path / "buckets")
     cloud.reset()

@@ -22,7 +22,7 @@ def store(cloud):
     return GCSStore(cloud.bucket)
 
 
-def test_what_is_written_is_read(cloud, store):
+def test_an_object_is_written_and_read(cloud, store):
     written = obstore.put(store, NAME, b"0123456789", attributes={"Content-Type": "image/jpeg", "label": "cat"})
     got = obstore.get(store, NAME)
     assert bytes(got.bytes()) == b"0123456789"
@@ -36,7 +36,7 @@ def test_what_is_written_is_read(cloud, store):
         obstore.get(store, "nothing")
 
 
-def test_what_is_there_is_not_created_again(cloud, store):
+def test_an_existing_object_is_not_created_again(cloud, store):
     first = obstore.put(store, NAME, b"first", mode="create")
     with pytest.raises(AlreadyExistsError):
         obstore.put(store, NAME, b"second", mode="create")
@@ -50,7 +50,7 @@ def test_what_is_there_is_not_created_again(cloud, store):
         obstore.get(store, NAME, options={"if_none_match": second["e_tag"]})
 
 
-def test_of_many_who_create_one_object_one_does(cloud, store):
+def test_one_of_many_creators_of_an_object_succeeds(cloud, store):
     async def create(number):
         try:
             return await obstore.put_async(store, "one", b"%d" % number, mode="create") and number
@@ -86,7 +86,7 @@ def test_objects_are_copied_renamed_and_deleted(cloud, store):
     assert cloud.gcs.names(f"gs://{cloud.bucket}/") == ["renamed"]
 
 
-def test_a_large_object_goes_in_parts(cloud, store):
+def test_a_large_object_is_sent_in_parts(cloud, store):
     data = os.urandom(12 * MIB)
     cloud.faults.add("storage", "xml.part", nth=2, kind="503")
     made = obstore.put(store, "large", data, use_multipart=True, chunk_size=5 * MIB)
@@ -98,14 +98,14 @@ def test_a_large_object_goes_in_parts(cloud, store):
 
 
 @pytest.mark.parametrize("kind", ["503", "lose"])
-def test_a_read_is_tried_again(cloud, store, kind):
+def test_a_read_is_retried(cloud, store, kind):
     obstore.put(store, NAME, b"data")
     cloud.faults.add("storage", "xml.get", kind=kind)
     assert bytes(obstore.get(store, NAME).bytes()) == b"data"
     assert [asked.fault for asked in cloud.asked("storage", "xml.get")] == [kind, ""]
 
 
-def test_what_is_denied_is_refused(cloud, store):
+def test_a_denied_permission_is_enforced(cloud, store):
     cloud.gcs.deny("storage.objects.create", cloud.account)
     with pytest.raises(PermissionDeniedError, match="storage.objects.create"):
         obstore.put(store, NAME, b"data")

@@ -63,7 +63,6 @@ def test_tensorflow_reads_and_writes_a_bucket(cloud, gs_workspace, run_client):
     left = [name.partition("/")[2] for name in cloud.gcs.names(gs_workspace)]
     assert left == ["empty/", "empty/folder/", "records.tfrecord"]
 
-    asked = cloud.asked("storage")
-    assert {call.principal for call in asked} == {cloud.account}
+    assert {call.principal for call in cloud.asked("storage")} == {cloud.account}
     large = [(call.fault, call.status) for call in cloud.asked("storage", "objects.upload") if "/large" in call.target]
     assert large == [("cut", 0), ("", 308), ("", 200)]

@@ -1,4 +1,4 @@
-"""The local GitHub as PyGithub sees it: what it does, and what it refuses as GitHub does."""
+"""The local GitHub used by PyGithub: its methods, and errors like GitHub's."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ SHA = "5" * 40
 
 @pytest.fixture
 def repository(cloud_environment):
-    """Makes a client with these permissions; without any it may do everything."""
+    """Makes a client with these permissions; without any it has all."""
     here = cloud_environment.github
 
     def repository(name: str = here.repository, token: str = "", **permissions: str):
@@ -33,16 +33,16 @@ def releases(cloud_environment):
 
 
 def refusal(call, *arguments, **named) -> tuple[int, str]:
-    """What is refused: status, and the message or what is said of a field."""
+    """Makes a call that GitHub refuses; returns status, and message or errors of fields."""
     with pytest.raises(GithubException) as error:
         found = call(*arguments, **named)
-        list(found)  # a list is asked for when it is read
-    fields = [f"{told['field']} {told['code']}" for told in error.value.data.get("errors", ())]
+        list(found)  # PyGithub requests a list when it is read
+    fields = [f"{each['field']} {each['code']}" for each in error.value.data.get("errors", ())]
     return error.value.status, "; ".join(fields) or error.value.data["message"]
 
 
-def draft(repository, tag="model-1", **told):
-    return repository.create_git_release(tag, name=tag, message="Hello.", draft=True, **told)
+def draft(repository, tag="model-1", **options):
+    return repository.create_git_release(tag, name=tag, message="Hello.", draft=True, **options)
 
 
 def upload(release, name="model.tar.gz", data=b"a model"):
@@ -53,21 +53,21 @@ def publish(release, tag="model-1"):
     return release.update_release(tag, "Hello.", draft=False, tag_name=tag)
 
 
-def asked(cloud, token, verb, path, body=None, host="api.github.com"):
+def request(cloud, token, verb, path, body=None, host="api.github.com"):
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     return requests.request(verb, f"https://{host}/repos/acme/widget{path}", json=body, headers=headers)
 
 
-# Who may do what.
+# Access control.
 
 
-def test_who_is_not_known_is_let_in_nowhere(repository, cloud):
+def test_a_request_without_a_valid_token_is_refused(repository, cloud):
     with pytest.raises(BadCredentialsException):
-        list(repository(token="nobody's").get_releases())
-    assert asked(cloud, "", "GET", "/releases").status_code == 401
+        list(repository(token="unknown").get_releases())
+    assert request(cloud, "", "GET", "/releases").status_code == 401
 
 
-def test_another_repository_is_not_there(repository):
+def test_another_repository_is_not_found(repository):
     with pytest.raises(UnknownObjectException):
         list(repository("acme/gadget").get_releases())
 
@@ -85,13 +85,13 @@ def test_another_repository_is_not_there(repository):
         ({"pull_requests": "read"}, lambda repository: repository.get_issue(1).create_comment("Hello.")),
     ],
 )
-def test_what_a_token_may_not_do_is_refused(repository, cloud, permissions, call):
+def test_a_token_without_the_permission_is_refused(repository, cloud, permissions, call):
     cloud.github.actions.workflows["a.yml"] = set()
     cloud.github.pulls.propose(1, SHA, SHA)
     assert refusal(call, repository(**permissions)) == (403, "Resource not accessible by integration")
 
 
-def test_what_github_would_pass_over_is_refused(cloud_environment):
+def test_fields_that_github_would_ignore_are_refused(cloud_environment):
     cloud, token = cloud_environment, cloud_environment.github.token()
     cloud.github.actions.workflows["a.yml"] = set()
     for path, body in [
@@ -100,7 +100,7 @@ def test_what_github_would_pass_over_is_refused(cloud_environment):
         ("/issues", {"title": 7}),
         ("/actions/workflows/a.yml/dispatches", {"ref": "main", "input": {}}),
     ]:
-        answer = asked(cloud, token, "POST", path, body)
+        answer = request(cloud, token, "POST", path, body)
         assert answer.status_code == 422 and answer.json()["errors"][0]["code"] == "invalid"
     assert requests.post("https://api.github.com/repos/acme/widget/nothing").status_code == 404
 
@@ -119,7 +119,7 @@ def test_lists_come_in_pages(repository, cloud, releases):
     assert len(cloud.asked("github", "repos/list-releases")) == 3
 
 
-def test_a_limit_is_met_by_as_many_calls_as_a_test_says(repository, cloud):
+def test_a_rate_limit_applies_to_the_chosen_number_of_calls(repository, cloud):
     cloud.github.limits.secondary(retry_after=3)
     cloud.github.limits.primary(seconds=9, calls=2)
     here = repository()
@@ -132,7 +132,7 @@ def test_a_limit_is_met_by_as_many_calls_as_a_test_says(repository, cloud):
 # Workflows, issues, pull requests and deployments.
 
 
-def test_workflows_are_started_with_inputs_that_they_have(repository, cloud):
+def test_workflows_are_started_only_with_inputs_that_they_declare(repository, cloud):
     cloud.github.actions.workflows["a.yml"] = {"spans"}
     workflow = repository(actions="write").get_workflow("a.yml")
     assert workflow.create_dispatch("main", {"spans": "1"}, throw=True)
@@ -145,11 +145,11 @@ def test_workflows_are_started_with_inputs_that_they_have(repository, cloud):
 
 def test_issues_are_opened_found_and_closed(repository):
     here = repository(issues="write")
-    issue = here.create_issue("It fails", body="Again.", labels=["ours"])
+    issue = here.create_issue("It fails", body="Again.", labels=["incident"])
     here.create_issue("Another")
-    assert [found.number for found in here.get_issues(state="open", labels=["ours"])] == [issue.number]
+    assert [found.number for found in here.get_issues(state="open", labels=["incident"])] == [issue.number]
     issue.edit(state="closed", state_reason="completed")
-    assert list(here.get_issues(state="open", labels=["ours"])) == []
+    assert list(here.get_issues(state="open", labels=["incident"])) == []
     assert refusal(here.create_issue, "Empty", body=" ")[0] == 422
 
 
@@ -190,7 +190,7 @@ def test_a_draft_is_published_with_its_files(repository, releases):
     assert releases.tags == {"model-1": releases.head}
 
 
-def test_a_draft_is_seen_by_those_only_who_may_write(repository, releases, cloud):
+def test_only_a_token_that_may_write_sees_drafts(repository, releases, cloud):
     asset = upload(draft(repository(contents="write")))
     reader = repository(contents="read")
     assert list(reader.get_releases()) == [] and len(list(repository().get_releases())) == 1
@@ -198,15 +198,15 @@ def test_a_draft_is_seen_by_those_only_who_may_write(repository, releases, cloud
         with pytest.raises(UnknownObjectException):
             who.get_release("model-1")
     token = cloud.github.token(contents="read")
-    assert asked(cloud, token, "GET", f"/releases/assets/{asset.id}").status_code == 404
-    assert asked(cloud, token, "GET", "/releases/1/assets").status_code == 404
+    assert request(cloud, token, "GET", f"/releases/assets/{asset.id}").status_code == 404
+    assert request(cloud, token, "GET", "/releases/1/assets").status_code == 404
 
 
 def test_a_tag_is_published_once_but_drafts_may_share_it(repository, releases):
     here = repository(contents="write")
     first, second = draft(here), draft(here)
     publish(first)
-    publish(first)  # asked for again
+    publish(first)  # a repeated request
     assert refusal(publish, second) == (422, "tag_name already_exists")
     assert refusal(here.create_git_release, "model-1", "", "") == (422, "tag_name already_exists")
     assert publish(second, "model-2").tag_name == "model-2"
@@ -221,7 +221,7 @@ def test_a_name_is_uploaded_once(repository):
     assert upload(made, data=b"another").size == 7 and [asset.size for asset in made.get_assets()] == [7]
 
 
-def test_an_upload_that_fails_leaves_a_name_without_a_file(repository, releases):
+def test_a_failed_upload_leaves_a_name_without_content(repository, releases):
     releases.failing_uploads = 1
     made = draft(repository(contents="write"))
     assert refusal(upload, made) == (502, "Server Error")
@@ -229,13 +229,13 @@ def test_an_upload_that_fails_leaves_a_name_without_a_file(repository, releases)
     assert refusal(upload, made) == (422, "name already_exists")
 
 
-def test_files_are_uploaded_to_their_own_host(cloud_environment, repository):
+def test_files_are_uploaded_to_a_separate_host(cloud_environment, repository):
     draft(repository(contents="write"))
     token = cloud_environment.github.token()
-    assert asked(cloud_environment, token, "POST", "/releases/1/assets?name=a", {}).status_code == 404
+    assert request(cloud_environment, token, "POST", "/releases/1/assets?name=a", {}).status_code == 404
 
 
-def test_a_file_is_downloaded_from_another_host_that_sees_no_token(cloud_environment, repository):
+def test_a_file_is_downloaded_from_another_host_without_the_token(cloud_environment, repository):
     release = draft(repository(contents="write"))
     asset = upload(release)
     publish(release)
@@ -249,7 +249,7 @@ def test_a_file_is_downloaded_from_another_host_that_sees_no_token(cloud_environ
     assert json.loads(requests.get(asset.url, headers=headers | {"Accept": "*/*"}).text)["size"] == 7
 
 
-def test_a_tag_is_made_at_a_commit_that_github_knows(repository, releases):
+def test_a_tag_is_created_only_at_a_commit_that_github_has(repository, releases):
     releases.commits.add(SHA)
     here = repository(contents="write")
     publish(draft(here, target_commitish=SHA))
@@ -271,6 +271,6 @@ def test_a_release_that_is_deleted_leaves_its_tag(repository, releases):
     assert [(ref.ref, ref.object.sha) for ref in refs] == [("refs/tags/model-1", releases.head)]
 
 
-def test_texts_have_a_longest(repository):
+def test_texts_have_a_maximum_length(repository):
     here = repository(contents="write")
     assert refusal(here.create_git_release, "model-1", "", "x" * 125_001, draft=True) == (422, "body too_long")

@@ -1,6 +1,6 @@
-"""The whole loop on Google Cloud, with nothing but the product's commands, in a clone of this repository.
+"""The whole loop on the local Google Cloud, run with the product's commands in a clone of this repository.
 
-It runs once; each test looks at one side of what came of it.
+The loop runs once; each test checks one part of its results.
 """
 
 import base64
@@ -19,7 +19,7 @@ from tests.emulators.cloud import Cloud
 pytestmark = pytest.mark.timeout(900)
 
 FIRST, CHANGED = 200, 120  # images of each camera
-TOKEN = "ghp_an0therSecretThatNobodyMaySee"
+TOKEN = "ghp_an0therSecretOfTheTests"
 SECRET = "s3cret-of-the-secret-manager"
 CLONE = f"clone@sha256:{'0' * 64}"
 PREDICT = """
@@ -35,27 +35,27 @@ print(json.dumps([[one.model_version_id, one.predictions[0]] for one in found]))
 
 @dataclasses.dataclass
 class Step:
-    """A command: how it ended, what it said, and what of the cloud it asked."""
+    """A finished command: exit code, JSON, output, and methods of the cloud that it called."""
 
     code: int
-    told: dict[str, Any]
+    outcome: dict[str, Any]
     out: str
     err: str
-    asked: list[str]
+    calls: list[str]
 
     def times(self, method: str) -> int:
-        return self.asked.count(method)
+        return self.calls.count(method)
 
 
 class Loop:
-    """A clone and a bucket, and the steps in both by name."""
+    """A clone, a bucket, and the steps executed with them, by name."""
 
     def __init__(self, cloud: Cloud, folder: pathlib.Path):
         self.cloud, self.clone = cloud, Clone(folder / "clone", lambda name: not name.startswith("tests/"))
         self.workspace = f"gs://{cloud.bucket}/loop"
         self.steps: dict[str, Step] = {}
         self.traffic: dict[str, dict[str, int]] = {}
-        self.answered: tuple[str, ...] = ()  # the versions that answered predictions
+        self.answered: tuple[str, ...] = ()  # model versions that served the predictions
         self.predicted: tuple[dict[str, Any], ...] = ()
         self.released: dict[str, dict[str, Any]] = {}
         self.jobs: list[Any] = []
@@ -65,7 +65,7 @@ class Loop:
             **cloud.environment,
             "WORKSPACE": self.workspace,
             "VERTEX_ENDPOINT": "digits",
-            "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: what is shown here is the loop
+            "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: the test is about the loop, not accuracy
             "ACCURACY_MARGIN": "0.6",
             "GITHUB_TOKEN": TOKEN,
             "RELEASE_TOKEN_SECRET": self.secret,
@@ -76,16 +76,16 @@ class Loop:
         """Runs `python -m ci ARGUMENTS --json` in the clone."""
         before = len(self.cloud.requests)
         code, out, err = self.run(step, "-m", "ci", *arguments, "--json")
-        asked = [asked.method for asked in self.cloud.requests[before:]]
-        self.steps[step] = Step(code, json.loads(out or "{}"), out, err, asked)
+        calls = [call.method for call in self.cloud.requests[before:]]
+        self.steps[step] = Step(code, json.loads(out or "{}"), out, err, calls)
         last = list(self.cloud.vertex.workers.logs().values())[-1:]
         assert code == 0, f"{step}: {err[-3000:]}\nThe last task: {last}"
-        return self.steps[step].told
+        return self.steps[step].outcome
 
     def run(self, name: str, *arguments: str) -> tuple[int, str, str]:
-        """Runs Python in the clone as a process of its own; returns its exit code, its line of JSON and the rest.
+        """Runs Python in the clone in a separate process; returns exit code, line of JSON and remaining output.
 
-        Forked from the warm process, for the imports of a command that compiles take ten seconds.
+        Forks the warm process, because a command that compiles takes ten seconds for its imports.
         """
         log = self.cloud.vertex.workers.folder() / f"{name.replace(' ', '-')}.log"
         warm, command = self.cloud.vertex.workers.warm, ["python", *arguments]
@@ -94,14 +94,14 @@ class Loop:
         found = [line for line in lines if line.startswith(("{", "[["))]
         return code, "".join(found[-1:]), "".join(line for line in lines if line not in found)
 
-    def look(self, when: str) -> None:
-        """Notes who gets how much of the endpoint's traffic."""
+    def record_traffic(self, when: str) -> None:
+        """Records the endpoint's traffic split."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
         shares = {model.display_name: endpoint.traffic_split.get(model.id, 0) for model in endpoint.deployed_models}
         self.traffic[when] = shares
 
     def predict(self, times: int) -> None:
-        """Asks the endpoint by Google's own client, as an application does."""
+        """Requests predictions with Google's own client, as an application does."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints
         _, picture = next(digits.images(digits.CHANGED, skip=CHANGED, limit=1))
         program = self.clone.folder.parent / "predict.py"
@@ -111,8 +111,8 @@ class Loop:
         assert code == 0, err[-3000:]
         self.answered, self.predicted = zip(*json.loads(out), strict=True)
 
-    def play(self) -> None:
-        """The loop, once around."""
+    def run_once(self) -> None:
+        """Executes every step of the loop once."""
         cloud, first = self.cloud, self.clone.folder.parent / "first"
         digits.write(str(first), digits.FIRST, limit=FIRST)
         self.ci("import", "import-images", str(first))
@@ -120,7 +120,7 @@ class Loop:
         self.environment["PIPELINE_IMAGE"] = self.ci("build", "build-image")["image"]
         self.ci("train", "submit", "--pipeline", "training", "--wait")
         self.ci("train again", "submit", "--pipeline", "training")
-        self.look("released")
+        self.record_traffic("released")
 
         for name, data in digits.images(digits.CHANGED, limit=CHANGED):
             cloud.gcs.put(f"{self.workspace}/collected/{name}", data)
@@ -132,19 +132,19 @@ class Loop:
         self.ci("retrain", "submit", "--pipeline", "retraining", "--wait")
         for name in list(cloud.vertex.pipelines.jobs):
             cloud.vertex.pipelines.wait(name)
-        self.look("tried")
+        self.record_traffic("tried")
         self.predict(20)
         self.ci("promote", "promote")
-        self.look("promoted")
+        self.record_traffic("promoted")
         self.ci("roll back", "rollback")
-        self.look("rolled back")
+        self.record_traffic("rolled back")
 
         self.clone.append("pipeline/formatting.py", "# One more word.")
         self.ci("build after pipeline", "build-image")
         self.ci("build again", "build-image")
 
-    def note(self) -> None:
-        """Keeps what tests look at: the servers begin anew for others."""
+    def keep_state(self) -> None:
+        """Copies the state of the servers for the tests, because other tests reset the servers."""
         cloud = self.cloud
         self.jobs = list(cloud.vertex.pipelines.jobs.values())
         self.custom_jobs = list(cloud.vertex.custom_jobs.jobs.values())
@@ -163,14 +163,14 @@ class Loop:
 
 @pytest.fixture(scope="session")
 def loop(cloud_servers, tmp_path_factory) -> Loop:
-    """The loop after it went around once."""
+    """The loop after every step was executed once."""
     cloud_servers.reset()
     cloud_servers.registry.add("spanloop")
-    # The warm process gets ready beside the first commands.
+    # The warm process starts in parallel with the first commands.
     cloud_servers.vertex.workers.warm.warm_up()
     loop = Loop(cloud_servers, tmp_path_factory.mktemp("loop"))
-    loop.play()
-    loop.note()
+    loop.run_once()
+    loop.keep_state()
     return loop
 
 
@@ -179,7 +179,7 @@ def job_of(loop: Loop, pipeline: str) -> list[Any]:
 
 
 def test_a_training_on_vertex_releases_a_model_that_serves(loop):
-    trained = loop.steps["train"].told
+    trained = loop.steps["train"].outcome
     assert trained["submitted"] and trained["state"] == "succeeded"
     assert loop.released["model-1"]["spans"] == [1]
     assert loop.traffic["released"] == {"model-1": 100}
@@ -187,21 +187,21 @@ def test_a_training_on_vertex_releases_a_model_that_serves(loop):
     assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 2
 
 
-def test_submitting_again_what_was_submitted_is_one_run(loop):
+def test_submitting_the_same_run_twice_starts_one(loop):
     again = loop.steps["train again"]
-    assert again.told["submitted"] is False and again.told["job"] == loop.steps["train"].told["job"]
+    assert again.outcome["submitted"] is False and again.outcome["job"] == loop.steps["train"].outcome["job"]
     assert len([job for job in job_of(loop, "training") if job.labels["spans"] == "1"]) == 1
 
 
 def test_collected_images_that_the_model_gets_wrong_call_for_a_retraining(loop):
-    assert loop.steps["count"].told["enough"] is True
-    found = loop.steps["evaluate"].told
+    assert loop.steps["count"].outcome["enough"] is True
+    found = loop.steps["evaluate"].outcome
     assert found["images"] == CHANGED and found["accuracy"] < 0.9 and found["should_retrain"] is True
     assert loop.steps["evaluate"].times("CreateBatchPredictionJob") == 1
 
 
 def test_the_retraining_makes_a_span_and_starts_one_training_on_it(loop):
-    assert loop.steps["retrain"].told["submitted"] is True
+    assert loop.steps["retrain"].outcome["submitted"] is True
     (retraining,) = job_of(loop, "retraining")
     trainings = job_of(loop, "training")
     assert len(trainings) == 2 and retraining.labels["spans"] == "2"
@@ -221,23 +221,23 @@ def test_a_new_model_gets_a_tenth_of_the_traffic_and_is_promoted_and_rolled_back
     assert loop.traffic["rolled back"] == {"model-1": 100}
 
 
-def test_a_change_in_modules_changes_the_model_and_builds_nothing(loop):
-    assert loop.steps["build after modules"].told["built"] is False
+def test_a_change_in_modules_changes_the_model_and_builds_no_image(loop):
+    assert loop.steps["build after modules"].outcome["built"] is False
     assert not loop.steps["build after modules"].times("CreateBuild")
     first, second = (loop.released[tag]["modules_digest"] for tag in ("model-1", "model-2"))
-    assert first == loop.steps["copy"].told["digest"] != second
+    assert first == loop.steps["copy"].outcome["digest"] != second
     wheels = {name.split("/")[2] for name in loop.objects if name.startswith("loop/modules/")}
     assert wheels == {first, second}
     images = {executor.get("container", {}).get("image") for job in loop.jobs for executor in executors(job)}
-    assert images == {loop.steps["build"].told["image"]}, "the same image trained both"
+    assert images == {loop.steps["build"].outcome["image"]}, "the same image trained both"
 
 
 def test_a_change_in_the_pipeline_makes_exactly_one_build(loop):
-    assert loop.steps["build"].told["built"] and loop.steps["build"].times("CreateBuild") == 1
+    assert loop.steps["build"].outcome["built"] and loop.steps["build"].times("CreateBuild") == 1
     changed = loop.steps["build after pipeline"]
-    assert changed.told["built"] and changed.times("CreateBuild") == 1
-    assert changed.told["image"] != loop.steps["build"].told["image"]
-    assert not loop.steps["build again"].told["built"] and not loop.steps["build again"].times("CreateBuild")
+    assert changed.outcome["built"] and changed.times("CreateBuild") == 1
+    assert changed.outcome["image"] != loop.steps["build"].outcome["image"]
+    assert not loop.steps["build again"].outcome["built"] and not loop.steps["build again"].times("CreateBuild")
 
 
 def executors(job: Any) -> list[dict[str, Any]]:
@@ -247,7 +247,7 @@ def executors(job: Any) -> list[dict[str, Any]]:
     return list(spec["deploymentSpec"]["executors"].values())
 
 
-def test_what_runs_has_the_files_of_the_image_and_nothing_of_modules_or_tests(loop):
+def test_tasks_run_with_the_files_of_the_image_without_modules_and_tests(loop):
     assert not [path for path in loop.layout if {"modules", "tests", ".git"} & set(path.parts[-3:-1])]
     assert [path for path in loop.layout if path.parts[-2:] == ("orchestrators", "vertex.py")]
     assert all(command[:2] == ["python", "-m"] for command in loop.commands) and len(loop.commands) > 20
@@ -255,7 +255,7 @@ def test_what_runs_has_the_files_of_the_image_and_nothing_of_modules_or_tests(lo
 
 def secrets(loop: Loop) -> dict[str, bytes]:
     key = json.loads(pathlib.Path(loop.cloud.environment["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())["private_key"]
-    tokens = {asked.headers.get("authorization", "").partition(" ")[2] for asked in loop.requests} - {""}
+    tokens = {call.headers.get("authorization", "").partition(" ")[2] for call in loop.requests} - {""}
     assert len(tokens) > 10
     return {
         "GITHUB_TOKEN": TOKEN.encode(),
@@ -272,9 +272,9 @@ def test_a_secret_is_in_no_spec_image_request_log_or_argument(loop):
     searched |= {f"output of {name}": f"{step.out}{step.err}".encode() for name, step in loop.steps.items()}
     searched["arguments"] = json.dumps(loop.commands).encode()
     searched["jobs"] = "".join(str(job) for job in (*loop.jobs, *loop.custom_jobs)).encode()
-    for number, asked in enumerate(loop.requests):
-        headers = {name: value for name, value in asked.headers.items() if name != "authorization"}
-        searched[f"request {number} {asked.method}"] = asked.body + f"{asked.target} {headers}".encode()
+    for number, call in enumerate(loop.requests):
+        headers = {name: value for name, value in call.headers.items() if name != "authorization"}
+        searched[f"request {number} {call.method}"] = call.body + f"{call.target} {headers}".encode()
     assert len(searched) > 1000
 
     everything = b"\0".join(searched.values())
@@ -284,5 +284,5 @@ def test_a_secret_is_in_no_spec_image_request_log_or_argument(loop):
             pytest.fail(f"{what} is in {[name for name, data in searched.items() if secret in data][:5]}")
 
 
-def test_nobody_asked_for_another_host(loop):
+def test_no_client_tried_to_reach_another_host(loop):
     assert not loop.refused

@@ -1,4 +1,4 @@
-"""The project and who may do what in it, as Google's own client and plain REST meet them."""
+"""The project and its IAM policy, read by Google's own client and by plain REST."""
 
 import google.auth
 import google.auth.transport.requests
@@ -22,33 +22,35 @@ def session(cloud_environment):
     return google.auth.transport.requests.AuthorizedSession(credentials)
 
 
-def test_both_ways_tell_the_same_of_the_project(client, session, cloud):
+def test_grpc_and_rest_return_the_same_project(client, session, cloud):
     found = client.get_project(name=f"projects/{cloud.project}")
-    told = session.get(f"{URL}/{cloud.project}").json()
+    response = session.get(f"{URL}/{cloud.project}").json()
 
-    assert (found.name, found.state.name) == (told["name"], told["state"]) == ("projects/123456789012", "ACTIVE")
-    assert found.project_id == told["projectId"] == cloud.project
+    assert (
+        (found.name, found.state.name) == (response["name"], response["state"]) == ("projects/123456789012", "ACTIVE")
+    )
+    assert found.project_id == response["projectId"] == cloud.project
 
 
 def test_permissions_follow_from_the_roles(client, session, cloud):
-    asked = {"resource": f"projects/{cloud.project}", "permissions": PERMISSIONS}
-    assert list(client.test_iam_permissions(asked).permissions) == PERMISSIONS[:1]
+    request = {"resource": f"projects/{cloud.project}", "permissions": PERMISSIONS}
+    assert list(client.test_iam_permissions(request).permissions) == PERMISSIONS[:1]
 
     cloud.policies.clear()
-    told = session.post(f"{URL}/{cloud.project}:testIamPermissions", json={"permissions": PERMISSIONS})
-    assert told.status_code == 200 and not told.json().get("permissions")
+    response = session.post(f"{URL}/{cloud.project}:testIamPermissions", json={"permissions": PERMISSIONS})
+    assert response.status_code == 200 and not response.json().get("permissions")
     with pytest.raises(PermissionDenied, match="resourcemanager.projects.get"):
         client.get_project(name=f"projects/{cloud.project}")
 
 
-def test_what_is_not_ours_or_not_in_the_request_s_type_is_refused(client, session, cloud):
+def test_another_project_and_unknown_fields_are_refused(client, session, cloud):
     with pytest.raises(PermissionDenied, match="or it may not exist"):
-        client.get_project(name="projects/somebody-elses")
-    told = session.post(f"{URL}/{cloud.project}:testIamPermissions", json={"permission": PERMISSIONS})
-    assert told.status_code == 400 and told.json()["error"]["status"] == "INVALID_ARGUMENT"
+        client.get_project(name="projects/another-project")
+    response = session.post(f"{URL}/{cloud.project}:testIamPermissions", json={"permission": PERMISSIONS})
+    assert response.status_code == 400 and response.json()["error"]["status"] == "INVALID_ARGUMENT"
     assert requests.get(f"{URL}/{cloud.project}", timeout=10).status_code == 401
 
 
-def test_roles_that_are_not_known_here_are_not_granted_by_mistake(cloud):
+def test_granting_an_unknown_role_is_an_error(cloud):
     with pytest.raises(ValueError, match="policies.py"):
         cloud.policies.grant(f"projects/{cloud.project}", "roles/aiplatfrom.user", "a@b.c")

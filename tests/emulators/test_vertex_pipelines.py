@@ -1,4 +1,4 @@
-"""Pipelines on the local Vertex AI, by Google's own client: what is refused, and how what is submitted runs."""
+"""Pipelines on the local Vertex AI, submitted by Google's own client: validation and execution."""
 
 import base64
 import copy
@@ -15,7 +15,7 @@ from pipeline.config import Config
 from tests.conftest import IMAGE
 from tests.emulators.vertex.processes import Plain
 
-# What a container of these tests runs: writes what it was given as its output, and a line to its log.
+# The program of the tests' containers: writes its outputs, and a line to its log.
 PROGRAM = '''
 """A task."""
 
@@ -25,8 +25,8 @@ import pathlib
 import sys
 import time
 
-told = json.loads(sys.argv[1])
-inputs = told["inputs"]["parameterValues"]
+executor_input = json.loads(sys.argv[1])
+inputs = executor_input["inputs"]["parameterValues"]
 print("ran", inputs, os.getcwd(), sorted(name for name in os.environ if name.startswith(("GCP_", "GOOGLE_", "CLOUD_"))))
 if inputs.get("seconds"):
     pathlib.Path(inputs["mark"]).touch()
@@ -35,13 +35,13 @@ if inputs.get("fails"):
     raise RuntimeError("the data ran out")
 from google.cloud import storage
 client = storage.Client()
-for name, parameter in told["outputs"]["parameters"].items():
-    storage.Blob.from_string(parameter["outputFile"], client).upload_from_string("said")
+for name, parameter in executor_input["outputs"]["parameters"].items():
+    storage.Blob.from_string(parameter["outputFile"], client).upload_from_string("message")
 output = {"artifacts": {
     name: {"artifacts": [{"name": each["artifacts"][0]["name"], "metadata": {"good": inputs.get("good", "no")}}]}
-    for name, each in told["outputs"]["artifacts"].items()
+    for name, each in executor_input["outputs"]["artifacts"].items()
 }}
-storage.Blob.from_string(told["outputs"]["outputFile"], client).upload_from_string(json.dumps(output))
+storage.Blob.from_string(executor_input["outputs"]["outputFile"], client).upload_from_string(json.dumps(output))
 '''
 STRING, NUMBER = {"parameterType": "STRING"}, {"parameterType": "NUMBER_INTEGER"}
 ARTIFACT = {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}}
@@ -68,7 +68,7 @@ def task(after: str = "", makes: str = "", **parameters: object) -> dict:
 
 
 def spec(**tasks: dict) -> dict:
-    """A pipeline of these tasks, as compilers write it."""
+    """A pipeline spec of these tasks in the compiler's format."""
     command = {"image": IMAGE, "command": ["python", "-m", "small.task"], "args": ["{{$}}"]}
     made = {"artifacts": {"data": ARTIFACT}}
     work = {"executorLabel": "work", "inputDefinitions": {"parameters": optional(INPUTS)}, "outputDefinitions": made}
@@ -85,7 +85,7 @@ def spec(**tasks: dict) -> dict:
 
 
 class Vertex:
-    """Submits pipelines and looks at them."""
+    """Submits pipelines and reads their state."""
 
     def __init__(self, cloud, folder):
         package = folder / "image" / "small"
@@ -110,12 +110,12 @@ class Vertex:
         )
 
     def run(self, pipeline: dict, **changes: object) -> tuple[str, dict[str, str]]:
-        """Returns the state of the job, and of each task, when it has ended."""
+        """Waits for a job; returns its state and the state of each task."""
         job = self.cloud.vertex.pipelines.wait(self.submit(pipeline, **changes).name)
         found = self.jobs.get_pipeline_job(name=job.name)
         self.last = found
         states = {detail.task_name: detail.state.name for detail in found.job_detail.task_details}
-        assert states.pop("small")  # the whole, as Vertex AI lists it
+        assert states.pop("small")  # Vertex AI lists the pipeline itself, too
         return found.state.name.removeprefix("PIPELINE_STATE_"), states
 
     def error(self, name: str) -> str:
@@ -132,7 +132,7 @@ def vertex(cloud_environment, tmp_path):
     return Vertex(cloud_environment, tmp_path)
 
 
-def test_tasks_run_in_their_order_and_equal_ones_are_not_run_again(vertex):
+def test_tasks_run_in_order_and_equal_ones_are_cached(vertex):
     pipeline = spec(first=task(good="yes"), second=task(after="first"), third=task(after="second"))
 
     assert vertex.run(pipeline) == ("SUCCEEDED", dict.fromkeys(("first", "second", "third"), "SUCCEEDED"))
@@ -148,16 +148,16 @@ def test_tasks_run_in_their_order_and_equal_ones_are_not_run_again(vertex):
     assert vertex.ran == 5
 
 
-def test_a_container_finds_the_image_and_its_own_account_and_nothing_of_ours(vertex, monkeypatch):
-    monkeypatch.setenv("GITHUB_TOKEN", "ours")
+def test_a_container_has_the_image_and_its_own_account_but_not_the_callers_environment(vertex, monkeypatch):
+    monkeypatch.setenv("GITHUB_TOKEN", "ghp_callers")
     vertex.run(spec(first=task()))
     (log,) = vertex.cloud.vertex.workers.logs().values()
     assert "CLOUD_ML_JOB_ID" in log and "/image " in log
-    assert "GCP_" not in log and "ours" not in log
+    assert "GCP_" not in log and "ghp_callers" not in log
     assert {asked.principal for asked in vertex.cloud.asked("storage")} == {vertex.cloud.account}
 
 
-def test_a_failed_task_says_why_and_what_comes_after_it_is_not_run(vertex):
+def test_a_failed_task_has_an_error_and_later_tasks_do_not_run(vertex):
     last = task() | {"triggerPolicy": {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}, "dependentTasks": ["first"]}
     pipeline = spec(first=task(fails="yes"), second=task(after="first"), last=last)
 
@@ -168,17 +168,17 @@ def test_a_failed_task_says_why_and_what_comes_after_it_is_not_run(vertex):
     assert "RuntimeError: the data ran out" in vertex.error("first") and "status of 1" in vertex.error("first")
 
 
-def test_a_lost_machine_is_tried_again_as_often_as_the_spec_says(vertex):
-    patient = task() | {"retryPolicy": {"maxRetryCount": 2}}
+def test_a_task_on_a_lost_machine_is_retried_as_often_as_the_spec_allows(vertex):
+    retried = task() | {"retryPolicy": {"maxRetryCount": 2}}
     vertex.cloud.vertex.pipelines.fail("first", times=2, after=True)
-    assert vertex.run(spec(first=patient))[0] == "SUCCEEDED" and vertex.ran == 3
+    assert vertex.run(spec(first=retried))[0] == "SUCCEEDED" and vertex.ran == 3
 
     vertex.cloud.vertex.pipelines.fail("second")
     assert vertex.run(spec(second=task(good="x")))[0] == "FAILED"
 
 
 @pytest.mark.parametrize("good, state", [("yes", "SUCCEEDED"), ("no", "NOT_TRIGGERED")])
-def test_a_condition_decides_by_what_was_made(vertex, good, state):
+def test_a_condition_depends_on_the_metadata_of_an_artifact(vertex, good, state):
     condition = "inputs.artifacts['before'].artifacts[0].metadata['good'] == 'yes'"
     pipeline = spec(
         first=task(good=good),
@@ -188,7 +188,7 @@ def test_a_condition_decides_by_what_was_made(vertex, good, state):
     assert vertex.run(pipeline) == ("SUCCEEDED", {"first": "SUCCEEDED", "second": state, "third": state})
 
 
-def test_what_was_imported_or_made_before_is_found(vertex):
+def test_artifacts_imported_or_made_before_are_found(vertex):
     pipeline = spec(import_=task(), find=task(), use=task(after="find"))
     schema = {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}
     importer = {"artifactUri": {"constant": "gs://data/x"}, "typeSchema": schema}
@@ -208,7 +208,7 @@ def test_what_was_imported_or_made_before_is_found(vertex):
     assert [artifact.uri for artifact in use.inputs["before"].artifacts] == ["gs://data/x"]
 
 
-def test_a_run_is_cancelled_with_what_it_runs(vertex, tmp_path):
+def test_cancelling_a_run_ends_its_containers(vertex, tmp_path):
     mark = tmp_path / "mark"
     pipeline = spec(first=task(seconds=60, mark=str(mark)), second=task(after="first"))
     name = vertex.submit(pipeline).name
@@ -231,7 +231,7 @@ def test_a_task_may_run_as_a_plain_process(vertex):
     assert vertex.run(spec(first=task()))[0] == "SUCCEEDED"
 
 
-def test_a_name_is_taken_once_and_jobs_are_listed_by_label_newest_first(vertex):
+def test_a_name_is_used_once_and_jobs_are_listed_by_label_newest_first(vertex):
     vertex.cloud.vertex.pipelines.hold()
     for number in range(3):
         vertex.submit(spec(first=task()), f"small-{number}", labels={"pipeline": "odd" if number % 2 else "even"})
@@ -252,7 +252,7 @@ def test_a_name_is_taken_once_and_jobs_are_listed_by_label_newest_first(vertex):
 
 
 def damaged(path: str, value: object) -> dict:
-    """A pipeline of two tasks in which the value at a path is another one."""
+    """A pipeline of two tasks with the value at a path replaced."""
     pipeline = spec(first=task(), second=task(after="first"))
     *before, last = path.split("/")
     place = pipeline
@@ -263,12 +263,12 @@ def damaged(path: str, value: object) -> dict:
 
 
 @pytest.mark.parametrize(
-    "path, value, said",
+    "path, value, message",
     [
         ("surprise", 1, "surprise"),
         ("schemaVersion", "3.0", "schema_version"),
         ("pipelineInfo/name", "Not A Name", "pipeline_info.name"),
-        ("root/dag/tasks/second/inputs/artifacts/before/taskOutputArtifact/producerTask", "nobody", "nobody"),
+        ("root/dag/tasks/second/inputs/artifacts/before/taskOutputArtifact/producerTask", "unknown", "unknown"),
         ("root/dag/tasks/second/inputs/artifacts/before/taskOutputArtifact/outputArtifactKey", "none", "no output"),
         ("root/dag/tasks/second/inputs/artifacts", {}, "not given the artifacts"),
         ("root/dag/tasks/first/dependentTasks", ["second"], "wait for each other"),
@@ -278,14 +278,14 @@ def damaged(path: str, value: object) -> dict:
         ("deploymentSpec/executors/work/container/image", IMAGE.replace("@sha256:", ":"), "digest"),
     ],
 )
-def test_a_spec_that_cannot_run_is_refused_before_anything_runs(vertex, path, value, said):
-    with pytest.raises(exceptions.InvalidArgument, match=said):
+def test_an_invalid_spec_is_refused_before_anything_runs(vertex, path, value, message):
+    with pytest.raises(exceptions.InvalidArgument, match=message):
         vertex.submit(damaged(path, value))
     assert not vertex.cloud.vertex.pipelines.jobs
 
 
 @pytest.mark.parametrize(
-    "changes, said",
+    "changes, message",
     [
         ({"name": "No_Name"}, "pipeline_job_id"),
         ({"labels": {"Commit": "x"}}, "label"),
@@ -310,8 +310,8 @@ def test_a_spec_that_cannot_run_is_refused_before_anything_runs(vertex, path, va
         ({"parent": "spanloop-local"}, "resource name"),
     ],
 )
-def test_a_job_that_is_wrong_is_refused(vertex, changes, said):
-    with pytest.raises(exceptions.InvalidArgument, match=said):
+def test_an_invalid_job_is_refused(vertex, changes, message):
+    with pytest.raises(exceptions.InvalidArgument, match=message):
         vertex.submit(spec(first=task()), **changes)
     assert not vertex.cloud.vertex.pipelines.jobs
 
@@ -319,20 +319,20 @@ def test_a_job_that_is_wrong_is_refused(vertex, changes, said):
 def test_an_account_or_a_role_that_is_missing_is_refused(vertex):
     cloud = vertex.cloud
     with pytest.raises(exceptions.PermissionDenied):
-        vertex.submit(spec(first=task()), parent=f"projects/somebody-elses/locations/{cloud.region}")
+        vertex.submit(spec(first=task()), parent=f"projects/another-project/locations/{cloud.region}")
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/aiplatform.user", cloud.account)
     with pytest.raises(exceptions.PermissionDenied, match="pipelineJobs.create"):
         vertex.submit(spec(first=task()))
 
 
-def test_an_image_that_nobody_pushed_fails_the_task(vertex):
+def test_an_image_that_was_not_pushed_fails_the_task(vertex):
     vertex.cloud.vertex.workers.images.reset()
     assert vertex.run(spec(first=task()))[0] == "FAILED"
     assert "manifest unknown" in vertex.error("first")
 
 
-def test_a_prediction_is_real(serving):
-    """The endpoint answers by the model that the traffic chooses, each as often as its share says."""
+def test_a_prediction_comes_from_the_model_that_the_traffic_split_selects(serving):
+    """Each deployed model serves its share of the predictions."""
     from pipeline.data import digits
     from pipeline.serving import endpoint
 

@@ -1,11 +1,11 @@
-"""Who may do what: everybody everything, but for what a test denies."""
+"""Access control: every principal has every permission, except those that a test denies."""
 
 import fnmatch
 
 from tests.emulators.gcs.errors import StorageError
 from tests.emulators.services import Caller
 
-# What a token has to be good for: https://cloud.google.com/storage/docs/oauth-scopes
+# Scopes that a token needs: https://cloud.google.com/storage/docs/oauth-scopes
 READING = frozenset(("https://www.googleapis.com/auth/devstorage.read_only",))
 WRITING = (
     "https://www.googleapis.com/auth/devstorage.read_write",
@@ -14,29 +14,29 @@ WRITING = (
 
 
 class Access:
-    """Permissions that are denied, such as storage.objects.delete."""
+    """Denied permissions, such as storage.objects.delete."""
 
     def __init__(self):
         self._denied: list[tuple[str, str, str]] = []
 
     @property
     def limited(self) -> bool:
-        """Whether anything is denied to anybody."""
+        """True when any permission is denied."""
         return bool(self._denied)
 
     def deny(self, permission: str, principal: str = "*", bucket: str = "*") -> None:
-        """From now on `principal` may not do what needs `permission`; `*` matches anything."""
+        """Denies `permission` to `principal` from now on; `*` matches anything."""
         self._denied.append((permission, principal, bucket))
 
     def clear(self) -> None:
         self._denied.clear()
 
     def allows(self, principal: str, permission: str, bucket: str) -> bool:
-        asked = (permission, principal, bucket)
-        return not any(all(map(fnmatch.fnmatchcase, asked, denied)) for denied in self._denied)
+        access = (permission, principal, bucket)
+        return not any(all(map(fnmatch.fnmatchcase, access, denied)) for denied in self._denied)
 
     def check(self, caller: Caller, permission: str, bucket: str) -> None:
-        """Raises a refusal in Google's words when the caller may not."""
+        """Raises StorageError with Google's message when the caller lacks the permission."""
         if caller.scopes <= READING and not permission.endswith((".get", ".list")):
             raise StorageError(403, "Provided scope(s) are not authorized")
         if self._denied and not self.allows(caller.principal, permission, bucket):

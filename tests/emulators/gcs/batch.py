@@ -1,4 +1,4 @@
-"""Several calls in one request: https://cloud.google.com/storage/docs/batch"""
+"""Batch requests, several calls in one: https://cloud.google.com/storage/docs/batch"""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +12,7 @@ _BOUNDARY = "batch_spanloop"
 
 
 def answer(request: Request, perform: Callable[[Request], Response]) -> Response:
-    """Does every call of a batch in turn; one that is refused does not keep back the others."""
+    """Performs the calls of a batch one after another; a refused call does not affect the others."""
     parts = list(_calls(request))
     if not parts or len(parts) > MOST_CALLS:
         raise bad_request(f"A batch has 1 to {MOST_CALLS} calls, not {len(parts)}.")
@@ -26,8 +26,8 @@ def _answered(identity: str, call: Request, perform: Callable[[Request], Respons
         response = perform(call)
     except Refused as refused:
         response = refused.response()
-    told = f"Content-ID: <response-{identity.strip('<>')}>\r\n" if identity else ""
-    yield f"--{_BOUNDARY}\r\nContent-Type: application/http\r\n{told}\r\n".encode()
+    content_id = f"Content-ID: <response-{identity.strip('<>')}>\r\n" if identity else ""
+    yield f"--{_BOUNDARY}\r\nContent-Type: application/http\r\n{content_id}\r\n".encode()
     headers = {**response.headers, "Content-Length": str(len(response.body))}
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
     yield f"HTTP/1.1 {response.status} {_word(response.status)}\r\n{lines}\r\n".encode() + response.body + b"\r\n"
@@ -38,7 +38,7 @@ def _word(status: int) -> str:
 
 
 def _calls(request: Request) -> Iterator[tuple[str, Request]]:
-    """The calls of a batch with their Content-ID, each with the headers of the whole, but for its own."""
+    """Yields the calls of a batch with their Content-ID; a call inherits the headers of the whole request."""
     kind = re.match(r"multipart/mixed;.*boundary=(\"?)([^\";]+)\1", request.headers.get("content-type", ""), re.I)
     if not kind:
         raise bad_request("A batch is multipart/mixed with a boundary.")
@@ -48,7 +48,7 @@ def _calls(request: Request) -> Iterator[tuple[str, Request]]:
         head, _, call = part.lstrip(b"\n").partition(b"\n\n")
         described = _headers(head)
         if described.get("content-type", "").split(";")[0].lower() != "application/http":
-            raise bad_request("A part of a batch has to be application/http.")
+            raise bad_request("A part of a batch must be application/http.")
         yield described.get("content-id", ""), _call(call, outer, request.host)
 
 

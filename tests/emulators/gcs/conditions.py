@@ -1,4 +1,4 @@
-"""Preconditions: what must hold of an object, so that a call does what it was meant to do or nothing."""
+"""Preconditions of a call on the generation and metageneration of an object."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -12,7 +12,7 @@ SOURCE_PARAMETERS = frozenset(f"ifSource{name}" for name in _NAMES)
 
 
 class Conditions(NamedTuple):
-    """The four conditions; None where one is not given."""
+    """The four conditions; None for one that is not given."""
 
     generation: int | None = None
     not_generation: int | None = None
@@ -21,16 +21,16 @@ class Conditions(NamedTuple):
 
     @classmethod
     def of(cls, parameters: Mapping[str, str], prefix: str = "if") -> "Conditions":
-        """Reads them from a query's parameters; `prefix` is "ifSource" for those of a source."""
+        """Reads conditions from query parameters; `prefix` is "ifSource" for those on a source object."""
         if not any(name.startswith(prefix) for name in parameters):
             return NONE
         return cls(*(number(parameters, prefix + name) for name in _NAMES))
 
     def check(self, found: Object | None, reading: bool = False) -> None:
-        """Raises a refusal unless all of them hold of an object, or of there being none."""
+        """Raises StorageError unless all conditions hold for an object; `found` is None when it does not exist."""
         if self is NONE:
             return
-        generation = found.generation if found else 0  # 0: there is no such object
+        generation = found.generation if found else 0  # 0: the object does not exist
         if self.generation is not None and self.generation != generation:
             raise condition_not_met()
         if self.metageneration is not None and (not found or self.metageneration != found.metageneration):
@@ -46,7 +46,7 @@ NONE = Conditions()
 
 
 def number(parameters: Mapping[str, str], name: str) -> int | None:
-    """A parameter that is a whole number; None when it is not given."""
+    """Reads a parameter as a whole number; None when it is not given."""
     text = parameters.get(name)
     if text is None:
         return None

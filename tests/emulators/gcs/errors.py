@@ -1,4 +1,4 @@
-"""What Cloud Storage refuses, in the words of its JSON API and of its XML API."""
+"""Cloud Storage's error responses in the formats of its JSON API and XML API."""
 
 import json
 from xml.sax.saxutils import escape
@@ -23,7 +23,7 @@ _REASONS = {
 
 
 class StorageError(Refused):
-    """A refusal with the HTTP status that Cloud Storage has for it."""
+    """An error response with Cloud Storage's HTTP status."""
 
     def __init__(self, status: int, message: str, headers: dict[str, str] | None = None, xml_code: str = ""):
         super().__init__(StatusCode.UNKNOWN, message)
@@ -51,7 +51,7 @@ class StorageError(Refused):
 
 
 def xml_response(text: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """An answer of the XML API."""
+    """A response of the XML API."""
     body = f"<?xml version='1.0' encoding='UTF-8'?>{text}".encode()
     return Response(status, body, {"Content-Type": "application/xml; charset=UTF-8", **(headers or {})})
 

@@ -34,7 +34,7 @@ _PAGED = "delimiter endOffset includeFoldersAsPrefixes includeTrailingDelimiter 
 
 
 class Target(NamedTuple):
-    """What a request is about, and all that came with it."""
+    """A request with the bucket and object that it addresses."""
 
     request: Request
     parameters: dict[str, str]
@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A method: the parameters that it knows, and what its caller must be allowed to do."""
+    """A method of the API: its query parameters, and the permissions that a caller needs."""
 
     name: str
     known: frozenset[str]
@@ -55,7 +55,7 @@ class Method(NamedTuple):
 
 
 class JsonApi:
-    """Finds what a request asks for, and does it."""
+    """Matches requests to methods and performs them."""
 
     def __init__(self, store: Store, sent: uploads.Uploads, access: Access, project_number: str):
         self._store = store
@@ -64,9 +64,9 @@ class JsonApi:
         self._project_number = project_number
 
     def route(self, request: Request) -> Call | None:
-        """Finds the method of a request; None when the JSON API has none such."""
+        """Finds the method of a request; None when the JSON API has none."""
         path = request.path
-        # Downloads and uploads have paths of their own in front of those of all other methods.
+        # Paths of downloads and uploads have a prefix before those of all other methods.
         front, found, below = path.partition("/storage/v1/b")
         if not found or front not in ("", "/upload", "/download") or below[:1] not in ("", "/"):
             return None
@@ -120,8 +120,8 @@ class JsonApi:
     def insert_bucket(self, target: Target) -> Response:
         if "project" not in target.parameters:
             raise bad_request("Required parameter: project")
-        said = check_body(target.request.json(), BUCKET_FIELDS)
-        made = self._store.create_bucket(said.pop("name", ""), target.parameters["project"], said)
+        properties = check_body(target.request.json(), BUCKET_FIELDS)
+        made = self._store.create_bucket(properties.pop("name", ""), target.parameters["project"], properties)
         return _shown(show_bucket(made, self._project_number))
 
     def get_bucket(self, target: Target) -> Response:
@@ -130,7 +130,7 @@ class JsonApi:
 
     def patch_bucket(self, target: Target) -> Response:
         found = self._store.bucket(target.bucket)
-        found.said = merged(found.said, check_body(target.request.json(), BUCKET_FIELDS))
+        found.properties = merged(found.properties, check_body(target.request.json(), BUCKET_FIELDS))
         found.metageneration += 1
         return _shown(masked(show_bucket(found, self._project_number), bucket_mask(target.parameters)))
 
@@ -145,8 +145,8 @@ class JsonApi:
 
     def test_permissions(self, target: Target) -> Response:
         self._store.bucket(target.bucket)
-        asked = [value for name, value in urllib.parse.parse_qsl(target.request.query) if name == "permissions"]
-        granted = [name for name in asked if self._access.allows(target.caller.principal, name, target.bucket)]
+        requested = [value for name, value in urllib.parse.parse_qsl(target.request.query) if name == "permissions"]
+        granted = [name for name in requested if self._access.allows(target.caller.principal, name, target.bucket)]
         shown = {"kind": "storage#testIamPermissionsResponse", **({"permissions": granted} if granted else {})}
         return _shown(shown)
 
@@ -204,10 +204,10 @@ class JsonApi:
         return self._uploads.cancel(target.parameters["upload_id"])
 
     def patch(self, target: Target) -> Response:
-        said = check_body(target.request.json(), OBJECT_FIELDS)
+        properties = check_body(target.request.json(), OBJECT_FIELDS)
         generation = number(target.parameters, "generation")
         conditions = Conditions.of(target.parameters)
-        return _object(target, self._store.patch(target.bucket, target.name, said, generation, conditions))
+        return _object(target, self._store.patch(target.bucket, target.name, properties, generation, conditions))
 
     def delete(self, target: Target) -> Response:
         generation = number(target.parameters, "generation")
@@ -232,13 +232,13 @@ class JsonApi:
 
     def _copied(self, target: Target) -> Object:
         body = target.request.body
-        said = check_body(target.request.json(), OBJECT_FIELDS) if body.strip() not in (b"", b"{}") else None
+        properties = check_body(target.request.json(), OBJECT_FIELDS) if body.strip() not in (b"", b"{}") else None
         self._access.check(target.caller, "storage.objects.create", target.to_bucket)
         self._check_overwriting(target.caller, target.to_bucket, target.to_name)
         return self._store.copy(
             (target.bucket, target.name),
             (target.to_bucket, target.to_name),
-            said,
+            properties,
             number(target.parameters, "sourceGeneration"),
             Conditions.of(target.parameters, "ifSource"),
             _without_source(target.parameters),
@@ -254,31 +254,31 @@ class JsonApi:
             target.request.json(), frozenset(("kind", "destination", "sourceObjects", "deleteSourceObjects"))
         )
         parts = [_component(part) for part in body.get("sourceObjects", [])]
-        said = check_body(body.get("destination", {}), OBJECT_FIELDS)
+        properties = check_body(body.get("destination", {}), OBJECT_FIELDS)
         self._check_overwriting(target.caller, target.bucket, target.name)
         conditions = Conditions.of(target.parameters)
-        made = self._store.compose(target.bucket, parts, target.name, said, conditions)
+        made = self._store.compose(target.bucket, parts, target.name, properties, conditions)
         if body.get("deleteSourceObjects"):
             for name, generation, _ in parts:
                 self._store.delete(target.bucket, name, generation)
         return _object(target, made)
 
     def _check_overwriting(self, caller: Caller, bucket: str, name: str) -> None:
-        """Who replaces an object needs the right to delete it."""
+        """Raises StorageError when the caller would replace an object without permission to delete it."""
         if self._access.limited and self._store.find(bucket, name):
             self._access.check(caller, "storage.objects.delete", bucket)
 
 
 def _component(part: Any) -> tuple[str, int | None, Conditions]:
-    """One of compose's sources."""
+    """Name, generation and conditions of one of compose's sources."""
     check_body(part, frozenset(("name", "generation", "objectPreconditions")))
     wanted = check_body(part.get("objectPreconditions", {}), frozenset(("ifGenerationMatch",)))
-    said = {
+    properties = {
         name: str(value)
         for name, value in {**wanted, "generation": part.get("generation")}.items()
         if value is not None
     }
-    return part.get("name", ""), number(said, "generation"), Conditions(number(said, "ifGenerationMatch"))
+    return part.get("name", ""), number(properties, "generation"), Conditions(number(properties, "ifGenerationMatch"))
 
 
 def _without_source(parameters: Mapping[str, str]) -> Conditions:
@@ -286,7 +286,7 @@ def _without_source(parameters: Mapping[str, str]) -> Conditions:
 
 
 def _object(target: Target, found: Object) -> Response:
-    """An object as the answer's whole."""
+    """A response that consists of an object."""
     mask = object_mask(target.parameters)
     shown = show_object(target.bucket, found, mask)
     return Response(200, json.dumps(shown).encode(), {**JSON, "ETag": found.etag})
@@ -301,7 +301,7 @@ def _known(*names: str, sets: tuple[frozenset[str], ...] = ()) -> frozenset[str]
 
 
 def _table(methods: list[tuple[str, str, Method]]) -> dict[tuple[str, int], list[tuple[list[str], Method]]]:
-    """Methods by verb and length of their path, the path in parts."""
+    """Groups methods by verb and number of parts in their path."""
     table: dict[tuple[str, int], list[tuple[list[str], Method]]] = {}
     for verb, path, method in methods:
         parts = path.split("/") if path else []

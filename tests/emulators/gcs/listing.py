@@ -1,4 +1,4 @@
-"""Pages of names. The names are kept sorted, so that a page costs what is on it, however many objects there are."""
+"""Pages of sorted names; the cost of a page depends on its own length, not on the number of objects."""
 
 import base64
 import bisect
@@ -9,16 +9,16 @@ from typing import NamedTuple
 from tests.emulators.gcs.errors import bad_request
 
 LARGEST_PAGE = 1000
-_LAST = "\U0010ffff"  # sorts behind every other character
+_LAST = "\U0010ffff"  # sorts after every other character
 
 
 class Wanted(NamedTuple):
-    """What a client asks for."""
+    """Parameters of a list request."""
 
     prefix: str = ""
     delimiter: str = ""
-    start: str = ""  # first name
-    end: str = ""  # first name that is not wanted any more
+    start: str = ""  # first name, inclusive
+    end: str = ""  # last name, exclusive
     after: str = ""  # XML's start-after
     glob: str = ""
     trailing: bool = False  # objects that end with the delimiter are items too
@@ -27,7 +27,7 @@ class Wanted(NamedTuple):
 
 
 class Page(NamedTuple):
-    """What a client gets. `visited` names were looked at for it."""
+    """A page of results; `visited` counts the names that were examined."""
 
     names: list[str]
     prefixes: list[str]
@@ -65,7 +65,7 @@ def _grouped(names: list[str], wanted: Wanted, at: int, behind: int) -> Page:
             prefixes.append(name[: cut + len(wanted.delimiter)])
             if wanted.trailing and name == prefixes[-1]:
                 chosen.append(name)
-            # All that starts like this is in this one prefix: none of it is looked at.
+            # Skips all names with this prefix.
             at = bisect.bisect_left(names, prefixes[-1] + _LAST, at)
             continue
         if matches is None or matches(name):
@@ -87,7 +87,7 @@ def _read_token(token: str) -> str:
 
 @functools.lru_cache(64)
 def glob_pattern(glob: str) -> re.Pattern[str]:
-    """A `matchGlob`: https://cloud.google.com/storage/docs/json_api/v1/objects/list#list-objects-and-prefixes-using-glob"""
+    """Compiles a `matchGlob`: https://cloud.google.com/storage/docs/json_api/v1/objects/list#list-objects-and-prefixes-using-glob"""
     text, depth = "", 0
     for part in re.findall(r"\*\*|\[!?[^\]]+\]|\\.|.", glob, re.DOTALL):
         if part == "**":

@@ -1,4 +1,4 @@
-"""Objects and buckets as they are kept: bytes, checksums, generations and what people say about them."""
+"""Stored objects: bytes, checksums, generations and editable properties."""
 
 import base64
 import dataclasses
@@ -11,7 +11,7 @@ import google_crc32c
 
 from tests.emulators.gcs.errors import bad_request
 
-# What a client may say about an object; https://cloud.google.com/storage/docs/json_api/v1/objects
+# An object's properties that clients may set: https://cloud.google.com/storage/docs/json_api/v1/objects
 WRITABLE = (
     "cacheControl",
     "contentDisposition",
@@ -27,7 +27,7 @@ WRITABLE = (
 
 @dataclasses.dataclass(slots=True, eq=False)
 class Object:
-    """One generation of an object. `md5` is None for one that was composed of others."""
+    """One generation of an object. `md5` is None for composed objects."""
 
     name: str
     data: bytes
@@ -38,17 +38,17 @@ class Object:
     md5: str | None  # base64
     created: float
     updated: float
-    said: dict[str, Any]  # of WRITABLE
+    properties: dict[str, Any]  # of WRITABLE
     components: int = 0
 
     @property
     def etag(self) -> str:
-        """The JSON API's: another one whenever anything of the object changes."""
+        """The JSON API's ETag, which changes with every change of the object."""
         return base64.b64encode(b"%d/%d" % (self.generation, self.metageneration)).decode()
 
     @property
     def xml_etag(self) -> str:
-        """The XML API's: in quotes, the MD5 where there is one."""
+        """The XML API's ETag: in quotes, the MD5 if the object has one."""
         text = base64.b64decode(self.md5).hex() if self.md5 else "-" + self.etag.rstrip("=")
         return f'"{text}"'
 
@@ -60,11 +60,11 @@ class Object:
 
 @dataclasses.dataclass(slots=True)
 class Content:
-    """What a client sends to be an object, checked against the checksums that it sends with it."""
+    """Content of an uploaded object, verified against the client's checksums."""
 
     data: bytes
     content_type: str
-    said: dict[str, Any]
+    properties: dict[str, Any]
     crc32c: str
     md5: str | None
     components: int = 0
@@ -74,17 +74,19 @@ class Content:
         cls,
         data: bytes,
         content_type: str = "",
-        said: dict[str, Any] | None = None,
+        properties: dict[str, Any] | None = None,
         expected: dict[str, str] | None = None,
         components: int = 0,
     ) -> "Content":
-        """Raises a refusal when `expected`, by "crc32c" and "md5", is not what `data` has."""
+        """Raises StorageError when the checksums of `data` differ from `expected` ("crc32c", "md5")."""
         found = {"crc32c": crc32c(data), "md5": md5(data)}
         for name, value in (expected or {}).items():
             if value != found[name]:
                 word = {"crc32c": "CRC32C", "md5": "MD5 hash"}[name]
                 raise bad_request(f'Provided {word} "{value}" doesn\'t match calculated {word} "{found[name]}".')
-        return cls(data, content_type, said or {}, found["crc32c"], None if components else found["md5"], components)
+        return cls(
+            data, content_type, properties or {}, found["crc32c"], None if components else found["md5"], components
+        )
 
 
 def crc32c(data: bytes) -> str:
@@ -95,15 +97,15 @@ def md5(data: bytes) -> str:
     return base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
 
 
-@functools.lru_cache(1024)  # an object shows one moment four times
+@functools.lru_cache(1024)  # an object has the same timestamp in four fields
 def timestamp(seconds: float) -> str:
-    """RFC 3339, as Google writes it."""
+    """Formats a time as RFC 3339 with milliseconds, as Google does."""
     moment = datetime.datetime.fromtimestamp(seconds, datetime.timezone.utc)
     return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
 
 
 def check_object_name(name: str) -> None:
-    """Raises a refusal for what no object may be called: https://cloud.google.com/storage/docs/objects#naming"""
+    """Raises StorageError for an invalid object name: https://cloud.google.com/storage/docs/objects#naming"""
     if not name:
         raise bad_request("Required")
     if len(name.encode("utf-8", "surrogatepass")) > 1024:

@@ -1,4 +1,4 @@
-"""An object's bytes as an answer, all or those of a range."""
+"""Responses with an object's bytes, complete or a range."""
 
 import re
 from email.utils import formatdate
@@ -9,12 +9,12 @@ from tests.emulators.services import Request, Response
 
 
 def download(request: Request, found: Object) -> Response:
-    """Answers with the bytes that `Range` asks for; raises a refusal when there are none of them."""
+    """Returns the bytes that the header `Range` selects; raises StorageError when the range is empty."""
     size, wanted = len(found.data), request.headers.get("range")
     headers = described(found)
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted.replace(" ", "")) if wanted else None
     if not match or match.groups() == ("", ""):
-        return Response(200, found.data, headers)  # what is no range is ignored, as HTTP says
+        return Response(200, found.data, headers)  # HTTP ignores an invalid range
     first, last = match.groups()
     if first:
         start, end = int(first), min(int(last) if last else size - 1, size - 1)
@@ -29,7 +29,7 @@ def download(request: Request, found: Object) -> Response:
 
 
 def described(found: Object) -> dict[str, str]:
-    """The headers that say what an object is."""
+    """Response headers that describe an object."""
     headers = {
         "Content-Type": found.content_type or "application/octet-stream",
         "ETag": found.xml_etag,
@@ -37,15 +37,15 @@ def described(found: Object) -> dict[str, str]:
         "X-Goog-Generation": str(found.generation),
         "X-Goog-Metageneration": str(found.metageneration),
         "X-Goog-Hash": found.hashes,
-        "X-Goog-Storage-Class": found.said.get("storageClass", "STANDARD"),
-        "X-Goog-Stored-Content-Encoding": found.said.get("contentEncoding", "identity"),
+        "X-Goog-Storage-Class": found.properties.get("storageClass", "STANDARD"),
+        "X-Goog-Stored-Content-Encoding": found.properties.get("contentEncoding", "identity"),
         "X-Goog-Stored-Content-Length": str(len(found.data)),
         "Accept-Ranges": "bytes",
     }
     for field, name in _HEADERS.items():
-        if field in found.said:
-            headers[name] = found.said[field]
-    for name, value in found.said.get("metadata", {}).items():
+        if field in found.properties:
+            headers[name] = found.properties[field]
+    for name, value in found.properties.get("metadata", {}).items():
         headers[f"X-Goog-Meta-{name}"] = value
     return headers
 

@@ -1,4 +1,4 @@
-"""Objects and buckets as the JSON API shows them, and as much of them as `fields` asks for."""
+"""JSON resources of objects and buckets, limited to the fields that the parameter `fields` selects."""
 
 import functools
 import json
@@ -12,7 +12,7 @@ from tests.emulators.gcs.objects import Object, timestamp
 from tests.emulators.gcs.store import Bucket
 
 _API = "https://www.googleapis.com/storage/v1/b"
-Mask = Mapping[str, Any]  # by field what of it is wanted; None for all
+Mask = Mapping[str, Any]  # {field: mask of its subfields, or None for all}
 
 
 @functools.lru_cache(1024)
@@ -25,7 +25,7 @@ def _download(bucket: str, found: Object) -> str:
     return f"https://storage.googleapis.com/download/storage/v1/b/{path}?generation={found.generation}&alt=media"
 
 
-# In the order in which Google writes them; what is None is left out.
+# In Google's order; None values are omitted.
 _OBJECT: dict[str, Callable[[str, Object], Any]] = {
     "kind": lambda bucket, found: "storage#object",
     "id": lambda bucket, found: f"{bucket}/{found.name}/{found.generation}",
@@ -36,7 +36,7 @@ _OBJECT: dict[str, Callable[[str, Object], Any]] = {
     "generation": lambda bucket, found: str(found.generation),
     "metageneration": lambda bucket, found: str(found.metageneration),
     "contentType": lambda bucket, found: found.content_type or None,
-    "storageClass": lambda bucket, found: found.said.get("storageClass", "STANDARD"),
+    "storageClass": lambda bucket, found: found.properties.get("storageClass", "STANDARD"),
     "size": lambda bucket, found: str(len(found.data)),
     "md5Hash": lambda bucket, found: found.md5,
     "crc32c": lambda bucket, found: found.crc32c,
@@ -46,16 +46,16 @@ _OBJECT: dict[str, Callable[[str, Object], Any]] = {
     "timeStorageClassUpdated": lambda bucket, found: timestamp(found.created),
     "timeFinalized": lambda bucket, found: timestamp(found.created),
     "componentCount": lambda bucket, found: found.components or None,
-    "metadata": lambda bucket, found: found.said.get("metadata") or None,
-    "cacheControl": lambda bucket, found: found.said.get("cacheControl"),
-    "contentDisposition": lambda bucket, found: found.said.get("contentDisposition"),
-    "contentEncoding": lambda bucket, found: found.said.get("contentEncoding"),
-    "contentLanguage": lambda bucket, found: found.said.get("contentLanguage"),
-    "customTime": lambda bucket, found: found.said.get("customTime"),
-    "eventBasedHold": lambda bucket, found: found.said.get("eventBasedHold"),
-    "temporaryHold": lambda bucket, found: found.said.get("temporaryHold"),
+    "metadata": lambda bucket, found: found.properties.get("metadata") or None,
+    "cacheControl": lambda bucket, found: found.properties.get("cacheControl"),
+    "contentDisposition": lambda bucket, found: found.properties.get("contentDisposition"),
+    "contentEncoding": lambda bucket, found: found.properties.get("contentEncoding"),
+    "contentLanguage": lambda bucket, found: found.properties.get("contentLanguage"),
+    "customTime": lambda bucket, found: found.properties.get("customTime"),
+    "eventBasedHold": lambda bucket, found: found.properties.get("eventBasedHold"),
+    "temporaryHold": lambda bucket, found: found.properties.get("temporaryHold"),
 }
-# Fields that there are, but that no object here has.
+# Valid fields that the local server's objects do not have.
 _RARE = "acl contexts customerEncryption hardDeleteTime kmsKeyName owner restoreToken retention retentionExpirationTime"
 OBJECT_FIELDS = frozenset(_OBJECT) | frozenset(f"{_RARE} softDeleteTime timeDeleted".split())
 BUCKET_FIELDS = frozenset(
@@ -83,7 +83,7 @@ def show_bucket(found: Bucket, project_number: str) -> dict[str, Any]:
             "uniformBucketLevelAccess": {"enabled": True},
             "publicAccessPrevention": "enforced",
         },
-        **found.said,
+        **found.properties,
         "kind": "storage#bucket",
         "id": found.name,
         "name": found.name,
@@ -98,7 +98,7 @@ def show_bucket(found: Bucket, project_number: str) -> dict[str, Any]:
 
 
 def object_mask(parameters: Mapping[str, str]) -> Mask | None:
-    """What `fields` asks for of an object; None for everything."""
+    """The mask that `fields` selects from an object; None for all fields."""
     return _checked(parameters, OBJECT_FIELDS)
 
 
@@ -107,7 +107,7 @@ def bucket_mask(parameters: Mapping[str, str]) -> Mask | None:
 
 
 def list_mask(parameters: Mapping[str, str], inside: frozenset[str]) -> Mask | None:
-    """What `fields` asks for of a list, whose items have the fields `inside`."""
+    """The mask that `fields` selects from a list whose items have the fields `inside`."""
     return _checked(parameters, _LIST_FIELDS, "items", inside)
 
 
@@ -116,7 +116,7 @@ def rewrite_mask(parameters: Mapping[str, str]) -> Mask | None:
 
 
 def masked(shown: dict[str, Any], mask: Mask | None) -> dict[str, Any]:
-    """As much of an answer as its mask leaves."""
+    """The fields of a response that its mask selects."""
     if mask is None:
         return shown
     return {name: _inside(value, mask[name]) for name, value in shown.items() if name in mask}
@@ -129,7 +129,7 @@ def _inside(value: Any, mask: Mask | None) -> Any:
 
 
 def check_body(body: Any, known: frozenset[str]) -> dict[str, Any]:
-    """Returns a JSON body; raises a refusal for what is no object or has fields that are not known."""
+    """Returns a JSON body; raises StorageError unless it is an object with known fields."""
     if not isinstance(body, dict):
         raise bad_request("Parse Error: a JSON object is expected.")
     if unknown := sorted(set(body) - known):
@@ -159,7 +159,7 @@ def _checked(
 
 @functools.lru_cache(256)
 def _mask(text: str) -> Mask:
-    """`items(name,owner/entity),nextPageToken` as {"items": {"name": None, "owner": {"entity": None}}, ...}."""
+    """Parses `items(name,owner/entity),nextPageToken` to {"items": {"name": None, "owner": {"entity": None}}, ...}."""
     parts = re.findall(r"[\w*.-]+|[(),/]", text)
     if "".join(parts) != text.replace(" ", ""):
         raise bad_request(f"Invalid field selection {text}")

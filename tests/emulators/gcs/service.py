@@ -1,4 +1,4 @@
-"""Cloud Storage: its JSON API, its XML API and batches, over one store in memory."""
+"""Cloud Storage: JSON API, XML API and batches on one store in memory."""
 
 import pathlib
 import pickle
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Gcs(Service):
-    """`cloud.gcs`: `read`, `names`, `put` and `delete` look at and change objects without a call; `deny` refuses."""
+    """`cloud.gcs`: `read`, `names`, `put` and `delete` access objects without calls; `deny` removes a permission."""
 
     name = "storage"
-    # TensorFlow uses the second one.
+    # TensorFlow uses the second host.
     hosts = ("storage.googleapis.com", "www.googleapis.com")
 
     scopes = (*Service.scopes, *WRITING, *READING)
@@ -54,17 +54,17 @@ class Gcs(Service):
         def perform(call: Request) -> Response:
             found = self._json.route(call)
             if found is None or found.method in ("objects.insert", "objects.upload", "objects.download"):
-                return self.desk.unknown(self.name, call)
-            return self.desk.perform(self.name, found, call.headers, call.body, call.host)
+                return self.gateway.unknown(self.name, call)
+            return self.gateway.perform(self.name, found, call.headers, call.body, call.host)
 
         return batch.answer(request, perform)
 
     def deny(self, permission: str, principal: str = "*", bucket: str = "*") -> None:
-        """From now on `principal` may not do what needs `permission`, such as storage.objects.delete."""
+        """Denies `permission`, such as storage.objects.delete, to `principal` from now on."""
         self.access.deny(permission, principal, bucket)
 
     def save(self, path: pathlib.Path) -> None:
-        """Writes all buckets to a file, for `load`."""
+        """Saves all buckets to a file for `load`."""
         path.write_bytes(pickle.dumps(self.store.buckets))
 
     def load(self, path: pathlib.Path) -> None:
@@ -75,7 +75,7 @@ class Gcs(Service):
         return self.find(address).data
 
     def find(self, address: str) -> Object:
-        """The object gs://bucket/name; raises a refusal when there is none."""
+        """The object gs://bucket/name; raises StorageError when it does not exist."""
         return self.store.get(*_parts(address))
 
     def put(self, address: str, data: bytes) -> Object:
@@ -85,7 +85,7 @@ class Gcs(Service):
         self.store.delete(*_parts(address))
 
     def names(self, address: str) -> list[str]:
-        """All names in gs://bucket/prefix, sorted, whole."""
+        """All names that start with gs://bucket/prefix, sorted, without the bucket."""
         bucket, prefix = _parts(address)
         return [name for name in self.store.bucket(bucket).names if name.startswith(prefix)]
 

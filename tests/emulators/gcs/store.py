@@ -1,4 +1,4 @@
-"""Buckets and what is in them: every change happens whole, under its preconditions, or not at all."""
+"""Buckets and objects; every change is atomic and checks its preconditions."""
 
 import bisect
 import re
@@ -15,12 +15,12 @@ MOST_COMPONENTS = 32
 
 
 class Bucket:
-    """A bucket without versioning: its objects by name, and their names sorted."""
+    """A bucket without versioning: objects by name, and sorted names."""
 
-    def __init__(self, name: str, project: str, said: dict[str, Any]):
+    def __init__(self, name: str, project: str, properties: dict[str, Any]):
         self.name = name
         self.project = project
-        self.said = said
+        self.properties = properties
         self.metageneration = 1
         self.created = self.updated = time.time()
         self.objects: dict[str, Object] = {}
@@ -37,7 +37,7 @@ class Bucket:
 
 
 class Store:
-    """All buckets. `visited` counts the names that listings looked at."""
+    """All buckets. `visited` counts the names that listings examined."""
 
     def __init__(self):
         self._lock = threading.RLock()
@@ -50,13 +50,13 @@ class Store:
             self.buckets.clear()
             self.visited = 0
 
-    def create_bucket(self, name: str, project: str, said: dict[str, Any] | None = None) -> Bucket:
+    def create_bucket(self, name: str, project: str, properties: dict[str, Any] | None = None) -> Bucket:
         check_bucket_name(name)
         with self._lock:
             if name in self.buckets:
                 message = "Your previous request to create the named bucket succeeded and you already own it."
                 raise StorageError(409, message)
-            made = self.buckets[name] = Bucket(name, project, said or {})
+            made = self.buckets[name] = Bucket(name, project, properties or {})
             return made
 
     def delete_bucket(self, name: str) -> None:
@@ -82,7 +82,7 @@ class Store:
         conditions: Conditions = NONE,
         reading: bool = True,
     ) -> Object:
-        """Returns an object; `reading` says whether an unwanted generation is "not modified"."""
+        """Returns an object; with `reading` a generation that matches a "not" condition is "not modified"."""
         found = self.find(bucket, name)
         if found is None or generation not in (None, found.generation):
             raise no_object(bucket, name)
@@ -90,7 +90,7 @@ class Store:
         return found
 
     def check_put(self, bucket: str, name: str, conditions: Conditions) -> None:
-        """Raises the refusal that `put` would."""
+        """Raises the error that `put` would raise."""
         check_object_name(name)
         conditions.check(self.find(bucket, name))
 
@@ -105,7 +105,7 @@ class Store:
 
     def _make(self, name: str, content: Content) -> Object:
         now = time.time()
-        # Microseconds, as Google's; no two are equal.
+        # Unique, in microseconds like Google's.
         self._last_generation = generation = max(int(now * 1e6), self._last_generation + 1)
         return Object(
             name,
@@ -117,7 +117,7 @@ class Store:
             content.md5,
             now,
             now,
-            content.said,
+            content.properties,
             content.components,
         )
 
@@ -130,15 +130,17 @@ class Store:
         self,
         bucket: str,
         name: str,
-        said: dict[str, Any],
+        properties: dict[str, Any],
         generation: int | None = None,
         conditions: Conditions = NONE,
     ) -> Object:
-        """Changes what is said about an object: None removes, `metadata` is merged key by key."""
+        """Changes an object's properties: None removes one, `metadata` is merged key by key."""
         with self._lock:
             found = self.get(bucket, name, generation, conditions, reading=False)
-            found.content_type = said.get("contentType", found.content_type) or ""
-            found.said = merged(found.said, {key: value for key, value in said.items() if key in WRITABLE})
+            found.content_type = properties.get("contentType", found.content_type) or ""
+            found.properties = merged(
+                found.properties, {key: value for key, value in properties.items() if key in WRITABLE}
+            )
             found.metageneration += 1
             found.updated = time.time()
             return found
@@ -147,20 +149,20 @@ class Store:
         self,
         source: tuple[str, str],
         destination: tuple[str, str],
-        said: dict[str, Any] | None = None,
+        properties: dict[str, Any] | None = None,
         generation: int | None = None,
         source_conditions: Conditions = NONE,
         conditions: Conditions = NONE,
     ) -> Object:
-        """Copies an object; `said` replaces all that is said about it."""
+        """Copies an object; `properties` replaces all of its properties."""
         with self._lock:
             found = self.get(*source, generation, source_conditions, reading=False)
-            return self.put(*destination, _same(found, said), conditions)
+            return self.put(*destination, _same(found, properties), conditions)
 
     def move(
         self, bucket: str, name: str, to: str, source_conditions: Conditions = NONE, conditions: Conditions = NONE
     ) -> Object:
-        """Renames an object within its bucket, at once."""
+        """Renames an object within its bucket atomically."""
         with self._lock:
             found = self.get(bucket, name, None, source_conditions, reading=False)
             if name == to:
@@ -174,10 +176,10 @@ class Store:
         bucket: str,
         parts: list[tuple[str, int | None, Conditions]],
         name: str,
-        said: dict[str, Any],
+        properties: dict[str, Any],
         conditions: Conditions = NONE,
     ) -> Object:
-        """Joins objects of a bucket: their names, generations and conditions."""
+        """Concatenates objects of a bucket, given as (name, generation, conditions)."""
         if not 1 <= len(parts) <= MOST_COMPONENTS:
             raise bad_request(
                 f"The number of source components provided ({len(parts)}) exceeds the maximum ({MOST_COMPONENTS}), "
@@ -187,8 +189,8 @@ class Store:
             found = [self.get(bucket, part, number, wanted, reading=False) for part, number, wanted in parts]
             content = Content.of(
                 b"".join(part.data for part in found),
-                said.get("contentType") or found[0].content_type,
-                {key: value for key, value in said.items() if key in WRITABLE},
+                properties.get("contentType") or found[0].content_type,
+                {key: value for key, value in properties.items() if key in WRITABLE},
                 components=sum(part.components or 1 for part in found),
             )
             return self.put(bucket, name, content, conditions)
@@ -201,18 +203,25 @@ class Store:
             return found, [place.objects[name] for name in found.names]
 
 
-def _same(found: Object, said: dict[str, Any] | None) -> Content:
-    """What an object holds, for another one; `said`, if given, replaces what is said about it."""
+def _same(found: Object, properties: dict[str, Any] | None) -> Content:
+    """Content of an object for a copy; `properties`, if given, replaces the object's own."""
     kind = found.content_type
-    if said is not None:
-        kind, said = said.get("contentType", kind), {key: value for key, value in said.items() if key in WRITABLE}
+    if properties is not None:
+        kind, properties = properties.get("contentType", kind), {
+            key: value for key, value in properties.items() if key in WRITABLE
+        }
     return Content(
-        found.data, kind, dict(found.said) if said is None else said, found.crc32c, found.md5, found.components
+        found.data,
+        kind,
+        dict(found.properties) if properties is None else properties,
+        found.crc32c,
+        found.md5,
+        found.components,
     )
 
 
 def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """RFC 7396: None removes, and what is nested is merged as well."""
+    """Merges as in RFC 7396: None removes a key, nested objects are merged."""
     both = dict(old)
     for key, value in new.items():
         if value is None:
@@ -225,7 +234,7 @@ def merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def check_bucket_name(name: str) -> None:
-    """Raises a refusal for what no bucket may be called: https://cloud.google.com/storage/docs/buckets#naming"""
+    """Raises StorageError for an invalid bucket name: https://cloud.google.com/storage/docs/buckets#naming"""
     parts = name.split(".")
     valid = (
         re.fullmatch(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", name)

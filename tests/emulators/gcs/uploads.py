@@ -1,4 +1,4 @@
-"""Uploads of the JSON API: in one piece, with what is said about the object, or resumable in parts."""
+"""Uploads of the JSON API: in one request, with or without properties, or resumable in parts."""
 
 import dataclasses
 import json
@@ -15,32 +15,32 @@ from tests.emulators.gcs.resources import OBJECT_FIELDS, check_body
 from tests.emulators.gcs.store import Store
 from tests.emulators.services import Request, Response
 
-QUANTUM = 256 * 1024  # of an unfinished upload whole multiples are kept
+QUANTUM = 256 * 1024  # bytes; an unfinished upload keeps whole multiples
 
 
 def whole(request: Request, parameters: Mapping[str, str]) -> tuple[str, Content]:
-    """The name and content of an upload in one piece (`uploadType` media or multipart)."""
+    """Name and content of an upload in one request (`uploadType` media or multipart)."""
     kind = parameters.get("uploadType")
     if kind == "media":
-        said: dict[str, Any] = {}
+        properties: dict[str, Any] = {}
         content_type, data = request.headers.get("content-type", ""), request.body
     elif kind == "multipart":
-        said, content_type, data = _parts(request)
+        properties, content_type, data = _parts(request)
     else:
         raise bad_request(f"Invalid uploadType {kind!r}.")
-    return described(said, parameters), content_of(data, content_type, said, request.headers)
+    return described(properties, parameters), content_of(data, content_type, properties, request.headers)
 
 
-def described(said: dict[str, Any], parameters: Mapping[str, str]) -> str:
-    """The name that an upload gives its object: a parameter, or a field of what is said."""
-    name = said.get("name", parameters.get("name", ""))
+def described(properties: dict[str, Any], parameters: Mapping[str, str]) -> str:
+    """Name of the uploaded object: a query parameter, or a field of its properties."""
+    name = properties.get("name", parameters.get("name", ""))
     if parameters.get("name", name) != name:
         raise bad_request(f"Value '{name}' in content does not agree with value '{parameters['name']}'.")
     return name
 
 
 def announced_name(request: Request) -> str:
-    """The name that an upload is for, as far as it can be seen before anything is checked; for the log and faults."""
+    """Name of the uploaded object as read before validation, for the log and faults."""
     if name := request.parameters().get("name"):
         return name
     match = re.search(rb'"name":\s*("(?:[^"\\]|\\.)*")', request.body[:4096])
@@ -50,15 +50,17 @@ def announced_name(request: Request) -> str:
         return ""
 
 
-def content_of(data: bytes, content_type: str, said: dict[str, Any], headers: Mapping[str, str]) -> Content:
-    """Bytes, and what is said about them, checked against every checksum that came along."""
-    expected = {name: said[field] for name, field in (("md5", "md5Hash"), ("crc32c", "crc32c")) if field in said}
-    kept = {name: value for name, value in said.items() if name in WRITABLE}
-    return Content.of(data, said.get("contentType") or content_type, kept, expected | checksums(headers))
+def content_of(data: bytes, content_type: str, properties: dict[str, Any], headers: Mapping[str, str]) -> Content:
+    """Uploaded bytes and properties, verified against all checksums in the request."""
+    expected = {
+        name: properties[field] for name, field in (("md5", "md5Hash"), ("crc32c", "crc32c")) if field in properties
+    }
+    kept = {name: value for name, value in properties.items() if name in WRITABLE}
+    return Content.of(data, properties.get("contentType") or content_type, kept, expected | checksums(headers))
 
 
 def checksums(headers: Mapping[str, str]) -> dict[str, str]:
-    """What X-Goog-Hash and Content-MD5 say."""
+    """Checksums in the headers X-Goog-Hash and Content-MD5."""
     found = {}
     for part in headers.get("x-goog-hash", "").split(","):
         name, _, value = part.strip().partition("=")
@@ -85,14 +87,14 @@ def _parts(request: Request) -> tuple[dict[str, Any], str, bytes]:
     # The line break before the boundary belongs to the boundary.
     data = data[: -2 if data.endswith(b"\r\n") else -1]
     try:
-        said = json.loads(described_in)
+        properties = json.loads(described_in)
     except ValueError:
         raise bad_request("Parse Error: the first part is not JSON.") from None
-    return check_body(said, OBJECT_FIELDS), headers.get("content-type", ""), data
+    return check_body(properties, OBJECT_FIELDS), headers.get("content-type", ""), data
 
 
 def _part(part: bytes) -> tuple[dict[str, str], bytes]:
-    """One part's headers and body."""
+    """Headers and body of one part."""
     head, gap, body = part.partition(b"\r\n\r\n")
     if not gap or b"\n\n" in head:
         head, _, body = part.partition(b"\n\n")
@@ -102,12 +104,12 @@ def _part(part: bytes) -> tuple[dict[str, str], bytes]:
 
 @dataclasses.dataclass
 class _Upload:
-    """A resumable upload; `made` once it is finished."""
+    """A resumable upload; `made` is set when it is finished."""
 
     bucket: str
     name: str
     content_type: str
-    said: dict[str, Any]
+    properties: dict[str, Any]
     conditions: Conditions
     headers: Mapping[str, str]
     total: int | None
@@ -127,9 +129,9 @@ class Uploads:
         self._uploads.clear()
 
     def start(self, bucket: str, request: Request, parameters: Mapping[str, str]) -> Response:
-        """Answers with the address that takes the bytes."""
-        said = check_body(request.json(), OBJECT_FIELDS)
-        name = described(said, parameters)
+        """Starts an upload; the response has the address for its bytes."""
+        properties = check_body(request.json(), OBJECT_FIELDS)
+        name = described(properties, parameters)
         conditions = Conditions.of(parameters)
         self._store.check_put(bucket, name, conditions)
         total = request.headers.get("x-upload-content-length")
@@ -138,7 +140,7 @@ class Uploads:
             bucket,
             name,
             request.headers.get("x-upload-content-type", ""),
-            said,
+            properties,
             conditions,
             checksums(request.headers) and {"x-goog-hash": request.headers["x-goog-hash"]},
             int(total) if total else None,
@@ -147,26 +149,26 @@ class Uploads:
         return Response(200, b"", {"Location": address, "X-GUploader-UploadID": identity})
 
     def take(self, identity: str, request: Request) -> Object | Response:
-        """Takes bytes, or tells how many there are: the object once it is whole, else a 308."""
+        """Receives bytes, or a status query: returns the object when it is complete, otherwise a 308."""
         upload = self._find(identity)
         with upload.lock:
             if upload.made:
                 return upload.made
             start, total = self._announced(upload, request)
             if start is not None:
-                # What came before, its answer lost, is not taken twice.
+                # Skips bytes received before: a client repeats them when the response was lost.
                 upload.data += request.body[len(upload.data) - start :]
                 if total != len(upload.data):
                     del upload.data[len(upload.data) - len(upload.data) % QUANTUM :]
-            # Asked where it stands, an upload does not end, unless all that it is to have is here.
+            # A status query finishes an upload only if all bytes have arrived.
             return self._finish(upload, request) if total == len(upload.data) else _unfinished(upload)
 
     def _announced(self, upload: _Upload, request: Request) -> tuple[int | None, int | None]:
-        """What Content-Range says: the first byte, None for a question, and the total, None when not known yet."""
+        """Content-Range as (first byte, None for a status query; total, None when unknown)."""
         text = request.headers.get("content-range")
         if text is None:
             if upload.total not in (None, len(request.body)):
-                raise bad_request(f"{upload.total} bytes were announced, {len(request.body)} came.")
+                raise bad_request(f"{upload.total} bytes were announced, {len(request.body)} received.")
             upload.data.clear()
             return 0, len(request.body)
         match = re.fullmatch(r"bytes (?:(\d+)-(\d+)|\*)/(?:(\d+)|\*)", text.strip())
@@ -192,7 +194,7 @@ class Uploads:
 
     def _finish(self, upload: _Upload, request: Request) -> Object:
         headers = {**upload.headers, **request.headers}
-        content = content_of(bytes(upload.data), upload.content_type, upload.said, headers)
+        content = content_of(bytes(upload.data), upload.content_type, upload.properties, headers)
         upload.made = self._store.put(upload.bucket, upload.name, content, upload.conditions)
         upload.data = bytearray()
         return upload.made
@@ -203,7 +205,7 @@ class Uploads:
         raise StorageError(499, "Client Closed Request")
 
     def target(self, identity: str) -> str:
-        """What an upload makes, for the log."""
+        """BUCKET/NAME of an upload, for the log."""
         upload = self._uploads.get(identity)
         return f"{upload.bucket}/{upload.name}" if upload else identity
 

@@ -1,4 +1,4 @@
-"""The XML API of Cloud Storage, which obstore and TensorFlow speak: https://cloud.google.com/storage/docs/xml-api"""
+"""The XML API of Cloud Storage, used by obstore and TensorFlow: https://cloud.google.com/storage/docs/xml-api"""
 
 import re
 import secrets
@@ -25,13 +25,13 @@ from tests.emulators.gcs.ranges import described, download
 from tests.emulators.gcs.store import Store
 from tests.emulators.services import Call, Caller, Request, Response
 
-SMALLEST_PART = 5 * 1024 * 1024  # of a multipart upload, but for the last one
+SMALLEST_PART = 5 * 1024 * 1024  # bytes; of all parts of a multipart upload but the last
 MOST_PARTS = 10_000
 _CONDITIONS = {
     "x-goog-if-generation-match": "ifGenerationMatch",
     "x-goog-if-metageneration-match": "ifMetagenerationMatch",
 }
-_SAID = {
+_PROPERTY_HEADERS = {
     "cache-control": "cacheControl",
     "content-disposition": "contentDisposition",
     "content-encoding": "contentEncoding",
@@ -41,7 +41,7 @@ _SAID = {
 
 
 class Target(NamedTuple):
-    """What a request is about, and all that came with it."""
+    """A request with the bucket and object that it addresses."""
 
     bucket: str
     name: str
@@ -51,7 +51,7 @@ class Target(NamedTuple):
 
 
 class Method(NamedTuple):
-    """A method, the query's parameters that it knows, and what its caller must be allowed to do."""
+    """A method of the API: its query parameters, and the permission that a caller needs."""
 
     name: str
     known: frozenset[str]
@@ -69,7 +69,7 @@ class _Multipart(NamedTuple):
 
 
 class XmlApi:
-    """Finds what a request asks for, and does it."""
+    """Matches requests to methods and performs them."""
 
     def __init__(self, store: Store, access: Access):
         self._store = store
@@ -98,10 +98,10 @@ class XmlApi:
         return Call(method.name, f"{bucket}/{name}" if name else bucket, work)
 
     def list(self, target: Target) -> Response:
-        """ListObjectsV2."""
+        """Lists objects (ListObjectsV2)."""
         given = target.parameters
         if given.get("list-type") != "2":
-            raise bad_request("Only list-type=2 is there.")
+            raise bad_request("Only list-type=2 is supported.")
         limit = number(given, "max-keys")
         wanted = Wanted(
             prefix=given.get("prefix", ""),
@@ -155,23 +155,27 @@ class XmlApi:
         conditions = _conditions(headers)
         if "x-goog-copy-source" in headers:
             return self._copy(target, headers["x-goog-copy-source"], conditions)
-        content = uploads.content_of(target.request.body, headers.get("content-type", ""), _said(headers), headers)
+        content = uploads.content_of(
+            target.request.body, headers.get("content-type", ""), _properties(headers), headers
+        )
         made = self._store.put(target.bucket, target.name, content, conditions)
         return Response(200, b"", _made(made))
 
     def _copy(self, target: Target, address: str, conditions: Conditions) -> Response:
         bucket, _, name = urllib.parse.unquote(address).removeprefix("/").partition("/")
         headers, replaces = target.request.headers, target.request.headers.get("x-goog-metadata-directive") == "REPLACE"
-        said = {**_said(headers), "contentType": headers.get("content-type", "")} if replaces else None
+        properties = {**_properties(headers), "contentType": headers.get("content-type", "")} if replaces else None
         source = Conditions(
             number(headers, "x-goog-copy-source-if-generation-match"),
             metageneration=number(headers, "x-goog-copy-source-if-metageneration-match"),
         )
         self._access.check(target.caller, "storage.objects.get", bucket)
         generation = number(headers, "x-goog-copy-source-generation")
-        made = self._store.copy((bucket, name), (target.bucket, target.name), said, generation, source, conditions)
-        told = f"<LastModified>{timestamp(made.updated)}</LastModified><ETag>{escape(made.xml_etag)}</ETag>"
-        return xml_response(f"<CopyObjectResult>{told}</CopyObjectResult>", headers=_made(made))
+        made = self._store.copy(
+            (bucket, name), (target.bucket, target.name), properties, generation, source, conditions
+        )
+        fields = f"<LastModified>{timestamp(made.updated)}</LastModified><ETag>{escape(made.xml_etag)}</ETag>"
+        return xml_response(f"<CopyObjectResult>{fields}</CopyObjectResult>", headers=_made(made))
 
     def delete(self, target: Target) -> Response:
         generation = number(target.parameters, "generation")
@@ -211,8 +215,10 @@ class XmlApi:
             raise StorageError(400, message, xml_code="EntityTooSmall")
         self._check_overwriting(target)
         headers = upload.headers
-        # Composed of its parts, as far as its checksums go: no MD5.
-        content = Content.of(b"".join(chosen), headers.get("content-type", ""), _said(headers), components=len(chosen))
+        # Like a composed object it has no MD5.
+        content = Content.of(
+            b"".join(chosen), headers.get("content-type", ""), _properties(headers), components=len(chosen)
+        )
         content.components = 0
         made = self._store.put(target.bucket, target.name, content)
         del self._uploads[target.parameters["uploadId"]]
@@ -236,7 +242,7 @@ class XmlApi:
         return upload
 
     def _check_overwriting(self, target: Target) -> None:
-        """Who replaces an object needs the right to delete it."""
+        """Raises StorageError when the caller would replace an object without permission to delete it."""
         if target.bucket not in self._store.buckets:
             raise no_bucket()
         if self._access.limited and self._store.find(target.bucket, target.name):
@@ -256,13 +262,15 @@ def _conditions(headers: Mapping[str, str]) -> Conditions:
     return Conditions.of(given)
 
 
-def _said(headers: Mapping[str, str]) -> dict[str, object]:
-    """What headers say about an object."""
-    said: dict[str, object] = {field: headers[name] for name, field in _SAID.items() if name in headers}
+def _properties(headers: Mapping[str, str]) -> dict[str, object]:
+    """An object's properties in request headers."""
+    properties: dict[str, object] = {
+        field: headers[name] for name, field in _PROPERTY_HEADERS.items() if name in headers
+    }
     own = {
         name.removeprefix("x-goog-meta-"): value for name, value in headers.items() if name.startswith("x-goog-meta-")
     }
-    return said | ({"metadata": own} if own else {})
+    return properties | ({"metadata": own} if own else {})
 
 
 def _made(made: Object) -> dict[str, str]:
@@ -288,7 +296,7 @@ def _listed(found: Object, name: str) -> str:
 
 
 def _listed_parts(body: bytes) -> list[tuple[int, str]]:
-    """The parts that an upload is to consist of, in order, with their ETags."""
+    """The parts of an upload as listed by the client, in order, with their ETags."""
     try:
         tree = ElementTree.fromstring(body)
     except ElementTree.ParseError as error:
@@ -305,7 +313,7 @@ def _listed_parts(body: bytes) -> list[tuple[int, str]]:
 def _listed_part(upload: _Multipart, place: int, etag: str) -> bytes:
     data, known = upload.parts.get(place, (b"", ""))
     if not known or etag.strip('"') != known.strip('"'):
-        raise StorageError(400, f"Part {place} could not be found, or its ETag is another.", xml_code="InvalidPart")
+        raise StorageError(400, f"Part {place} could not be found, or its ETag differs.", xml_code="InvalidPart")
     return data
 
 

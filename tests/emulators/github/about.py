@@ -3,7 +3,7 @@
 import datetime
 from typing import TYPE_CHECKING
 
-from tests.emulators.github.answers import Asked, answer
+from tests.emulators.github.answers import AuthorizedRequest, answer
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class About:
-    """What GitHub says of the repository; `pushed` is when somebody pushed last."""
+    """The repository's description; `pushed` is the time of the last push."""
 
     def __init__(self, github: "GitHub"):
         self._github = github
@@ -21,7 +21,7 @@ class About:
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", REPOSITORY, "repos/get", "any:read", self.get)]
 
-    def get(self, asked: Asked) -> Response:
+    def get(self, call: AuthorizedRequest) -> Response:
         owner, name = self._github.repository.split("/")
         found = {
             "id": 1,

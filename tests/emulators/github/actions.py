@@ -1,4 +1,4 @@
-"""Workflows: those that a commit holds, dispatches that start them, their runs, and who a job is to others (OIDC)."""
+"""Workflows, their dispatches and runs, and the identity tokens of jobs (OIDC)."""
 
 import itertools
 import json
@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.emulators.github.answers import Asked, GitHubRefused, answer, not_found, nothing
+from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, answer, not_found, nothing
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from tests.emulators.github.service import GitHub
 
 ISSUER = "https://token.actions.githubusercontent.com"
-ID_TOKENS = "https://pipelines.actions.githubusercontent.com/id-token"  # where a job asks, as its runner tells it
+ID_TOKENS = "https://pipelines.actions.githubusercontent.com/id-token"  # the address that a runner gives to its job
 MOST_INPUTS = 25
 
 
 class Dispatch(NamedTuple):
-    """A workflow that was started by a call."""
+    """A workflow started by the API."""
 
     workflow: str
     ref: str
@@ -29,19 +29,19 @@ class Dispatch(NamedTuple):
 
 
 class Actions:
-    """`dispatch` is called with each dispatch that is accepted; `workflows` are files that can be dispatched."""
+    """`dispatch` is called with each accepted dispatch; `workflows` are the files that can be dispatched."""
 
     def __init__(self, github: "GitHub", cloud: "Cloud"):
         self._github, self._cloud = github, cloud
-        self.workflows: dict[str, set[str]] = {}  # the names of each one's inputs
+        self.workflows: dict[str, set[str]] = {}  # {file: names of its inputs}
         self.dispatched: list[Dispatch] = []
         self.dispatch: Callable[[Dispatch], object] = lambda dispatch: None
         self.runs: list[dict[str, Any]] = []
-        self.job_token = secrets.token_hex(8)  # what a job with `id-token: write` asks with
+        self.job_token = secrets.token_hex(8)  # the credential with which a job requests an identity token
         self._ids = itertools.count(1)
 
     def add_run(self, workflow: str, sha: str, conclusion: str, event: str = "push", created: str = "") -> int:
-        """A run of a workflow that has ended."""
+        """Adds a completed run of a workflow."""
         number = next(self._ids)
         self.runs.append(
             {
@@ -75,29 +75,29 @@ class Actions:
             Endpoint("GET", "/id-token", "id-token", "", self.id_token),
         ]
 
-    def get(self, asked: Asked, workflow: str) -> Response:
+    def get(self, call: AuthorizedRequest, workflow: str) -> Response:
         self._known(workflow)
         path = f"/actions/workflows/{workflow}"
         found = {"id": 1, "name": workflow, "path": f".github/workflows/{workflow}", "state": "active"}
         return answer(found | {"url": self._github.address(path)})
 
-    def create_dispatch(self, asked: Asked, workflow: str) -> Response:
+    def create_dispatch(self, call: AuthorizedRequest, workflow: str) -> Response:
         self._known(workflow)
-        told = asked.fields("WorkflowDispatch", ref_=str, inputs=dict, return_run_details=bool)
-        inputs = told.get("inputs") or {}
+        body = call.fields("WorkflowDispatch", ref_=str, inputs=dict, return_run_details=bool)
+        inputs = body.get("inputs") or {}
         unexpected = sorted(set(inputs) - self.workflows[workflow])
         if unexpected or len(inputs) > MOST_INPUTS:
             raise GitHubRefused(422, f"Unexpected inputs provided: {json.dumps(unexpected)}")
-        if told["ref"].removeprefix("refs/heads/") != self._github.default_branch:
-            raise GitHubRefused(422, f"No ref found for: {told['ref']}")
-        dispatch = Dispatch(workflow, told["ref"], inputs)
+        if body["ref"].removeprefix("refs/heads/") != self._github.default_branch:
+            raise GitHubRefused(422, f"No ref found for: {body['ref']}")
+        dispatch = Dispatch(workflow, body["ref"], inputs)
         self.dispatched.append(dispatch)
         self.dispatch(dispatch)
         return nothing()
 
-    def list_runs(self, asked: Asked, workflow: str) -> Response:
+    def list_runs(self, call: AuthorizedRequest, workflow: str) -> Response:
         self._known(workflow)
-        query = asked.request.parameters()
+        query = call.request.parameters()
         status = query.get("status", "")
         found = [
             run
@@ -107,13 +107,13 @@ class Actions:
             and query.get("branch", run["head_branch"]) == run["head_branch"]
             and query.get("event", run["event"]) == run["event"]
         ]
-        return asked.page(found, lambda rows: {"total_count": len(found), "workflow_runs": rows})
+        return call.page(found, lambda rows: {"total_count": len(found), "workflow_runs": rows})
 
-    def id_token(self, asked: Asked) -> Response:
-        """Proves to others which repository a job belongs to."""
-        if asked.request.headers.get("authorization", "").lower() != f"bearer {self.job_token}":
+    def id_token(self, call: AuthorizedRequest) -> Response:
+        """Issues a token that proves a job's repository to other services."""
+        if call.request.headers.get("authorization", "").lower() != f"bearer {self.job_token}":
             raise GitHubRefused(401, "Unauthorized")
-        audience = urllib.parse.unquote(asked.request.parameters().get("audience", self._github.page("")))
+        audience = urllib.parse.unquote(call.request.parameters().get("audience", self._github.page("")))
         subject = f"repo:{self._github.repository}:ref:refs/heads/{self._github.default_branch}"
         return answer({"value": self._cloud.oauth.identity(ISSUER, subject, audience)})
 

@@ -1,4 +1,4 @@
-"""How GitHub answers: JSON, pages with links to the next, and refusals in its own words."""
+"""GitHub's responses: JSON, pages with links to the next page, and errors in its own words."""
 
 import json
 import urllib.parse
@@ -11,7 +11,7 @@ MOST_A_PAGE = 100
 
 
 class GitHubRefused(Exception):
-    """A refusal: HTTP status, message, and what GitHub says of single fields."""
+    """An error response: HTTP status, message, and errors of single fields."""
 
     def __init__(
         self,
@@ -21,13 +21,13 @@ class GitHubRefused(Exception):
         headers: Mapping[str, str] | None = None,
     ):
         super().__init__(message)
-        self._status, self._told = status, {"message": message, "documentation_url": "https://docs.github.com/rest"}
+        self._status, self._body = status, {"message": message, "documentation_url": "https://docs.github.com/rest"}
         self._headers = headers
         if errors:
-            self._told["errors"] = list(errors)
+            self._body["errors"] = list(errors)
 
     def response(self) -> Response:
-        return answer(self._told | {"status": str(self._status)}, self._status, self._headers)
+        return answer(self._body | {"status": str(self._status)}, self._status, self._headers)
 
 
 def not_found() -> GitHubRefused:
@@ -39,17 +39,17 @@ def invalid(resource: str, field: str, code: str = "invalid") -> GitHubRefused:
 
 
 def answer(found: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """JSON with a status."""
+    """A JSON response."""
     return Response(status, json.dumps(found).encode(), {**JSON, **(headers or {})})
 
 
 def nothing() -> Response:
-    """Done, and nothing to be said."""
+    """A successful response without content."""
     return Response(204)
 
 
-class Asked(NamedTuple):
-    """A call whose token and permission are fine: the request, and the token's permissions."""
+class AuthorizedRequest(NamedTuple):
+    """A request whose token has the endpoint's permission, and all permissions of the token."""
 
     request: Request
     permissions: Mapping[str, str]
@@ -59,7 +59,7 @@ class Asked(NamedTuple):
         return allows(self.permissions, scope, level)
 
     def page(self, found: Sequence[Any], wrap: Callable[[list[Any]], Any] = lambda rows: rows) -> Response:
-        """One page of a list, with links to the others."""
+        """One page of a list, with a link to the next."""
         query = self.request.parameters()
         size = min(MOST_A_PAGE, max(1, int(query.get("per_page", 30))))
         number = max(1, int(query.get("page", 1)))
@@ -70,7 +70,7 @@ class Asked(NamedTuple):
         return answer(wrap(list(found[(number - 1) * size : number * size])), headers=links)
 
     def fields(self, resource: str, **types: type | tuple[type, ...]) -> dict[str, Any]:
-        """The body's fields, which may be these and have to have their types. A name ending in _ has to be there."""
+        """The body's fields, validated against names and types. A name that ends with _ is required."""
         try:
             body = json.loads(self.request.body or b"{}")
         except ValueError:
@@ -80,13 +80,13 @@ class Asked(NamedTuple):
             if name.endswith("_") and body.get(name[:-1]) is None:
                 raise invalid(resource, name[:-1], "missing_field")
         for name, value in body.items():
-            # GitHub passes over what it does not know. Here that is a mistake of the caller.
+            # Stricter than GitHub, which ignores unknown fields: they are mistakes of the caller.
             if name not in known or not (value is None or isinstance(value, known[name])):
                 raise invalid(resource, name)
         return body
 
 
 def allows(permissions: Mapping[str, str], scope: str, level: str) -> bool:
-    """True when permissions such as {"contents": "write"} include a scope's level, "read" or "write"; "any" is each."""
+    """True when permissions such as {"contents": "write"} include "read" or "write" of a scope, or of "any" scope."""
     held = permissions.values() if scope == "any" else [permissions.get(scope)]
     return any(given in ("write", level) for given in held)

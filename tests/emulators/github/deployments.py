@@ -1,9 +1,9 @@
-"""Deployments: GitHub itself makes one for each job that names an environment, and says how it ended."""
+"""Deployments, which GitHub creates for each job that names an environment, and their statuses."""
 
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.github.answers import Asked, not_found
+from tests.emulators.github.answers import AuthorizedRequest, not_found
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Deployments:
-    """Deployments, the newest last."""
+    """Deployments, oldest first."""
 
     def __init__(self, github: "GitHub"):
         self._github = github
@@ -21,7 +21,7 @@ class Deployments:
         self._statuses: dict[int, list[str]] = {}
 
     def add(self, environment: str, sha: str, *states: str) -> None:
-        """A job with an environment ran on a commit; `states` came one after another, such as in_progress, success."""
+        """Adds a deployment of a commit; `states` are its successive statuses, such as in_progress, success."""
         number = next(self._ids)
         address = self._github.address(f"/deployments/{number}")
         self.deployments.append(
@@ -44,17 +44,17 @@ class Deployments:
             Endpoint("GET", one, "repos/list-deployment-statuses", "deployments:read", self.statuses),
         ]
 
-    def search(self, asked: Asked) -> Response:
-        query = asked.request.parameters()
+    def search(self, call: AuthorizedRequest) -> Response:
+        query = call.request.parameters()
         found = [
             deployment
             for deployment in reversed(self.deployments)
             if all(query.get(name, deployment[name]) == deployment[name] for name in ("environment", "sha", "task"))
         ]
-        return asked.page(found)
+        return call.page(found)
 
-    def statuses(self, asked: Asked, number: str) -> Response:
+    def statuses(self, call: AuthorizedRequest, number: str) -> Response:
         if int(number) not in self._statuses:
             raise not_found()
         states = list(enumerate(self._statuses[int(number)], 1))
-        return asked.page([{"id": place, "state": state, "description": ""} for place, state in reversed(states)])
+        return call.page([{"id": place, "state": state, "description": ""} for place, state in reversed(states)])

@@ -1,4 +1,4 @@
-"""One method of GitHub's API, and one call of it."""
+"""Types for a method of GitHub's API and for a call of it."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,17 +9,17 @@ REPOSITORY = "/repos/{owner}/{repo}"
 
 
 class Endpoint(NamedTuple):
-    """`handler(asked, **parts of the path)` answers; `permission` is "contents:write" and so on, "" for none."""
+    """`handler(call, **parts of the path)` returns the response; `permission` is such as "contents:write", or ""."""
 
     verb: str
     path: str
-    method: str  # as GitHub's description of its API names it: "repos/create-release"
+    method: str  # operation ID in GitHub's OpenAPI description: "repos/create-release"
     permission: str
     handler: Callable[..., Response]
 
 
 class Exchange(NamedTuple):
-    """A call that found its method, and what it was answered."""
+    """A request to an endpoint, and its response."""
 
     endpoint: Endpoint
     request: Request

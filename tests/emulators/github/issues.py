@@ -1,9 +1,9 @@
-"""Issues, and the comments below issues and pull requests."""
+"""Issues, and comments on issues and pull requests."""
 
 import itertools
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.github.answers import Asked, GitHubRefused, answer, invalid, not_found, nothing
+from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, answer, invalid, not_found, nothing
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -14,23 +14,23 @@ LONGEST = 65536  # characters of a text
 
 
 class Issues:
-    """Issues by number, comments by ID. `threads` are all numbers that may be commented on, of pull requests too."""
+    """Issues by number, comments by ID. `threads` are the numbers of all issues and pull requests."""
 
     def __init__(self, github: "GitHub"):
         self._github = github
         self.issues: dict[int, dict[str, Any]] = {}
         self.comments: dict[int, dict[str, Any]] = {}
         self.threads: set[int] = set()
-        self.enabled = True  # forks have none at first
+        self.enabled = True  # False: as in a new fork
         self._ids = itertools.count(1001)
 
     def texts(self, number: int) -> list[str]:
-        """What was commented on an issue or a pull request."""
+        """Texts of the comments on an issue or a pull request."""
         return [comment["body"] for comment in self._below(number)]
 
     def endpoints(self) -> list[Endpoint]:
         issue, comment = f"{REPOSITORY}/issues/{{number}}", f"{REPOSITORY}/issues/comments/{{comment_id}}"
-        # What a job may do with comments on pull requests, `pull-requests` says, and with the others `issues`.
+        # Comments on pull requests need the permission `pull-requests` or `issues`, other comments `issues`.
         return [
             Endpoint("GET", f"{REPOSITORY}/issues", "issues/list-for-repo", "issues:read", self.search),
             Endpoint("POST", f"{REPOSITORY}/issues", "issues/create", "issues:write", self.create),
@@ -43,8 +43,8 @@ class Issues:
             Endpoint("PATCH", issue, "issues/update", "issues:write", self.change),
         ]
 
-    def search(self, asked: Asked) -> Response:
-        query = asked.request.parameters()
+    def search(self, call: AuthorizedRequest) -> Response:
+        query = call.request.parameters()
         wanted, labels = query.get("state", "open"), set(filter(None, query.get("labels", "").split(",")))
         if wanted not in ("open", "closed", "all"):
             raise invalid("Issue", "state")
@@ -53,12 +53,12 @@ class Issues:
             for issue in reversed(self.issues.values())
             if wanted in ("all", issue["state"]) and labels <= {label["name"] for label in issue["labels"]}
         ]
-        return asked.page(found)
+        return call.page(found)
 
-    def create(self, asked: Asked) -> Response:
+    def create(self, call: AuthorizedRequest) -> Response:
         if not self.enabled:
             raise GitHubRefused(410, "Issues has been disabled in this repository.")
-        told = asked.fields("Issue", title_=str, body=str, labels=list, assignees=list)
+        body = call.fields("Issue", title_=str, body=str, labels=list, assignees=list)
         number = 1 + max(self.threads, default=0)
         self.threads.add(number)
         self.issues[number] = {
@@ -66,56 +66,56 @@ class Issues:
             "number": number,
             "url": self._github.address(f"/issues/{number}"),
             "html_url": self._github.page(f"/issues/{number}"),
-            "title": told["title"],
-            "body": _text("Issue", told.get("body")),
-            "labels": [{"name": name} for name in told.get("labels") or []],
+            "title": body["title"],
+            "body": _text("Issue", body.get("body")),
+            "labels": [{"name": name} for name in body.get("labels") or []],
             "state": "open",
             "state_reason": None,
         }
         return answer(self.issues[number], 201)
 
-    def get(self, asked: Asked, number: str) -> Response:
-        return answer(self._issue(asked, number, "read"))
+    def get(self, call: AuthorizedRequest, number: str) -> Response:
+        return answer(self._issue(call, number, "read"))
 
-    def change(self, asked: Asked, number: str) -> Response:
-        issue = self._issue(asked, number, "write")
-        told = asked.fields(
+    def change(self, call: AuthorizedRequest, number: str) -> Response:
+        issue = self._issue(call, number, "write")
+        body = call.fields(
             "Issue", title=str, body=str, state=str, state_reason=str, labels=list, assignees=list, milestone=int
         )
-        if told.get("state", "open") not in ("open", "closed"):
+        if body.get("state", "open") not in ("open", "closed"):
             raise invalid("Issue", "state")
-        issue.update(told | ({"body": _text("Issue", told["body"])} if "body" in told else {}))
+        issue.update(body | ({"body": _text("Issue", body["body"])} if "body" in body else {}))
         return answer(issue)
 
-    def list_comments(self, asked: Asked, number: str) -> Response:
-        self._may(asked, self._thread(number), "read")
-        return asked.page(self._below(int(number)))
+    def list_comments(self, call: AuthorizedRequest, number: str) -> Response:
+        self._may(call, self._thread(number), "read")
+        return call.page(self._below(int(number)))
 
-    def comment(self, asked: Asked, number: str) -> Response:
-        self._may(asked, self._thread(number), "write")
-        told = asked.fields("IssueComment", body_=str)
+    def comment(self, call: AuthorizedRequest, number: str) -> Response:
+        self._may(call, self._thread(number), "write")
+        body = call.fields("IssueComment", body_=str)
         comment_id = next(self._ids)
         self.comments[comment_id] = {
             "id": comment_id,
             "url": self._github.address(f"/issues/comments/{comment_id}"),
             "issue_url": self._github.address(f"/issues/{number}"),
             "html_url": self._github.page(f"/issues/{number}#issuecomment-{comment_id}"),
-            "body": _text("IssueComment", told["body"]),
+            "body": _text("IssueComment", body["body"]),
             "user": {"login": "github-actions[bot]", "type": "Bot"},
             "performed_via_github_app": {"slug": "github-actions"},
         }
         return answer(self.comments[comment_id], 201)
 
-    def get_comment(self, asked: Asked, comment_id: str) -> Response:
-        return answer(self._comment(asked, comment_id, "read"))
+    def get_comment(self, call: AuthorizedRequest, comment_id: str) -> Response:
+        return answer(self._comment(call, comment_id, "read"))
 
-    def change_comment(self, asked: Asked, comment_id: str) -> Response:
-        comment = self._comment(asked, comment_id, "write")
-        comment["body"] = _text("IssueComment", asked.fields("IssueComment", body_=str)["body"])
+    def change_comment(self, call: AuthorizedRequest, comment_id: str) -> Response:
+        comment = self._comment(call, comment_id, "write")
+        comment["body"] = _text("IssueComment", call.fields("IssueComment", body_=str)["body"])
         return answer(comment)
 
-    def delete_comment(self, asked: Asked, comment_id: str) -> Response:
-        del self.comments[self._comment(asked, comment_id, "write")["id"]]
+    def delete_comment(self, call: AuthorizedRequest, comment_id: str) -> Response:
+        del self.comments[self._comment(call, comment_id, "write")["id"]]
         return nothing()
 
     def _below(self, number: int) -> list[dict[str, Any]]:
@@ -126,22 +126,22 @@ class Issues:
             raise not_found()
         return int(number)
 
-    def _issue(self, asked: Asked, number: str, level: str) -> dict[str, Any]:
-        self._may(asked, self._thread(number), level)
+    def _issue(self, call: AuthorizedRequest, number: str, level: str) -> dict[str, Any]:
+        self._may(call, self._thread(number), level)
         if int(number) not in self.issues:
             raise not_found()
         return self.issues[int(number)]
 
-    def _comment(self, asked: Asked, comment_id: str, level: str) -> dict[str, Any]:
+    def _comment(self, call: AuthorizedRequest, comment_id: str, level: str) -> dict[str, Any]:
         if not comment_id.isdigit() or int(comment_id) not in self.comments:
             raise not_found()
         comment = self.comments[int(comment_id)]
-        self._may(asked, int(comment["issue_url"].rpartition("/")[2]), level)
+        self._may(call, int(comment["issue_url"].rpartition("/")[2]), level)
         return comment
 
-    def _may(self, asked: Asked, number: int, level: str) -> None:
+    def _may(self, call: AuthorizedRequest, number: int, level: str) -> None:
         scopes = ("issues",) if number in self.issues else ("issues", "pull-requests")
-        if not any(asked.may(scope, level) for scope in scopes):
+        if not any(call.may(scope, level) for scope in scopes):
             raise GitHubRefused(403, "Resource not accessible by integration")
 
 

@@ -1,8 +1,8 @@
-"""Pull requests: which commit each proposes."""
+"""Pull requests and their commits."""
 
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.github.answers import Asked, answer, not_found
+from tests.emulators.github.answers import AuthorizedRequest, answer, not_found
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Response
 
@@ -18,7 +18,7 @@ class Pulls:
         self._pulls: dict[int, dict[str, Any]] = {}
 
     def propose(self, number: int, head: str, base: str, fork: str = "") -> dict[str, Any]:
-        """Opens a pull request, or pushes to it: from the commit `head`, of the repository `fork` if it is one."""
+        """Opens or updates a pull request of the commit `head`, from the repository `fork` if given."""
         repository = self._github.repository
         self._github.issues.threads.add(number)
         self._pulls[number] = {
@@ -35,7 +35,7 @@ class Pulls:
     def endpoints(self) -> list[Endpoint]:
         return [Endpoint("GET", f"{REPOSITORY}/pulls/{{number}}", "pulls/get", "pull-requests:read", self.get)]
 
-    def get(self, asked: Asked, number: str) -> Response:
+    def get(self, call: AuthorizedRequest, number: str) -> Response:
         if not number.isdigit() or int(number) not in self._pulls:
             raise not_found()
         return answer(self._pulls[int(number)])

@@ -1,4 +1,4 @@
-"""Releases with their files, and the git tags that publishing them makes."""
+"""Releases, their files, and the git tags that publishing creates."""
 
 import datetime
 import hashlib
@@ -8,7 +8,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from tests.emulators.github.answers import Asked, GitHubRefused, answer, invalid, not_found, nothing
+from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, answer, invalid, not_found, nothing
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint
 from tests.emulators.services import Caller, Request, Response, Route
 
@@ -22,7 +22,7 @@ FILE = "application/octet-stream"
 
 
 class Releases:
-    """Releases by ID, published or drafts. Git is `tags`, the commit of each, and `commits`, those that were pushed."""
+    """Releases by ID, published and drafts. `tags` maps git tags to commits; `commits` are the pushed ones."""
 
     def __init__(self, github: "GitHub"):
         self._github = github
@@ -30,16 +30,16 @@ class Releases:
         self._releases: dict[int, dict[str, Any]] = {}
         self._assets: dict[int, dict[int, dict[str, Any]]] = {}  # of each release
         self._contents: dict[int, bytes] = {}
-        self._signatures: dict[str, int] = {}  # the asset that each lets anybody download
+        self._signatures: dict[str, int] = {}  # {signature: asset that it permits to download}
         self.head = secrets.token_hex(20)
         self.commits = {self.head}
         self.tags: dict[str, str] = {}
-        self.failing_uploads = 0  # of so many nothing is kept but their names
-        self.short_downloads = 0  # so many end too early
-        self.unlisted: set[str] = set()  # tags whose publication lists do not show yet
-        self.lagging = False  # lists show what is published as the draft that it was
+        self.failing_uploads = 0  # number of next uploads that fail and leave an empty file
+        self.short_downloads = 0  # number of next downloads that are truncated
+        self.unlisted: set[str] = set()  # tags of published releases that lists do not show yet
+        self.lagging = False  # True: lists still show published releases as drafts
 
-    # What tests look at, and put there.
+    # For tests
 
     def published(self) -> dict[str, dict[str, bytes]]:
         """The files of all published releases, by tag."""
@@ -53,30 +53,30 @@ class Releases:
         return self._tagged(tag)["body"]
 
     def add(self, tag: str, files: Mapping[str, bytes], body: str = "", draft: bool = False) -> None:
-        """A release that somebody else made."""
+        """Adds a release made by another client."""
         release = self._make({"tag_name": tag, "body": body, "draft": draft})
         for name, data in files.items():
             self._store(release["id"], name, data)
 
     def put(self, tag: str, name: str, data: bytes) -> None:
-        """Another file in the place of a published one, or a new one."""
+        """Replaces or adds a file of a published release."""
         self.remove(tag, name)
         self._store(self._tagged(tag)["id"], name, data)
 
     def edit(self, tag: str, body: str) -> None:
-        """Somebody writes another text."""
+        """Replaces the text of a published release."""
         self._tagged(tag)["body"] = body
 
     def damage(self, tag: str, name: str, data: bytes) -> None:
-        """Other bytes in a file of which GitHub knows nothing."""
+        """Changes the bytes of a file without changing its digest."""
         self._contents[self._named(self._tagged(tag)["id"], name)] = data
 
     def remove(self, tag: str, name: str) -> None:
-        """A published file is deleted, if it is there."""
+        """Deletes a file of a published release if it exists."""
         number = self._tagged(tag)["id"]
         self._assets[number].pop(self._named(number, name), None)
 
-    # What GitHub answers.
+    # Endpoints
 
     def endpoints(self) -> list[Endpoint]:
         releases, asset = f"{REPOSITORY}/releases", f"{REPOSITORY}/releases/assets/{{asset_id}}"
@@ -98,50 +98,50 @@ class Releases:
 
     @staticmethod
     def route(github: "GitHub") -> Route:
-        """Where a file's own address leads: another host, for everybody who was given it."""
+        """The route of a file's signed address on another host, which needs no token."""
 
         def download(request: Request, caller: Caller, asset_id: str) -> Response:
             return github.releases.download(request, asset_id)
 
         return Route("GET", "/github-production-release-asset/{asset_id}", "download", download, authenticated=False)
 
-    def search(self, asked: Asked) -> Response:
-        found = [*(self._all(drafts=True) if asked.may("contents", "write") else []), *self._all(drafts=False)]
+    def search(self, call: AuthorizedRequest) -> Response:
+        found = [*(self._all(drafts=True) if call.may("contents", "write") else []), *self._all(drafts=False)]
         shown = [release for release in found if release["draft"] or release["tag_name"] not in self.unlisted]
-        return asked.page([self._told(release | {"draft": True} if self.lagging else release) for release in shown])
+        return call.page([self._resource(release | {"draft": True} if self.lagging else release) for release in shown])
 
-    def create(self, asked: Asked) -> Response:
-        given = asked.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
-        return answer(self._told(self._make(given)), 201)
+    def create(self, call: AuthorizedRequest) -> Response:
+        given = call.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
+        return answer(self._resource(self._make(given)), 201)
 
-    def get_by_tag(self, asked: Asked, tag: str) -> Response:
-        return answer(self._told(self._tagged(tag)))
+    def get_by_tag(self, call: AuthorizedRequest, tag: str) -> Response:
+        return answer(self._resource(self._tagged(tag)))
 
-    def get(self, asked: Asked, release_id: str) -> Response:
-        return answer(self._told(self._visible(asked, release_id)))
+    def get(self, call: AuthorizedRequest, release_id: str) -> Response:
+        return answer(self._resource(self._visible(call, release_id)))
 
-    def update(self, asked: Asked, release_id: str) -> Response:
+    def update(self, call: AuthorizedRequest, release_id: str) -> Response:
         release = self._release(release_id)
-        given = asked.fields("Release", tag_name=str, **CHANGEABLE)
+        given = call.fields("Release", tag_name=str, **CHANGEABLE)
         release.update(self._checked(release | given))
-        return answer(self._told(release))
+        return answer(self._resource(release))
 
-    def delete(self, asked: Asked, release_id: str) -> Response:
+    def delete(self, call: AuthorizedRequest, release_id: str) -> Response:
         number = self._release(release_id)["id"]
         del self._releases[number], self._assets[number]
         return nothing()
 
-    def list_assets(self, asked: Asked, release_id: str) -> Response:
-        return asked.page(list(self._assets[self._visible(asked, release_id)["id"]].values()))
+    def list_assets(self, call: AuthorizedRequest, release_id: str) -> Response:
+        return call.page(list(self._assets[self._visible(call, release_id)["id"]].values()))
 
-    def _visible(self, asked: Asked, release_id: str) -> dict[str, Any]:
+    def _visible(self, call: AuthorizedRequest, release_id: str) -> dict[str, Any]:
         release = self._release(release_id)
-        if release["draft"] and not asked.may("contents", "write"):
+        if release["draft"] and not call.may("contents", "write"):
             raise not_found()
         return release
 
-    def upload(self, asked: Asked, release_id: str) -> Response:
-        query, request = asked.request.parameters(), asked.request
+    def upload(self, call: AuthorizedRequest, release_id: str) -> Response:
+        query, request = call.request.parameters(), call.request
         if request.host != UPLOADS or query.keys() - {"name", "label"}:
             raise not_found()
         number = self._release(release_id)["id"]
@@ -158,11 +158,11 @@ class Releases:
             raise GitHubRefused(502, "Server Error")
         return answer(self._store(number, name, request.body, kind=request.headers["content-type"]), 201)
 
-    def get_asset(self, asked: Asked, asset_id: str) -> Response:
+    def get_asset(self, call: AuthorizedRequest, asset_id: str) -> Response:
         release, asset = self._asset(asset_id)
-        if release["draft"] and not asked.may("contents", "write"):
+        if release["draft"] and not call.may("contents", "write"):
             raise not_found()
-        if FILE not in asked.request.headers.get("accept", ""):
+        if FILE not in call.request.headers.get("accept", ""):
             return answer(asset)
         signature = secrets.token_urlsafe(24)
         self._signatures[signature] = asset["id"]
@@ -182,12 +182,12 @@ class Releases:
             data = data[: len(data) // 2]
         return Response(200, data, {"Content-Type": FILE})
 
-    def delete_asset(self, asked: Asked, asset_id: str) -> Response:
+    def delete_asset(self, call: AuthorizedRequest, asset_id: str) -> Response:
         release, asset = self._asset(asset_id)
         del self._assets[release["id"]][asset["id"]]
         return nothing()
 
-    def list_refs(self, asked: Asked, ref: str) -> Response:
+    def list_refs(self, call: AuthorizedRequest, ref: str) -> Response:
         found = [(f"refs/tags/{tag}", sha) for tag, sha in sorted(self.tags.items()) if tag not in self.unlisted]
         found.append((f"refs/heads/{self._github.default_branch}", self.head))
         refs = [
@@ -199,14 +199,14 @@ class Releases:
             for name, sha in found
             if name.startswith(f"refs/{ref}")
         ]
-        return asked.page(refs)
+        return call.page(refs)
 
-    def get_commit(self, asked: Asked, commit_sha: str) -> Response:
+    def get_commit(self, call: AuthorizedRequest, commit_sha: str) -> Response:
         if commit_sha not in self.commits:
             raise not_found()
         return answer({"sha": commit_sha, "url": self._github.address(f"/git/commits/{commit_sha}")})
 
-    # How they are kept.
+    # Storage
 
     def _make(self, given: dict[str, Any]) -> dict[str, Any]:
         number = next(self._ids)
@@ -223,7 +223,7 @@ class Releases:
                 "body": given.get("body") or "",
                 "draft": given.get("draft") or False,
                 "prerelease": given.get("prerelease") or False,
-                "created_at": "2026-01-01T00:00:00Z",  # GitHub means the commit
+                "created_at": "2026-01-01T00:00:00Z",  # on GitHub the time of the commit
                 "published_at": None,
             }
         )
@@ -231,7 +231,7 @@ class Releases:
         return release
 
     def _checked(self, release: dict[str, Any]) -> dict[str, Any]:
-        """A release as it is to become; publishing it makes the tag."""
+        """Validates a release and creates the tag if it is published."""
         tag, target = release["tag_name"], release["target_commitish"]
         if not tag or tag.startswith(("-", "/", ".")) or any(part in tag for part in ("..", " ", "~", "^", ":", "\\")):
             raise invalid("Release", "tag_name")
@@ -269,10 +269,10 @@ class Releases:
         return asset
 
     def _all(self, drafts: bool) -> list[dict[str, Any]]:
-        """The newest first."""
+        """All drafts or all published releases, newest first."""
         return [release for release in reversed(list(self._releases.values())) if release["draft"] == drafts]
 
-    def _told(self, release: dict[str, Any]) -> dict[str, Any]:
+    def _resource(self, release: dict[str, Any]) -> dict[str, Any]:
         return release | {"assets": list(self._assets[release["id"]].values())}
 
     def _files(self, release: dict[str, Any]) -> dict[str, bytes]:
@@ -296,7 +296,7 @@ class Releases:
         raise not_found()
 
     def _named(self, release: int, name: str) -> int:
-        """The ID of a release's file, 0 when there is none."""
+        """The ID of a release's file, 0 when it does not exist."""
         return next((number for number, asset in self._assets[release].items() if asset["name"] == name), 0)
 
 

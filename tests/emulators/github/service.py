@@ -1,7 +1,7 @@
-"""GitHub: releases, workflows, pull requests, issues and deployments of one repository, for those who may.
+"""GitHub: releases, workflows, pull requests, issues and deployments of one repository, with access control.
 
-Each part has `endpoints()`; here every call passes what all share: who asks, for which repository, with which
-permission. A token has the permissions that a workflow's job is given, and a person's token has all.
+Each part has `endpoints()`; this file checks what all share: the token, the repository and the permission. A token has
+the permissions of a workflow's job; a user's token has all.
 """
 
 import functools
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.emulators.github.about import About
 from tests.emulators.github.actions import Actions
-from tests.emulators.github.answers import Asked, GitHubRefused, allows, not_found
+from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, allows, not_found
 from tests.emulators.github.deployments import Deployments
 from tests.emulators.github.endpoints import Endpoint, Exchange
 from tests.emulators.github.issues import Issues
@@ -36,12 +36,12 @@ class GitHub(Service):
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
-        self._lock = threading.RLock()  # one call at a time: each sees all of the one before
+        self._lock = threading.RLock()  # serialises calls
         self.reset()
 
     def reset(self) -> None:
         self._tokens: dict[str, dict[str, str]] = {}
-        self.exchanges: list[Exchange] = []  # what was asked and answered, faults and limits not
+        self.exchanges: list[Exchange] = []  # without faults and rate limits
         self.limits = Limits()
         self.about = About(self)
         self.actions = Actions(self, self._cloud)
@@ -51,7 +51,7 @@ class GitHub(Service):
         self.releases = Releases(self)
 
     def token(self, **permissions: str) -> str:
-        """A token with these permissions, such as pull_requests="write"; without any it is a person's, and has all."""
+        """A token with these permissions, such as pull_requests="write"; without any a user's token, which has all."""
         given = {scope.replace("_", "-"): level for scope, level in permissions.items()}
         token = f"ghs_{secrets.token_hex(18)}"
         self._tokens[token] = given or dict.fromkeys(SCOPES, "write")
@@ -62,11 +62,11 @@ class GitHub(Service):
         return f"https://api.github.com/repos/{self.repository}{path}"
 
     def page(self, path: str) -> str:
-        """An address that people look at."""
+        """An address of a web page of this repository."""
         return f"https://github.com/{self.repository}{path}"
 
     def routes(self) -> list[Route]:
-        # The parts are made anew by `reset`, so they are looked up at each call.
+        # `reset` recreates the parts, so each call looks them up.
         return [Releases.route(self)] + [
             Route(
                 endpoint.verb,
@@ -88,24 +88,24 @@ class GitHub(Service):
                 return limited
             endpoint: Endpoint = getattr(self, part).endpoints()[place]
             try:
-                response = endpoint.handler(self._let_in(endpoint, request), **self._ours(names))
+                response = endpoint.handler(self._authorized(endpoint, request), **self._without_repository(names))
             except GitHubRefused as refused:
                 response = refused.response()
             self.exchanges.append(Exchange(endpoint, request, response))
             return response
 
-    def _ours(self, names: dict[str, str]) -> dict[str, Any]:
+    def _without_repository(self, names: dict[str, str]) -> dict[str, Any]:
         if "owner" in names and f"{names.pop('owner')}/{names.pop('repo')}".lower() != self.repository:
             raise not_found()
         return names
 
-    def _let_in(self, endpoint: Endpoint, request: Request) -> Asked:
+    def _authorized(self, endpoint: Endpoint, request: Request) -> AuthorizedRequest:
         if not request.headers.get("user-agent"):
             raise GitHubRefused(
                 403, "Request forbidden by administrative rules. Please make sure your request has a User-Agent header."
             )
         if not endpoint.permission:
-            return Asked(request, {})
+            return AuthorizedRequest(request, {})
         kind, _, token = request.headers.get("authorization", "").partition(" ")
         if kind.lower() not in ("bearer", "token") or token not in self._tokens:
             raise GitHubRefused(401, "Bad credentials" if token else "Requires authentication")
@@ -113,4 +113,4 @@ class GitHub(Service):
         if not allows(self._tokens[token], scope, level):
             accepted = {"X-Accepted-GitHub-Permissions": f"{scope.replace('-', '_')}={level}"}
             raise GitHubRefused(403, "Resource not accessible by integration", headers=accepted)
-        return Asked(request, self._tokens[token])
+        return AuthorizedRequest(request, self._tokens[token])

@@ -1,1 +1,1 @@
-"""Vertex AI on this machine: it checks what is asked as strictly as the real one, and does it."""
+"""Local Vertex AI: validates requests as strictly as the real service and performs them."""

@@ -1,4 +1,4 @@
-"""Batch prediction jobs: JSON lines from a bucket, really predicted, and what came of them written to a bucket."""
+"""Batch prediction jobs: predicts JSON lines from a bucket with the model, writes results to a bucket."""
 
 import itertools
 import json
@@ -30,11 +30,11 @@ State = types.JobState
 ENDED = (State.JOB_STATE_SUCCEEDED, State.JOB_STATE_FAILED, State.JOB_STATE_CANCELLED)
 INPUTS = ("jsonl", "csv", "tf-record", "tf-record-gzip", "bigquery", "file-list")
 OUTPUTS = ("jsonl", "csv", "bigquery")
-AT_ONCE = 64  # instances, unless manual_batch_tuning_parameters says another number
+AT_ONCE = 64  # default number of instances per batch
 
 
 class BatchPredictions:
-    """Jobs by their names. What is created after `hold` stays pending until `release`."""
+    """Jobs by name. Jobs created after `hold` stay pending until `release`."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class BatchPredictions:
             f"/{SERVICE}/DeleteBatchPredictionJob": delete,
         }
 
-    # What is asked
+    # Methods
 
     def create(self, request: types.CreateBatchPredictionJobRequest, caller: Caller) -> types.BatchPredictionJob:
         self._names.demand(caller, "batchPredictionJobs.create")
@@ -145,7 +145,7 @@ class BatchPredictions:
         return names.selected(found, request, "batch_prediction_jobs", types.ListBatchPredictionJobsResponse)
 
     def cancel(self, request: types.CancelBatchPredictionJobRequest, caller: Caller) -> empty_pb2.Empty:
-        """What waits is cancelled at once, what runs before its next instances."""
+        """Cancels a pending job at once, a running one before its next batch."""
         with self._lock:
             job = self._find(request.name, caller)
             if job.state == State.JOB_STATE_PENDING:
@@ -174,16 +174,16 @@ class BatchPredictions:
             raise missing(name)
         return self.jobs[whole]
 
-    # What is done
+    # Execution
 
     def _run(self, job: types.BatchPredictionJob, model: types.Model) -> None:
-        if not self._goes_on(job, State.JOB_STATE_RUNNING):
+        if not self._continues(job, State.JOB_STATE_RUNNING):
             return
         try:
             self._predict(job, model)
         except Refused as refused:
             problem = status_pb2.Status(code=CODES[refused.code], message=refused.message)
-        except Exception as error:  # a mistake of ours must not look like a job that takes long
+        except Exception as error:  # a bug in the emulator must fail the job, not leave it running
             problem = status_pb2.Status(code=CODES[StatusCode.INTERNAL], message=f"{type(error).__name__}: {error}")
         else:
             return
@@ -191,8 +191,8 @@ class BatchPredictions:
             job.error = problem
             self._end(job, State.JOB_STATE_FAILED)
 
-    def _goes_on(self, job: types.BatchPredictionJob, state: State | None = None) -> bool:
-        """False when a job was cancelled, which it is then, or forgotten."""
+    def _continues(self, job: types.BatchPredictionJob, state: State | None = None) -> bool:
+        """Sets the state if given; False when the job was cancelled or deleted."""
         with self._lock:
             if self.jobs.get(job.name) is not job or job.state in ENDED:
                 return False
@@ -215,7 +215,7 @@ class BatchPredictions:
         results: list[str] = []
         errors: dict[str, int] = {}
         for start in range(0, len(lines), size):
-            if not self._goes_on(job):
+            if not self._continues(job):
                 return
             answers = self._serving.predict(model.artifact_uri, instances[start : start + size])
             for line, answer in zip(lines[start : start + size], answers, strict=True):
@@ -224,7 +224,7 @@ class BatchPredictions:
                 else:
                     errors[answer["error"]] = errors.get(answer["error"], 0) + 1
         with self._lock:
-            if self._goes_on(job):
+            if self._continues(job):
                 self._write(job, model, results, errors)
                 failed = sum(errors.values())
                 job.completion_stats = types.CompletionStats(successful_count=len(results), failed_count=failed)
@@ -247,8 +247,8 @@ class BatchPredictions:
     def _write(
         self, job: types.BatchPredictionJob, model: types.Model, results: list[str], errors: dict[str, int]
     ) -> None:
-        """One file of results for each machine, in no order; what went wrong as counts of messages."""
-        # As found in buckets, not as documented: prediction-NAME-2021_09_30T01_19_02_574Z.
+        """Writes one file of results per machine, unordered, and counts of error messages."""
+        # As the real service names it, which differs from the documentation: prediction-NAME-2021_09_30T01_19_02_574Z.
         time = job.create_time.strftime("%Y_%m_%dT%H_%M_%S_") + f"{job.create_time.microsecond // 1000:03d}Z"
         prefix = job.output_config.gcs_destination.output_uri_prefix.rstrip("/")
         folder = f"{prefix}/prediction-{re.sub(r'[^a-zA-Z0-9_-]', '_', model.display_name)}-{time}"
@@ -256,8 +256,10 @@ class BatchPredictions:
         for shard in range(shards):
             text = "".join(f"{line}\n" for line in reversed(results[shard::shards]))
             self._cloud.gcs.put(f"{folder}/prediction.results-{shard:05d}-of-{shards:05d}", text.encode())
-        told = "".join(f"{(f'{POST} ({error}) from server, retry=3.', count)}\n" for error, count in errors.items())
-        self._cloud.gcs.put(f"{folder}/prediction.errors_stats-00000-of-00001", told.encode())
+        statistics = "".join(
+            f"{(f'{POST} ({error}) from server, retry=3.', count)}\n" for error, count in errors.items()
+        )
+        self._cloud.gcs.put(f"{folder}/prediction.errors_stats-00000-of-00001", statistics.encode())
         job.output_info = types.BatchPredictionJob.OutputInfo(gcs_output_directory=folder)
 
 
@@ -273,7 +275,7 @@ def _check_formats(job: types.BatchPredictionJob) -> None:
         if value not in known:
             raise invalid(f"Field: batch_prediction_job.{field}; {value!r} is not one of {', '.join(known)}.")
         if value != "jsonl":
-            raise Refused(StatusCode.UNIMPLEMENTED, f"{field} {value}: here only jsonl is done.")
+            raise Refused(StatusCode.UNIMPLEMENTED, f"{field} {value}: the local server supports only jsonl.")
 
 
 def _check_instances(config: types.BatchPredictionJob.InstanceConfig) -> None:
@@ -289,11 +291,11 @@ def _parsed(line: bytes, where: str) -> Any:
     try:
         return json.loads(line)
     except ValueError:
-        raise invalid(f"The input is no JSON: {where}.") from None
+        raise invalid(f"The input is not JSON: {where}.") from None
 
 
 def _instance(line: Any, config: types.BatchPredictionJob.InstanceConfig) -> Any:
-    """What the model gets of a line."""
+    """The instance that the model receives for a line of input."""
     chosen = config.key_field or config.included_fields or config.excluded_fields
     if not isinstance(line, dict):
         if config.instance_type == "object" or chosen:
@@ -309,5 +311,5 @@ def _instance(line: Any, config: types.BatchPredictionJob.InstanceConfig) -> Any
 
 
 def _named(line: Any, config: types.BatchPredictionJob.InstanceConfig) -> dict[str, Any]:
-    """How a prediction says which instance it is of."""
+    """The field of a result that identifies its instance."""
     return {"key": line[config.key_field]} if config.key_field else {"instance": line}

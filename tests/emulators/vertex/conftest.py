@@ -1,4 +1,4 @@
-"""Vertex AI as its own clients see it, and models that are small and really run."""
+"""Google's clients for the local Vertex AI, and a small SavedModel."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ KINDS = {
 
 @pytest.fixture(scope="session")
 def doubling(tmp_path_factory) -> dict[str, bytes]:
-    """The files of a SavedModel: twice a number, its text, and the bytes that came with it turned round."""
+    """Files of a SavedModel that returns twice a number, the number as text, and the input's bytes reversed."""
     import tensorflow as tf
 
     class Doubling(tf.Module):
@@ -45,7 +45,7 @@ def doubling(tmp_path_factory) -> dict[str, bytes]:
 
 
 class Client:
-    """Google's clients, and what most tests do with them."""
+    """Google's clients, and calls that most tests make."""
 
     def __init__(self, cloud: Any, made: dict[tuple[str, str], Any]):
         self.cloud, self._made = cloud, made
@@ -73,30 +73,30 @@ class Client:
 
     def upload(self, model: dict[str, Any] | None = None, **request: Any) -> str:
         """Uploads a model; returns MODEL@VERSION."""
-        asked = {"parent": self.parent, "model": model or self.model(), **request}
-        done = self.models.upload_model(asked).result(timeout=10)
+        whole = {"parent": self.parent, "model": model or self.model(), **request}
+        done = self.models.upload_model(whole).result(timeout=10)
         return f"{done.model}@{done.model_version_id}"
 
     def create(self, **request: Any) -> Any:
-        asked = {"parent": self.parent, "endpoint": {"display_name": "pets"}, **request}
-        return self.endpoints.create_endpoint(asked).result(timeout=10).name
+        whole = {"parent": self.parent, "endpoint": {"display_name": "pets"}, **request}
+        return self.endpoints.create_endpoint(whole).result(timeout=10).name
 
     def deploy(self, endpoint: str, model: str, split: dict[str, int] | None = None, **changes: Any) -> str:
-        """Deploys a model; returns the ID that it has there."""
+        """Deploys a model; returns the deployed model's ID."""
         deployed = {"model": model, "dedicated_resources": MACHINE, **changes}
-        asked = {"endpoint": endpoint, "deployed_model": deployed, "traffic_split": split or {}}
-        return self.endpoints.deploy_model(asked).result(timeout=10).deployed_model.id
+        request = {"endpoint": endpoint, "deployed_model": deployed, "traffic_split": split or {}}
+        return self.endpoints.deploy_model(request).result(timeout=10).deployed_model.id
 
 
 @pytest.fixture(scope="session")
 def made() -> dict[tuple[str, str], Any]:
-    """The clients that were made, which takes a while: they know nothing that a reset would change."""
+    """Clients by service and host, shared by all tests because creating them is slow; they hold no state."""
     return {}
 
 
 @pytest.fixture
 def vertex(cloud_environment, made) -> Client:
-    """Clients, and a bucket with a folder that looks like a SavedModel."""
+    """Clients, and a bucket with a folder in the layout of a SavedModel."""
     client = Client(cloud_environment, made)
     client.put({"saved_model.pb": b"a model"})
     return client
@@ -104,5 +104,5 @@ def vertex(cloud_environment, made) -> Client:
 
 @pytest.fixture
 def refused():
-    """`with refused("bad", "display_name"):` expects a refusal of that kind, with these words."""
+    """`with refused("bad", "display_name"):` expects an error of that kind whose message has these words."""
     return lambda kind, words="": pytest.raises(KINDS[kind], match=words or None)

@@ -1,4 +1,4 @@
-"""Custom jobs: containers on machines of their own, really run."""
+"""Custom jobs: runs their containers as local processes."""
 
 import concurrent.futures
 import itertools
@@ -27,9 +27,9 @@ ENDED = (State.JOB_STATE_SUCCEEDED, State.JOB_STATE_FAILED, State.JOB_STATE_CANC
 
 
 class CustomJobs:
-    """Jobs by their names. What is created after `hold` stays pending until `release`.
+    """Jobs by name. Jobs created after `hold` stay pending until `release`.
 
-    `stockout` names machine types and accelerators that the region has not got at the moment: a job fails of it.
+    `stockout` names machine types and accelerators without capacity: jobs that need them fail.
     """
 
     def __init__(self, given: Names, operations: Operations, machines: Machines, workers: Workers):
@@ -74,7 +74,7 @@ class CustomJobs:
             f"/{SERVICE}/DeleteCustomJob": Rpc(types.DeleteCustomJobRequest, operations_pb2.Operation, self.delete),
         }
 
-    # What is asked
+    # Methods
 
     def create(self, request: types.CreateCustomJobRequest, caller: Caller) -> types.CustomJob:
         self._names.demand(caller, "customJobs.create")
@@ -106,7 +106,7 @@ class CustomJobs:
         for number, pool in enumerate(spec.worker_pool_specs):
             where = f"worker_pool_specs[{number}]"
             if pool.replica_count < 1 or (number == 0 and pool.replica_count != 1):
-                raise invalid(f"{where}.replica_count is wrong: the first pool has one.")
+                raise invalid(f"{where}.replica_count is invalid: the first pool must have one replica.")
             if "container_spec" not in pool or not pool.container_spec.image_uri:
                 raise invalid(f"{where}.container_spec.image_uri is required.")
             names.check_image(pool.container_spec.image_uri)
@@ -150,7 +150,7 @@ class CustomJobs:
 
             return self._operations.start(job.name, types.DeleteOperationMetadata(), work)
 
-    # What is done
+    # Execution
 
     def _run(self, job: types.CustomJob, stop: Stop) -> None:
         with self._lock:
@@ -164,7 +164,7 @@ class CustomJobs:
             code, message = 3, str(failed)
         except Refused as refused:
             code, message = refused.code.value[0], refused.message
-        except Exception as error:  # a mistake of ours must not look like a job that takes long
+        except Exception as error:  # a bug in the emulator must fail the job, not leave it running
             code, message = 13, f"{type(error).__name__}: {error}"
         with self._lock:
             if stop.asked:
@@ -180,7 +180,7 @@ class CustomJobs:
         job.end_time = job.update_time = names.now()
 
     def _train(self, job: types.CustomJob, stop: Stop) -> None:
-        """Runs all replicas at once; when one fails, the others are ended."""
+        """Runs all replicas in parallel; ends the others when one fails."""
         for pool in job.job_spec.worker_pool_specs:
             spec = pool.machine_spec
             if short := self.stockout & {spec.machine_type, types.AcceleratorType(spec.accelerator_type).name}:
@@ -204,7 +204,7 @@ class CustomJobs:
 
 
 def _replicas(job: types.CustomJob) -> Iterator[tuple[Any, str]]:
-    """Each replica's container and what it is told of the others.
+    """Yields each replica's container and its CLUSTER_SPEC.
 
     https://cloud.google.com/vertex-ai/docs/training/distributed-training#cluster-variables
     """

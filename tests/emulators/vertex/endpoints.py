@@ -1,4 +1,4 @@
-"""Endpoints: models deployed on machines, and which of them gets how much of the traffic."""
+"""Endpoints: deployed models and their traffic split."""
 
 import collections
 import itertools
@@ -21,7 +21,7 @@ SERVICE = "google.cloud.aiplatform.v1.EndpointService"
 
 
 class Endpoints:
-    """Endpoints by their names."""
+    """Endpoints by name."""
 
     def __init__(self, given: Names, operations: Operations, models: Models, machines: Machines):
         self._names, self._operations, self._models, self._machines = given, operations, models, machines
@@ -54,7 +54,7 @@ class Endpoints:
         return self.endpoints[whole]
 
     def choose(self, name: str, caller: Caller) -> types.DeployedModel:
-        """The deployed model that answers the next prediction: of 100 predictions each gets its percentage."""
+        """The deployed model for the next prediction: in 100 predictions each model serves its percentage."""
         with self._lock:
             endpoint = self.find(name, caller)
             shares = {id_: share for id_, share in endpoint.traffic_split.items() if share}
@@ -196,7 +196,7 @@ class Endpoints:
 
 
 def _check_traffic(split: Mapping[str, Any], ids: set[str]) -> None:
-    """Raises Refused unless the traffic adds up, and goes to what is deployed. Empty: nobody gets any."""
+    """Raises Refused unless the percentages add up to 100 and name deployed models. Empty: no traffic."""
     unknown = set(split) - ids
     if unknown:
         raise invalid(f"Traffic split contains deployed model ids that are not deployed: {sorted(unknown)}.")

@@ -1,4 +1,4 @@
-"""Images that containers are made of, as folders on this machine."""
+"""Container images as folders on this machine."""
 
 import pathlib
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Images:
-    """What Cloud Build has pushed, and what a test has added."""
+    """Images that Cloud Build has pushed or a test has added."""
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
@@ -21,12 +21,12 @@ class Images:
         self._added: dict[str, pathlib.Path] = {}
 
     def add(self, image: str, folder: pathlib.Path) -> str:
-        """Lets the image (NAME@sha256:...) be this folder, which is its working directory; returns its name."""
+        """Adds an image (NAME@sha256:...) whose working directory is `folder`; returns its name."""
         self._added[image] = folder
         return image
 
     def find(self, image: str) -> tuple[pathlib.Path, Mapping[str, str]]:
-        """The working directory of an image and the environment that it sets; raises NoSuchImage."""
+        """Working directory and environment of an image; raises NoSuchImage."""
         if image in self._added:
             return self._added[image], {"PYTHONPATH": str(self._added[image]), "PYTHONUNBUFFERED": "1"}
         try:

@@ -1,4 +1,4 @@
-"""Which machines there are: types, accelerators, and what the project may have of them."""
+"""Validation of machine types and accelerators, and quotas."""
 
 import re
 from typing import Any
@@ -11,7 +11,7 @@ from tests.emulators.vertex.names import invalid
 
 
 class Machines:
-    """`quota` is how many of an accelerator or machine type there may be at once; what it does not name is plenty."""
+    """`quota` limits the number of an accelerator or machine type in use; types that it does not name are unlimited."""
 
     def __init__(self) -> None:
         self.reset()
@@ -20,12 +20,12 @@ class Machines:
         self.quota: dict[str, int] = {}
 
     def check(self, spec: Any, metric: str, replicas: int = 1) -> None:
-        """Raises Refused for what is no machine, and for more than the quota."""
+        """Raises Refused for an invalid machine, or when the quota is exceeded."""
         if not re.fullmatch(r"[a-z]\w*(-\w+)+", spec.machine_type):
-            raise invalid(f"machine_spec.machine_type is required: {spec.machine_type!r} is none.")
+            raise invalid(f"machine_spec.machine_type is required: {spec.machine_type!r} is not a machine type.")
         accelerator = types.AcceleratorType(spec.accelerator_type)
         if bool(accelerator) != bool(spec.accelerator_count):
-            raise invalid("machine_spec: accelerator_type and accelerator_count are given both or not at all.")
+            raise invalid("machine_spec: accelerator_type and accelerator_count must be given together.")
         wanted = {spec.machine_type: replicas}
         if accelerator:
             wanted[accelerator.name] = spec.accelerator_count * replicas

@@ -1,7 +1,7 @@
-"""The program of a process that has SavedModels loaded and predicts with them, as Google's serving containers do.
+"""Program of a process that loads SavedModels and predicts with them like Google's serving containers.
 
-stdin: lines of JSON, [folder of a model, [instances]]. stdout: a line for each with a list of {"prediction": ...} or
-{"error": text}, one an instance. It ends when stdin does.
+stdin: lines of JSON, [model's folder, [instances]]. stdout: for each line a JSON list with {"prediction": ...} or
+{"error": text} per instance. It ends at the end of stdin.
 """
 
 import base64
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-KEPT = 4  # models at once
-LARGEST_BATCH = 256  # instances at once
+KEPT = 4  # models in memory
+LARGEST_BATCH = 256  # instances
 
 
 class Signature(NamedTuple):
-    """What is called, the names and types of what it takes, and the model, without which it does not work."""
+    """A callable signature, its inputs by name, and its model, which must stay referenced."""
 
     call: Any
     inputs: dict[str, tf.TensorSpec]
@@ -29,7 +29,7 @@ _models: collections.OrderedDict[str, Signature] = collections.OrderedDict()
 
 
 def signature(folder: str) -> Signature:
-    """The signature of a model that serves."""
+    """The serving signature of a model."""
     if folder not in _models:
         model = tf.saved_model.load(folder)
         if "serving_default" not in model.signatures:
@@ -43,7 +43,7 @@ def signature(folder: str) -> Signature:
 
 
 def answers(folder: str, instances: list[Any]) -> list[dict[str, Any]]:
-    """Predicts all of them at once; when that fails, each alone, to find those that cannot be done."""
+    """Predicts all instances in one batch; if that fails, one by one, to find the invalid ones."""
     try:
         return [{"prediction": row} for row in predictions(signature(folder), instances)]
     except Exception as error:
@@ -53,7 +53,7 @@ def answers(folder: str, instances: list[Any]) -> list[dict[str, Any]]:
 
 
 def predictions(model: Signature, instances: list[Any]) -> list[Any]:
-    """The row format: https://www.tensorflow.org/tfx/serving/api_rest#specifying_input_tensors_in_row_format."""
+    """Predicts instances in row format: https://www.tensorflow.org/tfx/serving/api_rest#specifying_input_tensors_in_row_format."""
     columns: dict[str, list[Any]] = {name: [] for name in model.inputs}
     for instance in instances:
         fields = instance if _is_named(instance) else {_only_input(model): instance}
@@ -63,7 +63,7 @@ def predictions(model: Signature, instances: list[Any]) -> list[Any]:
             columns[name].append(_decoded(value))
     found = model.call(**{name: tf.constant(column, model.inputs[name].dtype) for name, column in columns.items()})
     rows = {name: [_encoded(name, row) for row in output.numpy().tolist()] for name, output in found.items()}
-    if len(rows) == 1:  # one output goes without its name
+    if len(rows) == 1:  # the format omits the name of a single output
         return next(iter(rows.values()))
     return [dict(zip(rows, row, strict=True)) for row in zip(*rows.values(), strict=True)]
 
@@ -95,12 +95,12 @@ def _encoded(name: str, value: Any) -> Any:
 
 
 def main() -> None:
-    told = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what TensorFlow prints is no answer
+    answers_file = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # keeps TensorFlow's output apart from the answers
     for line in sys.stdin.buffer:
         folder, instances = json.loads(line)
         parts = (instances[start : start + LARGEST_BATCH] for start in range(0, len(instances), LARGEST_BATCH))
-        print(json.dumps([answer for part in parts for answer in answers(folder, part)]), file=told, flush=True)
+        print(json.dumps([answer for part in parts for answer in answers(folder, part)]), file=answers_file, flush=True)
 
 
 if __name__ == "__main__":

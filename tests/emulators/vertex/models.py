@@ -1,4 +1,4 @@
-"""The Model Registry: models, their versions and the versions' aliases."""
+"""The Model Registry: models, versions and aliases."""
 
 import itertools
 import re
@@ -26,13 +26,15 @@ Versions = dict[int, types.Model]
 
 
 class Models:
-    """Models by their names, as versions by their numbers."""
+    """Models by name; each model is a dict of versions by number."""
 
     def __init__(self, cloud: "Cloud", given: Names, operations: Operations):
         self._cloud, self._names, self._operations = cloud, given, operations
         self._lock = operations.lock
         self._ids, self._changes = itertools.count(1000), itertools.count(1)
-        self.deployed: Callable[[str, str], Iterator[types.DeployedModelRef]]  # of a version; set by Endpoints
+        self.deployed: Callable[
+            [str, str], Iterator[types.DeployedModelRef]
+        ]  # the deployments of a version; set by Endpoints
         self.reset()
 
     def reset(self) -> None:
@@ -54,7 +56,7 @@ class Models:
         }
 
     def find(self, name: str, caller: Caller) -> types.Model:
-        """The version that MODEL, MODEL@NUMBER or MODEL@ALIAS names; raises Refused."""
+        """The version named by MODEL, MODEL@NUMBER or MODEL@ALIAS; raises Refused."""
         plain, _, wanted = name.partition("@")
         whole = self._names.resource(plain, "models", caller)
         for number, model in self.models.get(whole, {}).items():
@@ -107,7 +109,7 @@ class Models:
             model.create_time = model.update_time = model.version_create_time = model.version_update_time = names.now()
             model.supported_deployment_resources_types = [types.Model.DeploymentResourcesType.DEDICATED_RESOURCES]
             self._changed(model)
-            self._take(versions, aliases)
+            self._remove_aliases(versions, aliases)
             model.version_aliases = aliases
             versions[number] = model
         return types.UploadModelResponse(model=name, model_version_id=str(number))
@@ -120,8 +122,8 @@ class Models:
                 f"Model directory {folder} is expected to contain exactly one of: [saved_model.pb, saved_model.pbtxt].",
             )
 
-    def _take(self, versions: Versions, aliases: list[str]) -> None:
-        """An alias names one version: who gets it takes it from another."""
+    def _remove_aliases(self, versions: Versions, aliases: list[str]) -> None:
+        """Removes aliases from all versions, because each names only one."""
         for other in versions.values():
             other.version_aliases = [alias for alias in other.version_aliases if alias not in aliases]
 
@@ -178,7 +180,7 @@ class Models:
             removed = {alias[1:] for alias in request.version_aliases if alias[0] == "-"}
             if DEFAULT in removed:
                 raise invalid("The alias default cannot be removed: give it to another version.")
-            self._take(self.models[model.name], added)
+            self._remove_aliases(self.models[model.name], added)
             kept = [alias for alias in model.version_aliases if alias not in removed]
             model.version_aliases = kept + added
             model.version_update_time = names.now()

@@ -1,4 +1,4 @@
-"""What Vertex AI demands of every request: names of resources, regions, labels, filters and pages."""
+"""Vertex AI's validation of requests: resource names, regions, labels, filters and pages."""
 
 import datetime
 import re
@@ -33,18 +33,18 @@ def now() -> datetime.datetime:
 
 
 def is_set(message: Any, field: str) -> bool:
-    """True when a message field was given, even if it is empty."""
+    """True when a message field is set, even if it is empty."""
     return type(message).pb(message).HasField(field)
 
 
 class Names:
-    """The names of resources in the project, which Vertex AI tells by the project's number."""
+    """Names of resources in the project, in which Vertex AI uses the project's number."""
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
 
     def parent(self, parent: str, caller: Caller) -> str:
-        """projects/NUMBER/locations/REGION; raises Refused when it is not that of the host, or not ours."""
+        """projects/NUMBER/locations/REGION; raises Refused for another project, or a region of another host."""
         match = re.fullmatch(r"projects/([^/]+)/locations/([a-z0-9-]+)", parent)
         if not match:
             raise invalid(f"Invalid resource name: parent {parent!r} is not projects/PROJECT/locations/REGION.")
@@ -58,18 +58,18 @@ class Names:
         return f"projects/{self._cloud.project_number}/locations/{region}"
 
     def resource(self, name: str, kind: str, caller: Caller) -> str:
-        """The whole name of one resource of a kind, such as endpoints; raises Refused."""
+        """The full name of a resource of a kind, such as endpoints; raises Refused."""
         match = re.fullmatch(rf"(projects/[^/]+/locations/[^/]+)/{kind}/([^/]+)", name)
         if not match:
             raise invalid(f"Invalid resource name: {name!r} is not projects/PROJECT/locations/REGION/{kind}/ID.")
         return f"{self.parent(match[1], caller)}/{kind}/{match[2]}"
 
     def demand(self, caller: Caller, permission: str) -> None:
-        """Raises Refused when the caller's roles do not allow it."""
+        """Raises Refused when the caller lacks the permission."""
         self._cloud.policies.demand(caller.principal, f"projects/{self._cloud.project}", f"aiplatform.{permission}")
 
     def account(self, email: str) -> None:
-        """Raises Refused for what is no service account of the project."""
+        """Raises Refused unless `email` is a service account of the project."""
         if not ACCOUNT.fullmatch(email):
             raise invalid(f"Service account {email!r} is not NAME@PROJECT.iam.gserviceaccount.com.")
         if not email.endswith(f"@{self._cloud.project}.iam.gserviceaccount.com"):
@@ -78,13 +78,13 @@ class Names:
             )
 
     def may_act_as(self, email: str, caller: Caller) -> None:
-        """Raises Refused unless the caller may give a job this account; none is the project's default one."""
+        """Raises Refused unless the caller may run a job as this account; "" is the project's default account."""
         if email:
             self.account(email)
             self._cloud.policies.demand(caller.principal, f"serviceAccounts/{email}", "iam.serviceAccounts.actAs")
 
     def bucket(self, address: str, what: str) -> str:
-        """gs://bucket/prefix whose bucket is there; raises Refused."""
+        """Validates gs://bucket/prefix; raises Refused when the bucket does not exist."""
         match = re.fullmatch(r"gs://([a-z0-9][a-z0-9._-]{1,220}[a-z0-9])(/.*)?", address)
         if not match:
             raise invalid(f"Invalid {what}: {address!r} is not gs://BUCKET/PREFIX.")
@@ -104,7 +104,7 @@ def check_display_name(text: str) -> None:
 
 
 def check_labels(labels: Any) -> None:
-    """Raises Refused for what labels cannot hold: https://cloud.google.com/vertex-ai/docs/general/labels."""
+    """Raises Refused for invalid labels: https://cloud.google.com/vertex-ai/docs/general/labels."""
     if len(labels) > 64:
         raise invalid("At most 64 labels are allowed.")
     for key, value in labels.items():
@@ -113,7 +113,7 @@ def check_labels(labels: Any) -> None:
 
 
 def check_key(resource: Any, parent: str) -> None:
-    """Raises Refused when a key is not one of the region."""
+    """Raises Refused when an encryption key is not in the region."""
     key = resource.encryption_spec.kms_key_name if is_set(resource, "encryption_spec") else None
     if key is not None and (not (match := KEY.fullmatch(key)) or not parent.endswith(f"/{match[1]}")):
         raise invalid(f"Field: encryption_spec.kms_key_name; {key!r} is not a key in {parent}.")
@@ -130,23 +130,23 @@ def check_image(image: str) -> None:
 
 
 def selected(found: Iterable[Any], request: Any, field: str, response: type, value: Callable | None = None) -> Any:
-    """A page of what a list request asks for by filter, order_by, page_size and page_token."""
-    fitting = [each for each in found if _fits(each, getattr(request, "filter", ""), value or _value)]
+    """A page of the resources selected by filter, order_by, page_size and page_token."""
+    matching = [each for each in found if _fits(each, getattr(request, "filter", ""), value or _value)]
     order = getattr(request, "order_by", "") or "create_time desc"
     for part in reversed(order.split(",")):
         name, _, direction = part.strip().partition(" ")
         if direction not in ("", "asc", "desc"):
             raise invalid(f"Invalid order_by: {order!r}")
-        fitting.sort(key=lambda each, name=name: _value(each, name), reverse=direction == "desc")
+        matching.sort(key=lambda each, name=name: _value(each, name), reverse=direction == "desc")
     token, size = request.page_token or "0", request.page_size or 100
     if not token.isdigit() or not 0 < size <= 1000:
         raise invalid("Invalid page_token or page_size.")
     end = int(token) + size
-    return response(**{field: fitting[int(token) : end], "next_page_token": str(end) if end < len(fitting) else ""})
+    return response(**{field: matching[int(token) : end], "next_page_token": str(end) if end < len(matching) else ""})
 
 
 def _fits(each: Any, text: str, value: Callable[[Any, str], Any]) -> bool:
-    """Whether a resource is among those that a filter names: terms of `name="text"`, joined by AND."""
+    """True when a resource matches a filter: terms of `name="text"`, joined by AND."""
     for term in re.split(r"\s+AND\s+", text) if text else ():
         match = TERM.fullmatch(term)
         if not match:
@@ -163,13 +163,13 @@ def _value(each: Any, name: str) -> Any:
     if name.startswith("labels."):
         return each.labels.get(name.removeprefix("labels."), "")
     if name not in type(each).pb(each).DESCRIPTOR.fields_by_name:
-        raise invalid(f"Invalid filter or order: {name!r} is no field.")
+        raise invalid(f"Invalid filter or order: {name!r} is not a field.")
     found = getattr(each, name)
     return getattr(found, "name", found)
 
 
 def masked(target: Any, given: Any, paths: Sequence[str], allowed: Sequence[str]) -> None:
-    """Updates the fields that a mask names; raises Refused for others."""
+    """Updates the fields in a mask; raises Refused for fields that are not allowed."""
     if not paths:
         raise invalid("update_mask is required.")
     for path in paths:

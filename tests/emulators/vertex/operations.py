@@ -1,4 +1,4 @@
-"""Long-running operations: they end when somebody has looked at them often enough, and only then are they done."""
+"""Long-running operations, which are performed and end after a number of requests for them."""
 
 import itertools
 import threading
@@ -16,10 +16,10 @@ CODES = {code: code.value[0] for code in StatusCode}
 
 
 class Operations:
-    """Operations by their names. The answer that starts one is the first look; it ends at look `looks`.
+    """Operations by name. Each ends when it was seen `looks` times; the response that starts it counts as the first.
 
-    To look is to get it, to list it, or to be refused because of it. After `hold` none ends until `release`. `lock` is
-    the one lock of all that operations change.
+    Getting it, listing it and an error because of it also count. After `hold` no operation ends until `release`. `lock`
+    guards all resources that operations change.
     """
 
     def __init__(self, given: Names) -> None:
@@ -33,7 +33,9 @@ class Operations:
             self.looks = 2
             self._held = False
             self._found: dict[str, operations_pb2.Operation] = {}
-            self._waiting: dict[str, tuple[int, Callable[[], Any]]] = {}  # looks so far, and what is to be done
+            self._waiting: dict[str, tuple[int, Callable[[], Any]]] = (
+                {}
+            )  # times seen so far, and the function to perform
 
     def hold(self) -> None:
         self._held = True
@@ -42,7 +44,7 @@ class Operations:
         self._held = False
 
     def start(self, resource: str, metadata: Any, work: Callable[[], Any]) -> operations_pb2.Operation:
-        """Starts an operation on a resource, which may have one at a time; `work` returns its response."""
+        """Starts an operation on a resource; only one may run at a time. `work` returns the response."""
         with self.lock:
             for name in list(self._waiting):
                 if name.startswith(f"{resource}/operations/"):
@@ -58,16 +60,16 @@ class Operations:
             return self._look(name)
 
     def _look(self, name: str, looks: int = 1) -> operations_pb2.Operation:
-        """An operation as it is at this look; an answer of its own, for it may change before it is sent."""
+        """Counts a look at an operation; returns a copy of its state, because it may change before it is sent."""
         if name in self._waiting and not self._held:
             before, work = self._waiting[name]
             self._waiting[name] = before + looks, work
             if before + looks >= self.looks:
                 del self._waiting[name]
                 self._work(self._found[name], work)
-        told = operations_pb2.Operation()
-        told.CopyFrom(self._found[name])
-        return told
+        copy = operations_pb2.Operation()
+        copy.CopyFrom(self._found[name])
+        return copy
 
     def _work(self, operation: operations_pb2.Operation, work: Callable[[], Any]) -> None:
         try:
@@ -92,12 +94,12 @@ class Operations:
             return self._look(self._find(request.name, caller))
 
     def wait(self, request: Any, caller: Caller) -> operations_pb2.Operation:
-        """As far as it is not held: nothing here takes time."""
+        """Ends the operation at once unless it is held, since no operation takes time."""
         with self.lock:
             return self._look(self._find(request.name, caller), self.looks)
 
     def list(self, request: Any, caller: Caller) -> operations_pb2.ListOperationsResponse:
-        """Those of a resource, or of all in a region."""
+        """Lists operations of a resource, or of a region."""
         parts = request.name.split("/")
         parent = self._names.parent("/".join(parts[:4]), caller)
         prefix = "/".join([parent, *parts[4:], "operations", ""]) if parts[4:] else f"{parent}/"
@@ -114,7 +116,7 @@ class Operations:
         return empty_pb2.Empty()
 
     def _find(self, name: str, caller: Caller) -> str:
-        """The whole name of an operation that is there; raises Refused."""
+        """The full name of an operation; raises Refused when it does not exist."""
         parts = name.split("/")
         whole = "/".join([self._names.parent("/".join(parts[:4]), caller), *parts[4:]])
         if whole not in self._found:

@@ -1,4 +1,4 @@
-"""PipelineService: jobs that are checked when they are submitted, and then run."""
+"""PipelineService: validates submitted jobs and runs them."""
 
 import threading
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 SERVICE = "google.cloud.aiplatform.v1.PipelineService"
 State = types.PipelineState
-GOING = (
+ACTIVE = (
     State.PIPELINE_STATE_QUEUED,
     State.PIPELINE_STATE_PENDING,
     State.PIPELINE_STATE_RUNNING,
@@ -30,7 +30,7 @@ GOING = (
 
 
 class Pipelines:
-    """`jobs` by name. After `hold` they stay pending until `release`; `fail` makes tasks fail."""
+    """`jobs` by name. After `hold` new jobs stay pending until `release`; `fail` makes tasks fail."""
 
     def __init__(self, cloud: "Cloud", given: Names, operations: Operations, workers: Workers):
         self._cloud, self._names, self._operations, self._workers = cloud, given, operations, workers
@@ -64,7 +64,7 @@ class Pipelines:
                     thread.start()
 
     def fail(self, task: str, times: int = 1, after: bool = False) -> None:
-        """Lets a task lose its machine the next times, before its work or after it."""
+        """Makes a task lose its machine a number of times, before or after its work."""
         self._faulty.add(task, times, after)
 
     def rpcs(self) -> dict[str, Rpc]:
@@ -134,7 +134,7 @@ class Pipelines:
     def cancel(self, request: types.CancelPipelineJobRequest, caller: Caller) -> empty_pb2.Empty:
         with self._lock:
             job = self._find(request.name, caller)
-            if job.state not in GOING:
+            if job.state not in ACTIVE:
                 raise Refused(StatusCode.FAILED_PRECONDITION, f"The PipelineJob has ended: {job.state.name}.")
             job.state = State.PIPELINE_STATE_CANCELLING
             run, thread = self._runs[job.name], self._threads[job.name]
@@ -146,12 +146,12 @@ class Pipelines:
     def delete(self, request: types.DeletePipelineJobRequest, caller: Caller) -> operations_pb2.Operation:
         with self._lock:
             job = self._find(request.name, caller)
-            if job.state in GOING:
+            if job.state in ACTIVE:
                 raise Refused(StatusCode.FAILED_PRECONDITION, f"The PipelineJob has not ended: {job.state.name}.")
             del self.jobs[job.name]
         return self._operations.start(job.name, types.DeleteOperationMetadata(), empty_pb2.Empty)
 
     def wait(self, name: str) -> types.PipelineJob:
-        """Waits until a job, named as it was returned, has ended."""
+        """Waits until a job has ended; `name` is its full resource name."""
         self._threads[name].join()
         return self.jobs[name]

@@ -1,4 +1,4 @@
-"""What a spec leaves open until a task starts: placeholders in command lines, and conditions."""
+"""Placeholders in command lines, and conditions, evaluated when a task starts."""
 
 import json
 import re
@@ -11,7 +11,7 @@ Input = dict[str, Any]  # ExecutorInput as JSON
 
 
 def filled(text: str, executor_input: Input, read: Callable[[str], bytes]) -> str:
-    """A part of a command line with {{$...}} replaced; `read` gives what lies at an address."""
+    """Replaces {{$...}} in a part of a command line; `read` returns the bytes at an address."""
 
     def one(match: re.Match[str]) -> str:
         expression = match[1]
@@ -39,7 +39,7 @@ def filled(text: str, executor_input: Input, read: Callable[[str], bytes]) -> st
 
 
 def is_true(condition: str, executor_input: Input) -> bool:
-    """What a condition in CEL says of the inputs."""
+    """Evaluates a CEL condition on a task's inputs."""
 
     class Fields(dict):
         __getattr__ = dict.__getitem__

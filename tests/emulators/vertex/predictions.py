@@ -1,4 +1,4 @@
-"""Predictions: the SavedModel that the traffic chooses, really run."""
+"""Predictions by the SavedModel that the traffic split selects."""
 
 import json
 from typing import Any
@@ -37,7 +37,7 @@ class Predictions:
         instances = [_as_json(json_format.MessageToDict(row)) for row in plain.instances]
         answers = self._serving.predict(model.artifact_uri, instances)
         for answer in answers:
-            if "error" in answer:  # then none is answered
+            if "error" in answer:  # one invalid instance fails the whole request
                 raise Refused(StatusCode.INVALID_ARGUMENT, json.dumps({"error": answer["error"]}))
         response = types.PredictResponse(
             deployed_model_id=deployed.id,
@@ -51,7 +51,7 @@ class Predictions:
 
 
 def _as_json(value: Any) -> Any:
-    """Numbers as JSON writes them: those of protobuf are all floats, also what a model takes as integers."""
+    """Converts whole numbers to int: protobuf has only floats, but models may take integers."""
     if isinstance(value, list):
         return [_as_json(each) for each in value]
     if isinstance(value, dict):

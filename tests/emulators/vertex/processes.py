@@ -1,4 +1,4 @@
-"""How a task's container is run: as a process of its own, or forked from a warm one. By podman: tests/image/."""
+"""Ways to run a task's container: as a new process, or forked from a warm one. With podman: tests/image/."""
 
 import itertools
 import json
@@ -11,12 +11,12 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 
 FOLDER = pathlib.Path(__file__).parent
-Started = Callable[[Callable[[], object]], object]  # is given what ends the container
+Started = Callable[[Callable[[], object]], object]  # called with the function that ends the container
 FindImage = Callable[[str], tuple[pathlib.Path, Mapping[str, str]]]
 
 
 class NoSuchImage(Exception):
-    """Nobody pushed the image."""
+    """The image was not pushed."""
 
 
 class Containers:
@@ -25,15 +25,15 @@ class Containers:
     def run(
         self, image: str, command: Sequence[str], environment: Mapping[str, str], log: pathlib.Path, started: Started
     ) -> int:
-        """Runs a command in an image until it ends; returns its exit code. Raises NoSuchImage."""
+        """Runs a command in an image and waits; returns its exit code. Raises NoSuchImage."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Ends what it keeps running."""
+        """Ends processes that stay between runs."""
 
 
 class Plain(Containers):
-    """Each is a process of this Python, started as the image's entry point is; `find` says where an image lies."""
+    """Runs each container as a new process of this Python; `find` returns an image's folder and environment."""
 
     def __init__(self, find: FindImage):
         self._find = find
@@ -58,14 +58,14 @@ class Plain(Containers):
 def surroundings(
     image: tuple[pathlib.Path, Mapping[str, str]], environment: Mapping[str, str], log: pathlib.Path
 ) -> tuple[str, dict[str, str]]:
-    """The working directory and the environment of an image's process; what it writes goes beside its log."""
+    """Working directory and environment of a container's process; its temporary files go beside its log."""
     folder, sets = image
     own = {"HOME": str(log.parent), "TMPDIR": str(log.parent), "PATH": "/usr/local/bin:/usr/bin:/bin"}
     return str(folder), {**own, **sets, **environment}
 
 
 class _Task:
-    """A process that was forked."""
+    """A forked process."""
 
     def __init__(self) -> None:
         self.began, self.ended = threading.Event(), threading.Event()
@@ -77,7 +77,7 @@ class _Task:
 
 
 class Forked(Containers):
-    """Each is forked from one warm process (zygote.py), which starts with the first of them."""
+    """Forks each container from one warm process (zygote.py), which starts with the first container."""
 
     def __init__(self, find: FindImage, environment: Mapping[str, str]):
         self._find, self._environment = find, dict(environment)
@@ -101,7 +101,7 @@ class Forked(Containers):
         return task.code
 
     def warm_up(self) -> None:
-        """Starts the warm process now; it gets ready by itself."""
+        """Starts the warm process now; it does its imports in the background."""
         with self._lock:
             self._warm()
 
@@ -121,21 +121,21 @@ class Forked(Containers):
 
     def _listen(self, process: subprocess.Popen) -> None:
         for line in process.stdout:
-            told = json.loads(line)
-            if "pid" in told:
-                task = self._tasks[told["id"]]
-                task.pid = told["pid"]
+            message = json.loads(line)
+            if "pid" in message:
+                task = self._tasks[message["id"]]
+                task.pid = message["pid"]
                 task.began.set()
             else:
-                task = self._tasks.pop(told["id"])
-                task.code = told["code"]
+                task = self._tasks.pop(message["id"])
+                task.code = message["code"]
                 task.ended.set()
         with self._lock:
             if self._process is process:
-                self._process = None  # another one is started when it is needed
+                self._process = None  # the next container starts a new one
             lost, self._tasks = self._tasks, {}
         for task in lost.values():
-            task.code = -signal.SIGKILL  # the warm process is gone, and its tasks with it
+            task.code = -signal.SIGKILL  # the warm process has ended, and its tasks with it
             task.began.set()
             task.ended.set()
 

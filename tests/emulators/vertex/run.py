@@ -1,4 +1,4 @@
-"""One run of a pipeline: its tasks as they become ready, each in its container, with what Vertex AI tells of them."""
+"""One run of a pipeline: starts each task in its container when it is ready, and records task details."""
 
 import concurrent.futures
 import copy
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
 State = types.PipelineTaskDetail.State
-ENDED_WELL = (State.SUCCEEDED, State.SKIPPED)
+COMPLETED = (State.SUCCEEDED, State.SKIPPED)
 AT_ONCE = 2  # containers
 
 
 @dataclasses.dataclass
 class Ended:
-    """How a task ended, and what those get that come after it."""
+    """Final state and outputs of a task."""
 
     state: Any
     artifacts: Outputs = dataclasses.field(default_factory=dict)
@@ -40,7 +40,7 @@ class Ended:
 
 @dataclasses.dataclass
 class Scope:
-    """What the tasks of one dag know: the inputs around them, and how those before them ended."""
+    """Data available to the tasks of one DAG: the DAG's inputs, and tasks that have ended."""
 
     component: dict[str, Any]
     parameters: Mapping[str, Any]
@@ -49,7 +49,7 @@ class Scope:
 
 
 class Faulty:
-    """Tasks that are to fail, by their names: how often, and whether their work is done before."""
+    """Injected failures by task: number of failures, each before or after the task's work."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,14 +59,14 @@ class Faulty:
         self._left.setdefault(task, []).extend([after] * times)
 
     def take(self, task: str) -> bool | None:
-        """Whether a task fails now, and if so, whether after its work; None when it does not."""
+        """None when the task does not fail now; otherwise True to fail after its work, False before it."""
         with self._lock:
             left = self._left.get(task)
             return left.pop() if left else None
 
 
 class Run:
-    """Runs a job in the thread that calls `run`. `lock` guards the job, which tells how it goes."""
+    """Runs a job in the thread that calls `run`. `lock` guards the job, which holds the state."""
 
     def __init__(
         self,
@@ -94,33 +94,33 @@ class Run:
         self.stop = Stop()
 
     def run(self) -> None:
-        """Runs all tasks; the job says how they ended."""
+        """Runs all tasks and sets the states of the job."""
         root = self._spec["root"]
         defined = root.get("inputDefinitions", {}).get("parameters", {})
         parameters = {name: self._given.get(name, each.get("defaultValue")) for name, each in defined.items()}
         with self._lock:
             self._job.state, self._job.start_time = types.PipelineState.PIPELINE_STATE_RUNNING, names.now()
         whole = self._detail(self._spec["pipelineInfo"]["name"])
-        self._is(whole, State.RUNNING)
+        self._set_state(whole, State.RUNNING)
         ended = self._dag(root, Scope(root, parameters, {}), whole.task_id)
         states = types.PipelineState
         with self._lock:
             if self.stop.asked:
-                self._is(whole, State.CANCELLED)
+                self._set_state(whole, State.CANCELLED)
                 self._job.state = states.PIPELINE_STATE_CANCELLED
             elif ended.state == State.FAILED:
                 message = (
                     f"The DAG failed because some tasks failed. The failed tasks are: [{', '.join(self._failed)}]."
                 )
-                self._is(whole, State.FAILED, message)
+                self._set_state(whole, State.FAILED, message)
                 self._job.error = status_pb2.Status(code=9, message=message)
                 self._job.state = states.PIPELINE_STATE_FAILED
             else:
-                self._is(whole, State.SUCCEEDED)
+                self._set_state(whole, State.SUCCEEDED)
                 self._job.state = states.PIPELINE_STATE_SUCCEEDED
             self._job.end_time = self._job.update_time = names.now()
 
-    # What is told
+    # Task details
 
     def _detail(self, name: str, parent: int = 0) -> Any:
         detail = types.PipelineTaskDetail(
@@ -132,7 +132,7 @@ class Run:
             self._job.job_detail.task_details.append(detail)
             return self._job.job_detail.task_details[-1]
 
-    def _is(self, detail: Any, state: Any, error: str = "") -> None:
+    def _set_state(self, detail: Any, state: Any, error: str = "") -> None:
         with self._lock:
             detail.state = state
             if state == State.RUNNING:
@@ -144,7 +144,7 @@ class Run:
                 detail.error = status_pb2.Status(code=9, message=error)
             self._job.update_time = names.now()
 
-    # A dag: which task may start
+    # DAG: which task may start
 
     def _dag(self, component: dict[str, Any], scope: Scope, parent: int) -> Ended:
         tasks = component["dag"]["tasks"]
@@ -158,11 +158,11 @@ class Run:
                     needed = waiting.pop(name)
                     policy = tasks[name].get("triggerPolicy", {}).get("strategy")
                     is_last = policy == "ALL_UPSTREAM_TASKS_COMPLETED"
-                    well = all(scope.ended[before].state in ENDED_WELL for before in needed)
-                    if self.stop.asked or not (is_last or (well and not (failed and fail_fast))):
+                    completed = all(scope.ended[before].state in COMPLETED for before in needed)
+                    if self.stop.asked or not (is_last or (completed and not (failed and fail_fast))):
                         scope.ended[name] = Ended(State.NOT_TRIGGERED)
                         if not self.stop.asked and not failed:
-                            self._is(self._detail(name, parent), State.NOT_TRIGGERED)
+                            self._set_state(self._detail(name, parent), State.NOT_TRIGGERED)
                     else:
                         running[threads.submit(self._task, name, tasks[name], scope, parent)] = name
                 done, _ = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
@@ -201,10 +201,10 @@ class Run:
             return self._perform(name, task, scope, detail)
         except (Failed, Refused) as error:
             cancelled = self.stop.asked
-            self._is(detail, State.CANCELLED if cancelled else State.FAILED, "" if cancelled else str(error))
+            self._set_state(detail, State.CANCELLED if cancelled else State.FAILED, "" if cancelled else str(error))
             return Ended(State.CANCELLED if cancelled else State.FAILED)
-        except Exception as error:  # of ours: the run must say so, and end
-            self._is(detail, State.FAILED, f"internal: {error!r}")
+        except Exception as error:  # a bug in the emulator must fail the run, not leave it running
+            self._set_state(detail, State.FAILED, f"internal: {error!r}")
             raise
 
     def _perform(self, name: str, task: dict[str, Any], scope: Scope, detail: Any) -> Ended:
@@ -212,19 +212,19 @@ class Run:
         inputs = self._inputs(name, task, component, scope)
         condition = task.get("triggerPolicy", {}).get("condition")
         if condition and not is_true(condition, {"inputs": inputs}):
-            self._is(detail, State.NOT_TRIGGERED)
+            self._set_state(detail, State.NOT_TRIGGERED)
             return Ended(State.NOT_TRIGGERED)
         if "dag" in component:
-            self._is(detail, State.RUNNING)
+            self._set_state(detail, State.RUNNING)
             artifacts = {key: each["artifacts"] for key, each in inputs["artifacts"].items()}
             ended = self._dag(component, Scope(component, inputs["parameterValues"], artifacts), detail.task_id)
-            self._is(detail, ended.state)
+            self._set_state(detail, ended.state)
             return ended
         executor = self._executors[component["executorLabel"]]
         if "container" in executor:
             ended = self._container(name, task, component, executor["container"], inputs, detail)
         else:
-            self._is(detail, State.RUNNING)
+            self._set_state(detail, State.RUNNING)
             artifacts = (
                 self._resolved(executor["resolver"], inputs)
                 if "resolver" in executor
@@ -232,13 +232,13 @@ class Run:
             )
             ended = Ended(State.SUCCEEDED, artifacts)
         with self._lock:
-            detail.inputs = _told({key: each["artifacts"] for key, each in inputs["artifacts"].items()})
-            detail.outputs = _told(ended.artifacts)
-        self._is(detail, ended.state)
+            detail.inputs = _artifact_lists({key: each["artifacts"] for key, each in inputs["artifacts"].items()})
+            detail.outputs = _artifact_lists(ended.artifacts)
+        self._set_state(detail, ended.state)
         return ended
 
     def _inputs(self, name: str, task: dict[str, Any], component: dict[str, Any], scope: Scope) -> dict[str, Any]:
-        """`inputs` of ExecutorInput: parameters also as schema 2.0 had them, which older images read."""
+        """`inputs` of ExecutorInput, with parameters also in the format of schema 2.0, which older images read."""
         inputs: dict[str, Any] = {"parameters": {}, "parameterValues": {}, "artifacts": {}}
         for key, definition in component.get("inputDefinitions", {}).get("parameters", {}).items():
             if "defaultValue" in definition:
@@ -276,7 +276,7 @@ class Run:
         for key, query in resolver["outputArtifactQueries"].items():
             try:
                 text = filled(query["filter"], {"inputs": inputs}, self._cloud.gcs.read)
-            except (IndexError, KeyError):  # what it is asked about was not found before
+            except (IndexError, KeyError):  # an input of the query is empty
                 found[key] = []
                 continue
             found[key] = self._store.query(text)
@@ -315,7 +315,7 @@ class Run:
         folder = f"{self._root}/{name}_{detail.task_id}"
         executor_input = {"inputs": inputs, "outputs": self._outputs(folder, defined)}
         if hook := container.get("lifecycle", {}).get("preCacheCheck"):
-            self._is(detail, State.RUNNING)
+            self._set_state(detail, State.RUNNING)
             self._run(f"{name}-driver", container, hook, executor_input)
             self._take_over(executor_input)
         pipeline = self._spec["pipelineInfo"]["name"]
@@ -330,7 +330,7 @@ class Run:
                 with self._slots:
                     if self.stop.asked:
                         raise Failed("cancelled")
-                    self._is(detail, State.RUNNING)
+                    self._set_state(detail, State.RUNNING)
                     self._attempt(name, container, executor_input)
                 break
             except Failed:
@@ -372,14 +372,14 @@ class Run:
         self._workers.run(name, container["image"], command, self._account, self.stop, more)
 
     def _written(self, executor_input: dict[str, Any]) -> dict[str, Any]:
-        """ExecutorOutput, which a container may write."""
+        """The ExecutorOutput that a container has written, {} if none."""
         address = executor_input["outputs"]["outputFile"]
         if not self._cloud.gcs.names(address):
             return {}
         return json.loads(self._cloud.gcs.read(address))
 
     def _take_over(self, executor_input: dict[str, Any]) -> None:
-        """Makes what a driver found an input of the task."""
+        """Adds the outputs of a driver to the inputs of its task."""
         written, inputs = self._written(executor_input), executor_input["inputs"]
         for key, value in written.get("parameterValues", {}).items():
             inputs["parameterValues"][key], inputs["parameters"][key] = value, _wrapped(value)
@@ -396,10 +396,10 @@ class Run:
             artifact["metadata"] = {**artifact["metadata"], **new.get("metadata", {})}
             self._store.put(artifact)
             ended.artifacts[key] = [artifact]
-        told = written.get("parameterValues", {})
+        values = written.get("parameterValues", {})
         for key, value in executor_input["outputs"]["parameters"].items():
-            if key in told:
-                ended.parameters[key] = told[key]
+            if key in values:
+                ended.parameters[key] = values[key]
             elif self._cloud.gcs.names(value["outputFile"]):
                 ended.parameters[key] = self._cloud.gcs.read(value["outputFile"]).decode()
             else:
@@ -408,14 +408,14 @@ class Run:
 
 
 def parameter_values(job: types.PipelineJob) -> dict[str, Any]:
-    """The parameters that a job was given, as JSON has them."""
+    """The parameters of a job as JSON values."""
     plain = types.PipelineJob.pb(job).runtime_config
     new = {name: json_format.MessageToDict(value) for name, value in plain.parameter_values.items()}
     old = {name: _unwrapped(json_format.MessageToDict(value)) for name, value in plain.parameters.items()}
     return {**old, **new}
 
 
-def _told(found: Outputs) -> dict[str, types.PipelineTaskDetail.ArtifactList]:
+def _artifact_lists(found: Outputs) -> dict[str, types.PipelineTaskDetail.ArtifactList]:
     return {
         key: types.PipelineTaskDetail.ArtifactList(
             artifacts=[types.Artifact(name=one["name"], uri=one["uri"]) for one in artifacts]
@@ -425,7 +425,7 @@ def _told(found: Outputs) -> dict[str, types.PipelineTaskDetail.ArtifactList]:
 
 
 def _unwrapped(value: dict[str, Any]) -> Any:
-    """A value as schema 2.0 has it."""
+    """Reads a value in the format of schema 2.0."""
     for kind, read in (("intValue", int), ("doubleValue", float), ("stringValue", str)):
         if kind in value:
             return read(value[kind])

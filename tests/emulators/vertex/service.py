@@ -1,6 +1,6 @@
-"""`cloud.vertex`: everything of Vertex AI behind its host names, put together of parts.
+"""`cloud.vertex`: Vertex AI, composed of parts.
 
-A part has `rpcs()` and `reset()`, and `close()` where it has something to end.
+A part may have `rpcs()`, `reset()` and `close()`.
 """
 
 from typing import TYPE_CHECKING
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Vertex(Service):
-    """Each part is an attribute, for looking inside and to hold what goes on: `models`, `endpoints`, `pipelines` ..."""
+    """Each part is an attribute, with which tests read state and hold jobs: `models`, `endpoints`, `pipelines` ..."""
 
     name = "aiplatform"
     hosts = ("*-aiplatform.googleapis.com", "aiplatform.googleapis.com")
@@ -41,7 +41,7 @@ class Vertex(Service):
         self.workers = Workers(cloud)
         self.custom_jobs = CustomJobs(self.names, self.operations, self.machines, self.workers)
         self.pipelines = Pipelines(cloud, self.names, self.operations, self.workers)
-        # Asked and reset in this order; closed in the opposite one.
+        # In the order of resets; closed in reverse.
         self._parts = [
             self.machines,
             self.serving,
@@ -57,12 +57,12 @@ class Vertex(Service):
 
     @property
     def quota(self) -> dict[str, int]:
-        """How many of an accelerator or machine type there may be at once."""
+        """Limits of accelerators and machine types in use."""
         return self.machines.quota
 
     @property
     def containers(self) -> Containers:
-        """How containers are run, see processes.py."""
+        """The way to run containers, see processes.py."""
         return self.workers.containers
 
     @containers.setter

@@ -1,4 +1,4 @@
-"""Models that are in a bucket, run in one warm process for all endpoints and batch jobs."""
+"""Runs models from a bucket in one warm process for all endpoints and batch jobs."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ PROGRAM = pathlib.Path(__file__).with_name("model_server.py")
 
 
 class Serving:
-    """The process starts when it is needed first, for TensorFlow's import takes five seconds."""
+    """Predicts in a process that starts at the first prediction, because importing TensorFlow takes five seconds."""
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
@@ -30,12 +30,12 @@ class Serving:
     def close(self) -> None:
         with self._lock:
             if self._process:
-                self._process.kill()  # it has nothing to put in order
+                self._process.kill()  # it has no state to save
                 self._process.communicate()
                 self._process = None
 
     def predict(self, artifacts: str, instances: list[Any]) -> list[dict[str, Any]]:
-        """Answers each instance by the model at gs://...: {"prediction": ...} or {"error": text}. Raises Refused."""
+        """Predicts with the model at gs://...: {"prediction": ...} or {"error": text} per instance. Raises Refused."""
         with self._lock:
             folder = self._fetched(artifacts.rstrip("/"))
             if self._process is None or self._process.poll() is not None:
@@ -49,17 +49,17 @@ class Serving:
             return json.loads(line)
 
     def _fetched(self, artifacts: str) -> pathlib.Path:
-        """A folder with a model's files as they are in the bucket now; raises Refused when none is there.
+        """A folder with the current files of a model in a bucket; raises Refused when there are none.
 
-        The same files have the same folder wherever they are, so that they are loaded once.
+        Equal files share a folder, wherever they are stored, so that they are loaded once.
         """
         bucket = artifacts.removeprefix("gs://").partition("/")[0]
         names = [f"gs://{bucket}/{name}" for name in self._cloud.gcs.names(f"{artifacts}/")]
         if not names:
             raise Refused(StatusCode.NOT_FOUND, f"There is no model at {artifacts}.")
         files = {name.removeprefix(f"{artifacts}/"): self._cloud.gcs.read(name) for name in names}
-        told = [f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in files.items()]
-        folder = self._cloud.folder / "models" / hashlib.sha256("".join(told).encode()).hexdigest()
+        hashes = [f"{hashlib.sha256(data).hexdigest()} {name}\n" for name, data in files.items()]
+        folder = self._cloud.folder / "models" / hashlib.sha256("".join(hashes).encode()).hexdigest()
         if not folder.exists():
             for name, data in files.items():
                 path = folder / name
@@ -69,7 +69,7 @@ class Serving:
         return folder
 
     def _start(self) -> subprocess.Popen:
-        # As clean as a container: nothing that the tests' process has set is seen by the model.
+        # Like a container, it does not inherit the environment of the tests' process.
         kept = {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
         return subprocess.Popen(
             [sys.executable, "-I", "-W", "ignore", str(PROGRAM)],
@@ -77,5 +77,5 @@ class Serving:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for who closes it
+            start_new_session=True,  # Ctrl-C must reach only the parent, which closes it
         )

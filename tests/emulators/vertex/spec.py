@@ -1,4 +1,4 @@
-"""A PipelineJob, checked before anything runs: its spec by the spec's own types, and what these cannot say."""
+"""Validation of a PipelineJob: its spec against the spec's own message types, and rules beyond types."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from kfp.pipeline_spec import pipeline_spec_pb2 as proto
 from tests.emulators.vertex.names import invalid
 
 BY_DIGEST = re.compile(r"[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
-# What a parameter of a type may be in JSON.
+# JSON types of parameter types.
 TYPES: Mapping[str, tuple[type, ...]] = {
     "STRING": (str,),
     "BOOLEAN": (bool,),
@@ -22,10 +22,10 @@ TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def check(spec: dict[str, Any], parameters: Mapping[str, Any], old_parameters: bool) -> None:
-    """Raises Refused for what Vertex AI refuses, or would fail over later.
+    """Raises Refused for specs that Vertex AI refuses, or that would fail later.
 
-    `old_parameters` says that some were given as schema 2.0 has them. Stricter than there: an image
-    has to be named by its digest.
+    `old_parameters` is True when the job has parameters in the format of schema 2.0. Stricter than Vertex AI: images
+    must be named by digest.
     """
     try:
         json_format.ParseDict(spec, proto.PipelineSpec())
@@ -57,7 +57,7 @@ def _check_parameters(defined: Mapping[str, Any], given: Mapping[str, Any]) -> N
             raise invalid(f"The pipeline parameter {name} is not found in the pipeline job input definitions.")
         wanted = defined[name].get("parameterType")
         if wanted and not isinstance(value, TYPES[wanted]):
-            raise invalid(f"The pipeline parameter {name} is {value!r}, which is no {wanted}.")
+            raise invalid(f"The pipeline parameter {name} is {value!r}, which is not {wanted}.")
     unset = [
         name
         for name, definition in defined.items()
@@ -68,7 +68,7 @@ def _check_parameters(defined: Mapping[str, Any], given: Mapping[str, Any]) -> N
 
 
 def dependencies(task: Mapping[str, Any]) -> set[str]:
-    """The tasks that have to end before a task may start."""
+    """The tasks that must end before a task may start."""
     found = set(task.get("dependentTasks", []))
     for source in task.get("inputs", {}).get("artifacts", {}).values():
         if "taskOutputArtifact" in source:
@@ -81,7 +81,7 @@ def dependencies(task: Mapping[str, Any]) -> set[str]:
 
 
 class _Dag:
-    """The tasks of a component, with what each gets from where."""
+    """The tasks of a component and the sources of their inputs."""
 
     def __init__(self, spec: dict[str, Any], component: dict[str, Any]):
         self._components = spec.get("components", {})
@@ -90,7 +90,7 @@ class _Dag:
         self._tasks = component["dag"].get("tasks", {})
 
     def check(self) -> None:
-        """Raises Refused."""
+        """Raises Refused for an invalid DAG."""
         if not self._tasks:
             raise invalid("Invalid pipeline_spec: a dag has no tasks.")
         waiting = {}
@@ -143,12 +143,12 @@ class _Dag:
             elif "componentInputParameter" in source or "componentInputArtifact" in source:
                 wanted = source.get("componentInputParameter") or source.get("componentInputArtifact")
                 if wanted not in {**self._inputs.get("parameters", {}), **self._inputs.get("artifacts", {})}:
-                    yield key, f"comes from {wanted!r}, which is no input around it"
+                    yield key, f"comes from {wanted!r}, which is not an input of the component"
 
     def _output(self, key: str, source: Mapping[str, Any], kind: str, field: str) -> Iterator[tuple[str, str]]:
         producer = source["producerTask"]
         if producer not in self._tasks:
-            yield key, f"comes from the task {producer!r}, which is not there"
+            yield key, f"comes from the task {producer!r}, which does not exist"
         else:
             component = self._component(producer, self._tasks[producer])
             if source[field] not in component.get("outputDefinitions", {}).get(kind, {}):

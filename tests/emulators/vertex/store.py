@@ -1,4 +1,4 @@
-"""What Vertex ML Metadata keeps of runs: artifacts, and what equal tasks have made before."""
+"""Vertex ML Metadata: artifacts of runs, and cached outputs of tasks."""
 
 import copy
 import re
@@ -14,14 +14,14 @@ Outputs = dict[str, list[Artifact]]
 
 
 def title(schema: dict[str, Any]) -> str:
-    """The name of a type of artifacts."""
+    """The title of an artifact type's schema."""
     if "schemaTitle" in schema:
         return schema["schemaTitle"]
     return yaml.safe_load(schema.get("instanceSchema") or "{}").get("title", "system.Artifact")
 
 
 class Store:
-    """Artifacts in the order in which they were made; `cache` holds outputs by the fingerprint of their task."""
+    """Artifacts, oldest first, and cached outputs by fingerprint of the task."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -49,7 +49,7 @@ class Store:
         return found[-1] if found else None
 
     def query(self, filter: str) -> list[Artifact]:
-        """The newest artifact that fits a filter, if any: terms joined by AND."""
+        """The newest artifact that matches a filter (terms joined by AND), in a list; empty if none."""
         found = self.artifacts
         for term in re.split(r"\s+AND\s+", filter):
             match = re.fullmatch(r'\s*([\w.]+)\s*=\s*"?(.*?)"?\s*', term)
@@ -62,7 +62,7 @@ class Store:
         return found[-1:]
 
     def cached(self, fingerprint: str) -> tuple[Outputs, dict[str, Any]] | None:
-        """The outputs, artifacts and parameters, of an equal task that has succeeded."""
+        """Artifacts and parameters of an equal task that has succeeded; None if none has."""
         with self._lock:
             return copy.deepcopy(self._cache.get(fingerprint))
 

@@ -1,4 +1,4 @@
-"""Batch prediction jobs by Google's own client: what they read, what they write, and how they end."""
+"""Batch prediction jobs, created by Google's own client: input, output and states."""
 
 import base64
 import json
@@ -13,7 +13,7 @@ PICTURE = {"b64": base64.b64encode(b"ab").decode()}
 
 
 class Batches:
-    """Jobs on one model, and their files."""
+    """Jobs of one model, and their files."""
 
     def __init__(self, vertex, model: str):
         self.vertex, self.model = vertex, model
@@ -120,20 +120,20 @@ def test_predictions_are_written_with_their_keys_and_failures_as_messages(vertex
         ("bad", "instance_type", {"instance_config": {"instance_type": "row"}}),
     ],
 )
-def test_what_is_no_job_is_refused(vertex, batches, refused, kind, words, changes):
+def test_an_invalid_job_is_refused(vertex, batches, refused, kind, words, changes):
     with refused(kind, words):
         batches.start(**changes)
     assert not list(vertex.jobs.list_batch_prediction_jobs({"parent": vertex.parent}))
 
 
-def test_a_job_that_cannot_be_done_fails_and_says_why(batches):
+def test_a_job_that_cannot_run_fails_with_an_error(batches):
     keyed = {"instance_config": {"instance_type": "object", "key_field": "key"}}
     batches.put("text.jsonl", "number: 4")
     batches.put("list.jsonl", [4])
     batches.put("keyless.jsonl", {"number": 4})
     for name, words in (
         ("none.jsonl", "No files were found"),
-        ("text.jsonl", "no JSON: .*line 1"),
+        ("text.jsonl", "not JSON: .*line 1"),
         ("list.jsonl", "must be an object"),
         ("keyless.jsonl", "'key' is missing"),
     ):

@@ -1,4 +1,4 @@
-"""Endpoints by Google's own client: what is deployed, who gets the traffic, and real predictions."""
+"""Endpoints, used by Google's own client: deployed models, traffic split and predictions."""
 
 import base64
 import collections
@@ -23,7 +23,7 @@ def split(vertex, endpoint):
     return dict(vertex.endpoints.get_endpoint(name=endpoint).traffic_split)
 
 
-def test_traffic_goes_to_what_is_deployed_and_adds_up(vertex, served, refused):
+def test_traffic_goes_to_deployed_models_and_adds_up(vertex, served, refused):
     endpoint, (first, second), (model, _) = served
     assert split(vertex, endpoint) == {first: 100}
     third = vertex.deploy(endpoint, model, {first: 70, second: 20, "0": 10}, id="33", display_name="third")
@@ -59,7 +59,7 @@ def test_the_last_model_goes_with_its_traffic_and_only_then_the_endpoint(vertex,
         vertex.endpoints.get_endpoint(name=endpoint)
 
 
-def test_what_cannot_be_deployed_is_refused(vertex, served, refused):
+def test_an_invalid_deployment_is_refused(vertex, served, refused):
     endpoint, (first, _), (model, _) = served
     for kind, words, changes in (
         ("bad", "prediction_resources", {"dedicated_resources": None}),
@@ -80,7 +80,7 @@ def test_what_cannot_be_deployed_is_refused(vertex, served, refused):
         vertex.deploy(f"{vertex.parent}/endpoints/1", model)
 
 
-def test_whoever_has_seen_an_older_state_changes_nothing(vertex, refused):
+def test_an_update_with_an_old_etag_is_refused(vertex, refused):
     endpoint = vertex.create(endpoint_id="pets-1")
     seen = vertex.endpoints.get_endpoint(name=endpoint)
     mask = {"paths": ["labels"]}
@@ -106,7 +106,7 @@ def predicted(vertex, endpoint, *instances):
     return answer, [json_format.MessageToDict(row) for row in type(answer).pb(answer).predictions]
 
 
-def test_predictions_are_those_of_the_model_in_the_shares_of_the_traffic(vertex, doubling, refused):
+def test_each_model_serves_its_share_of_predictions(vertex, doubling, refused):
     vertex.put(doubling)
     first = vertex.upload()
     second = vertex.upload(parent_model=first.partition("@")[0])

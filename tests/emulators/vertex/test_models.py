@@ -1,10 +1,10 @@
-"""The Model Registry, by Google's own client."""
+"""The Model Registry, used by Google's own client."""
 
 import pytest
 
 
 def aliases(vertex, model):
-    """Of every version, oldest first."""
+    """Aliases of every version, oldest first."""
     versions = vertex.models.list_model_versions({"name": model.partition("@")[0], "order_by": "create_time"})
     return [(version.version_id, sorted(version.version_aliases)) for version in versions]
 
@@ -43,11 +43,11 @@ def test_versions_are_counted_and_an_alias_names_one_of_them(vertex, refused):
         ("bad", "alias", {"version_aliases": ["1"]}),
         ("bad", "kms_key_name", {"encryption_spec": {"kms_key_name": "my-key"}}),
         ("bad", "artifact_uri", {"artifact_uri": "/models/one"}),
-        ("missing", "bucket", {"artifact_uri": "gs://somebody-elses/models/one"}),
+        ("missing", "bucket", {"artifact_uri": "gs://another-bucket/models/one"}),
         ("not now", "saved_model.pb", {"artifact_uri": "gs://spanloop-local/models/two"}),
     ],
 )
-def test_what_is_no_model_is_refused(vertex, refused, kind, words, model):
+def test_an_invalid_model_is_refused(vertex, refused, kind, words, model):
     with refused(kind, words):
         vertex.upload(vertex.model(**model))
     assert not list(vertex.models.list_models({"parent": vertex.parent}))
@@ -90,7 +90,7 @@ def test_lists_are_filtered_ordered_and_paged(vertex, refused):
             listed(**asked)
 
 
-def test_changes_name_their_fields_and_what_is_used_stays(vertex, refused):
+def test_updates_name_their_fields_and_deployed_models_are_not_deleted(vertex, refused):
     first = vertex.upload()
     second = vertex.upload(parent_model=first.partition("@")[0])
     model = vertex.models.get_model(name=second)
@@ -117,7 +117,7 @@ def test_changes_name_their_fields_and_what_is_used_stays(vertex, refused):
     assert vertex.upload(parent_model=first.partition("@")[0]).endswith("@3")
 
 
-def test_an_operation_ends_when_it_was_looked_at_often_enough(vertex, refused):
+def test_an_operation_ends_after_enough_requests(vertex, refused):
     vertex.cloud.vertex.operations.looks = 3
     asked = {"parent": vertex.parent, "model": vertex.model(), "model_id": "pets"}
     started = vertex.models.upload_model(asked).operation

@@ -1,4 +1,4 @@
-"""The machines that containers run on: which files, which credentials and which environment they find there."""
+"""Machines for containers: their files, credentials and environment."""
 
 import itertools
 import pathlib
@@ -12,16 +12,16 @@ from tests.emulators.vertex.processes import Containers, Forked, NoSuchImage
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
-# Settings of commands, which nobody sets on a machine of Vertex AI.
+# Settings of commands, which are not set on Vertex AI's machines.
 SETTINGS = ("GCP_PROJECT", "GCP_REGION", "PIPELINE_SERVICE_ACCOUNT", "BUILD_SERVICE_ACCOUNT", "IMAGE_REPOSITORY")
 
 
 class Failed(Exception):
-    """A container ended badly; the message is what Vertex AI says of it."""
+    """A container failed; the message is Vertex AI's."""
 
 
 class Stop:
-    """What ends the containers of a job, also those that are about to start."""
+    """Ends the containers of a job, including those about to start."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -42,7 +42,7 @@ class Stop:
 
 
 class Workers:
-    """`containers` is how they are run, see processes.py; `commands` are all that were started."""
+    """`containers` is the way to run them, see processes.py; `commands` are all commands so far."""
 
     def __init__(self, cloud: "Cloud"):
         self._cloud = cloud
@@ -64,7 +64,7 @@ class Workers:
         self.warm.close()
 
     def logs(self) -> dict[str, str]:
-        """What the containers have written, each by its number and name."""
+        """Logs of the containers: {number-name: text}."""
         return {path.stem: path.read_text(errors="replace") for path in self._logs if path.exists()}
 
     def folder(self) -> pathlib.Path:
@@ -96,6 +96,6 @@ class Workers:
 
 
 def last_words(log: pathlib.Path) -> str:
-    """The last line of a log that says something: of a Python program that failed, its exception."""
+    """The last line of a log that is not blank, such as the exception of a failed Python program."""
     lines = [line.strip() for line in log.read_text(errors="replace").splitlines()] if log.exists() else []
     return next((line for line in reversed(lines) if line), "")[:2000]

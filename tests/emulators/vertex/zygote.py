@@ -1,10 +1,10 @@
-"""The program of a warm process: it has imported what tasks import, and becomes a task whenever it is asked for one.
+"""Program of a warm process that has imported TFX and forks a process for each task.
 
-Importing TFX takes longer than most tasks. A task that is forked from here is a process as any other: it has the
-environment, the folder and the arguments that it is given, and runs a module as `__main__`.
+Importing TFX takes longer than most tasks. A forked task has its own environment, folder and arguments like any
+process, and runs a module as `__main__`.
 
-stdin: lines of JSON with `id`, `argv`, `folder`, `environment` and `log`. stdout: lines with `id` and `pid`, and when
-it has ended, with `id` and `code`. It ends, and all tasks with it, when stdin does.
+stdin: lines of JSON with `id`, `argv`, `folder`, `environment` and `log`. stdout: lines with `id` and `pid` when a task
+starts, with `id` and `code` when it ends. The process and all tasks end at the end of stdin.
 """
 
 import atexit
@@ -31,7 +31,7 @@ IMPORTED = (
     "tensorflow_model_analysis",
     "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
 )
-MAIN = IMPORTED[0], IMPORTED[2]  # what tasks run: as in a new process, nobody has imported it before
+MAIN = IMPORTED[0], IMPORTED[2]  # tasks run these: they must not be imported before, as in a new process
 
 
 def main() -> None:
@@ -41,11 +41,11 @@ def main() -> None:
         importlib.import_module(name)
     for name in MAIN:
         del sys.modules[name]
-    gc.freeze()  # what is shared with the tasks is not copied because it is looked at
+    gc.freeze()  # garbage collection in a task must not touch, and so copy, memory shared with it
     readable, writable = os.pipe2(os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(writable)
-    tasks: dict[int, str] = {}  # their IDs by process
+    tasks: dict[int, str] = {}  # {process: ID of the task}
     for lines in _lines(readable):
         for line in lines:
             wanted = json.loads(line)
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def _lines(wakeups: int):
-    """Yields whole lines of stdin, none when a task may have ended."""
+    """Yields complete lines of stdin; an empty list when a task may have ended."""
     rest = b""
     while True:
         ready, _, _ = select.select([0, wakeups], [], [])
@@ -82,7 +82,7 @@ def _lines(wakeups: int):
 
 
 def _become(wanted: dict) -> None:
-    """Makes this process the task that is wanted, and ends with it."""
+    """Turns this process into the wanted task and exits when it ends."""
     code = 1
     try:
         os.setsid()
@@ -112,7 +112,7 @@ def _become(wanted: dict) -> None:
 
 
 def _run(argv: list[str]) -> int:
-    """Runs `python -m module ...` or `python file ...` in this process, anything else in place of it."""
+    """Runs `python -m module ...` or `python file ...` in this process; replaces it by any other program."""
     program, *rest = argv
     if not (program == "python" and rest and (rest[0] == "-m" or rest[0].endswith(".py"))):
         os.execvpe(program if program != "python" else sys.executable, argv, os.environ)

@@ -1,4 +1,4 @@
-"""What every call passes, REST or gRPC: a line in the log, the fault that was asked for, and who the caller is."""
+"""Common steps of every call, REST or gRPC: logging, injected faults and authentication."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,12 +20,12 @@ REFUSALS = {
 
 
 class Lost(Exception):
-    """The connection ends without an answer."""
+    """The connection must close without a response."""
 
 
 @dataclasses.dataclass(slots=True)
-class Asked:
-    """One call: what was asked, by whom, and how it ended. `status` is HTTP's, also for gRPC; 0 without an answer."""
+class RecordedCall:
+    """One logged call. `status` is an HTTP status, also for gRPC; 0 when no response was sent."""
 
     service: str
     method: str
@@ -37,25 +37,25 @@ class Asked:
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
-class FrontDesk:
-    """Lets calls in, in the order in which they come."""
+class Gateway:
+    """Logs, authenticates and performs calls."""
 
-    def __init__(self, faults: Faults, oauth: "OAuth", requests: list[Asked]):
+    def __init__(self, faults: Faults, oauth: "OAuth", requests: list[RecordedCall]):
         self._faults = faults
         self._oauth = oauth
         self._requests = requests
-        self.scopes: dict[str, frozenset[str]] = {}  # by service, one of which a token needs
+        self.scopes: dict[str, frozenset[str]] = {}  # by service; a token needs one of them
 
     def perform(self, service: str, call: Call, headers: Mapping[str, str], body: bytes, host: str) -> Any:
-        """Does what `call` says and returns its answer; raises Refused, or Lost when there is to be no answer."""
+        """Performs `call` and returns its response; raises Refused, or Lost for a fault without a response."""
         fault = self._faults.take(service, call.method, call.target)
-        asked = Asked(service, call.method, call.target, "", body, 0, fault, headers)
-        self._requests.append(asked)
+        record = RecordedCall(service, call.method, call.target, "", body, 0, fault, headers)
+        self._requests.append(record)
         try:
             caller = Caller("", headers, host)
             if call.authenticated:
                 token = self._oauth.token_of(headers.get("authorization", ""), expire=fault == "expire")
-                asked.principal = token.principal
+                record.principal = token.principal
                 if not token.scopes & self.scopes[service]:
                     raise Refused(StatusCode.PERMISSION_DENIED, "Request had insufficient authentication scopes.")
                 caller = Caller(token.principal, headers, host, token.scopes)
@@ -63,22 +63,22 @@ class FrontDesk:
                 raise Lost
             if fault in REFUSALS:
                 raise Refused(*REFUSALS[fault])
-            answer = call.work(caller)
+            response = call.work(caller)
             if fault == "lose":
                 raise Lost
-            asked.status = answer.status if isinstance(answer, Response) else 200
-            return answer
+            record.status = response.status if isinstance(response, Response) else 200
+            return response
         except Refused as refused:
-            asked.status = refused.status
+            record.status = refused.status
             raise
         except Lost:
             raise
         except Exception:
-            asked.status = 500
+            record.status = 500
             raise
 
     def unknown(self, service: str, request: Request) -> Response:
-        """Refuses, and writes down, what no service of a host has."""
+        """Logs and refuses a request that no service of the host handles."""
 
         def refuse(caller: Caller) -> Response:
             raise Refused(StatusCode.NOT_FOUND, f"There is no method {request.verb} {request.host}{request.path}.")
