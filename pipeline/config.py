@@ -150,7 +150,13 @@ class Config:
         "ACCURACY_MARGIN",
         0.02,
         _share,
-        "how much worse than the current model a new one may be, overall and on each span",
+        "how much worse than the current model a new one may be, overall and on each span and label",
+    )
+    label_floor: float = _setting(
+        "LABEL_FLOOR",
+        0.01,
+        _share,
+        "share of each label that a model must get right; 0 switches it off, which also lets a label be never right",
     )
     modules: str = _setting("MODULES", "modules.classification", _package, "package of the task's features and model")
     seed: int = _setting("SEED", 0, lambda text: _number(text, 0, 2**31 - 1), "start of all random numbers in training")

@@ -58,6 +58,42 @@ class NodeDuration:
 
 
 @dataclass(frozen=True)
+class SliceVerdict:
+    """The images of a slice: how many a new model labels correctly and, beside the current model, what that means."""
+
+    kind: str  # "overall", "span" or "label"
+    name: str  # of the span or label, "" overall
+    images: int
+    right: int
+    current_right: int | None = None  # None without a current model, as is what follows
+    lost: int = 0  # images that only the current model labels correctly
+    gained: int = 0  # images that only the new model labels correctly
+    finding: str = ""  # a comparison.Finding
+    p: float | None = None  # probability of as many lost images if both models were equally good
+    level: float | None = None  # largest p that counts as significant
+    interval: tuple[float, float] | None = None  # 95 %, of the difference in accuracy
+    detectable: float | None = None  # loss of accuracy that these images would have shown in 80 of 100 cases
+
+    @property
+    def where(self) -> str:
+        return f"{self.kind} {self.name}".rstrip()
+
+    def sentence(self, current: str) -> str:
+        """Returns 'span 6: 14 of 15 right, model-1 15 of 15: within chance'; `current` is the current model's tag."""
+        counts = f"{self.where}: {self.right:,} of {self.images:,} right"
+        if self.current_right is None:
+            return counts
+        return f"{counts}, {current} {self.current_right:,} of {self.images:,}: {self.finding}"
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "SliceVerdict":
+        interval = found.get("interval")
+        return cls(**_known(cls, found) | {"interval": tuple(interval) if interval else None})
+
+
+@dataclass(frozen=True)
 class TrainingOutcome:
     """What a run of the training pipeline ended with."""
 
@@ -68,6 +104,8 @@ class TrainingOutcome:
     reasons: tuple[str, ...] = ()  # why the model was not blessed, a sentence each
     current: CurrentModel | None = None
     durations: tuple[NodeDuration, ...] = ()  # of each node in turn; empty where it is not known
+    slices: tuple[SliceVerdict, ...] = ()  # all images first, then each span, then each label
+    unlearned: Mapping[str, int] = field(default_factory=dict)  # {label without an image for training: others of it}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -78,6 +116,8 @@ class TrainingOutcome:
             "reasons": list(self.reasons),
             "current": self.current.to_json() if self.current else None,
             "durations": [duration.to_json() for duration in self.durations],
+            "slices": [verdict.to_json() for verdict in self.slices],
+            "unlearned": dict(self.unlearned),
         }
 
     @classmethod
@@ -90,6 +130,8 @@ class TrainingOutcome:
             reasons=tuple(found.get("reasons", ())),
             current=CurrentModel.from_json(found["current"]) if found.get("current") else None,
             durations=tuple(map(NodeDuration.from_json, found.get("durations", ()))),
+            slices=tuple(map(SliceVerdict.from_json, found.get("slices", ()))),
+            unlearned=found.get("unlearned", {}),
         )
 
 
@@ -101,6 +143,8 @@ NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was t
     "reasons": [],
     "current": None,
     "durations": [],
+    "slices": [],
+    "unlearned": {},
 }
 
 

@@ -21,6 +21,7 @@ from pipeline.components.vertex_tuner import VertexTuner
 from pipeline.config import Config
 from pipeline.plan import Plan, Shape
 from pipeline.quality import release_gate
+from pipeline.quality.verdict import Requirements
 
 
 def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
@@ -92,6 +93,7 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
+        requirements=run["requirements"],
         workspace=run["workspace"],
         releases=run["releases"],
         token_secret=run["token_secret"],
@@ -140,6 +142,7 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
         "tuner_fn": modules.function("model.tuner_fn"),
         "training_config": json.dumps(training_config),
         "eval_config": json.dumps(json_format.MessageToDict(release_gate.eval_config(config, bool(plan.current)))),
+        "requirements": Requirements.of(config).to_json(),
         "modules_digest": modules.digest,
         "commit": plan.commit,
         "current": plan.current,

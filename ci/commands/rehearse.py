@@ -84,6 +84,7 @@ def of_its_own(config: Config, folder: str) -> Config:
         workspace=folder,
         accuracy_threshold=config.accuracy_threshold,
         accuracy_margin=config.accuracy_margin,
+        label_floor=config.label_floor,
         modules=config.modules,
         seed=config.seed,
         tune=config.tune,
@@ -132,7 +133,7 @@ def train(
     durations = local.train(config, "all").durations
     training = reports.newest_training(storage)
     if current:
-        reasons = tuple(reason.replace(f" {current.tag},", " the base,") for reason in training.outcome.reasons)
+        reasons = tuple(reason.replace(f", {current.tag} ", ", the base ") for reason in training.outcome.reasons)
         training = dataclasses.replace(training, outcome=dataclasses.replace(training.outcome, reasons=reasons))
     return run_report.of_training(
         training,

@@ -2,6 +2,7 @@
 
 import click
 
+from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.errors import numbers
@@ -23,11 +24,12 @@ def summary(outcome: TrainingOutcome) -> str:
     metrics, current = outcome.metrics, outcome.current
     images = f"{counted(metrics.images, 'image')} of {'spans' if len(outcome.spans) > 1 else 'span'}"
     lines = [f"Accuracy {percent(metrics.accuracy)} on {images} {numbers(outcome.spans)}:"]
-    for span, accuracy in metrics.per_span.items():
-        before = f", {current.release} has {percent(current.metrics.per_span[span])}" if current else ""
-        lines.append(f"  span {span}: {percent(accuracy)}{before}")
+    spans = [verdict for verdict in outcome.slices if verdict.kind == "span"]
+    lines += [f"  {verdict.sentence(current.release if current else '')}" for verdict in spans]
     if current and current.new_labels:
         lines.append(f"Labels that {current.release} did not know: {', '.join(current.new_labels)}.")
+    if outcome.unlearned:
+        lines.append(f"No image for training, so always wrong: {labels(outcome.unlearned)}.")
     if outcome.blessed:
         lines.append(f"Released as {outcome.release}.")
     else:

@@ -12,6 +12,7 @@ from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.outcomes import CurrentModel, TrainingOutcome
 from pipeline.quality import release_gate
+from pipeline.quality.verdict import Requirements, decide
 from pipeline.releases.factory import open_releases
 from pipeline.reporting import model_card
 from pipeline.storage.factory import open_storage
@@ -26,6 +27,7 @@ def ReleasePusher(
     model: InputArtifact[artifacts.Model],
     blessing: InputArtifact[artifacts.ModelBlessing],
     evaluation: InputArtifact[artifacts.ModelEvaluation],
+    requirements: Parameter[str],
     workspace: Parameter[str],
     releases: Parameter[str],
     token_secret: Parameter[str],
@@ -40,25 +42,28 @@ def ReleasePusher(
 ):
     """Publishes a blessed `model` with its lineage; writes a TrainingOutcome to `outcome.json` and a report.
 
+    A model is released when the Evaluator blessed it and it meets `requirements`, a Requirements as JSON.
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
     `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; so is `image`, by
     digest, that the model was trained in.
     Publishing the same `identity` again gives the release that is already there.
     """
     catalog = open_releases(releases, token_secret)
+    tallies = release_gate.tallies(evaluation.uri, bool(current))
+    verdict = decide(tallies, Requirements.from_json(requirements), current)
+    learned = sorted(set(json.loads(labels)).difference(tallies.unlearned))
     compared = None
     if current:
-        compared = CurrentModel(
-            release=current,
-            metrics=release_gate.metrics(evaluation.uri, release_gate.CURRENT),
-            new_labels=tuple(sorted(set(json.loads(labels)).difference(catalog.get(current).labels))),
-        )
+        new_labels = set(learned).difference(catalog.get(current).labels)
+        compared = CurrentModel(current, tallies.metrics(current=True), tuple(sorted(new_labels)))
     outcome = TrainingOutcome(
         spans=tuple(json.loads(spans)),
-        blessed=bool(blessing.get_int_custom_property("blessed")),
-        metrics=release_gate.metrics(evaluation.uri, release_gate.CANDIDATE if current else None),
-        reasons=tuple(release_gate.reasons(evaluation.uri, current)),
+        blessed=bool(blessing.get_int_custom_property("blessed")) and verdict.blessed,
+        metrics=tallies.metrics(),
+        reasons=verdict.reasons,
         current=compared,
+        slices=verdict.slices,
+        unlearned=tallies.unlearned,
     )
     if outcome.blessed:
         with local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder:
@@ -68,7 +73,7 @@ def ReleasePusher(
                 commit=commit,
                 modules_digest=modules_digest,
                 spans=outcome.spans,
-                labels=json.loads(labels),
+                labels=learned,
                 metrics=outcome.metrics,
                 previous=current or None,
                 image=image,

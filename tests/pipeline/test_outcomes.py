@@ -14,6 +14,7 @@ from pipeline.outcomes import (
     RetrainingOutcome,
     RetrainingSubmitted,
     ServingOutcome,
+    SliceVerdict,
     Submission,
     TrainingOutcome,
     UploadOutcome,
@@ -25,9 +26,14 @@ TRAINING = TrainingOutcome(
     spans=(1, 2),
     blessed=False,
     metrics=METRICS,
-    reasons=("accuracy overall is 0.7500, below the threshold 0.8",),
+    reasons=("overall: 30 of 40 right (75.0\u202f%), below the threshold 80\u202f%",),
     current=CurrentModel("model-1", METRICS, ("zebra",)),
     durations=(NodeDuration("Trainer", "done", 1.5),),
+    slices=(
+        SliceVerdict("overall", "", 40, 30),
+        SliceVerdict("span", "2", 20, 16, 18, 3, 1, "within chance", 0.31, 0.025, (-0.3, 0.1), 0.2),
+    ),
+    unlearned={"eel": 1},
 )
 SUBMISSION = Submission("projects/1/x", "pending", True, "5e" * 32, "https://example.org/x")
 EVALUATION = EvaluationOutcome(
@@ -61,7 +67,7 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
     assert type(outcome).from_json(written | {"added_by_a_later_version": 1}) == outcome
 
 
-TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations"}
+TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned"}
 SPAN = {"span", "images", "labels", "rejected", "duplicates"}
 
 
@@ -96,3 +102,10 @@ def test_a_retraining_that_trained_nothing_has_empty_values():
     assert found["span"] == 2 and found["rejected"] == [{"name": "cat/1.png", "reason": "empty file"}]
     assert found["spans"] == found["reasons"] == found["durations"] == []
     assert found["blessed"] is found["metrics"] is found["release"] is None
+
+
+def test_a_verdict_about_a_slice_is_a_sentence_with_counts():
+    overall, span = TRAINING.slices
+
+    assert overall.sentence("") == "overall: 30 of 40 right"
+    assert span.sentence("model-1") == "span 2: 16 of 20 right, model-1 18 of 20: within chance"

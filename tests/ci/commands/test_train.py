@@ -1,14 +1,20 @@
 import pytest
 
 from ci.commands.train import summary
-from pipeline.outcomes import CurrentModel, Metrics, TrainingOutcome
+from pipeline.outcomes import CurrentModel, Metrics, SliceVerdict, TrainingOutcome
 
 OUTCOME = TrainingOutcome(
     spans=(1, 2, 4),
     blessed=False,
     metrics=Metrics(0.75, 40, {"1": 0.7, "2": 0.8, "4": 0.75}),
-    reasons=("accuracy on span 2 is 0.1000 below that of model-3, more than the 0.02 allowed",),
+    reasons=("span 2: 12 of 20 right, model-3 20 of 20: worse than chance explains (8 lost, 0 gained)",),
     current=CurrentModel("model-3", Metrics(0.8, 40, {"1": 0.7, "2": 0.9, "4": 0.8}), ("zebra",)),
+    slices=(
+        SliceVerdict("overall", "", 40, 30, 32, lost=8, gained=6, finding="within chance"),
+        SliceVerdict("span", "2", 20, 12, 20, lost=8, finding="worse than chance explains"),
+        SliceVerdict("label", "cat", 40, 30, 32, lost=8, gained=6, finding="within chance"),
+    ),
+    unlearned={"eel": 1},
 )
 
 
@@ -27,7 +33,8 @@ def test_a_training_ends_with_what_scripts_need_and_what_people_want(ci, trained
 def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
     text = summary(OUTCOME)
 
-    assert "span 2: 80.0\u202f%, model-3 has 90.0\u202f%" in text
+    assert "\n  span 2: 12 of 20 right, model-3 20 of 20: worse than chance explains\n" in text
+    assert "No image for training, so always wrong: eel 1." in text
     assert "Labels that model-3 did not know: zebra." in text
     assert text.endswith(f"Not released: {OUTCOME.reasons[0]}.")
 

@@ -17,6 +17,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.data import digits, reports, spans
 from pipeline.errors import DataAnomalies, NoSpans, PipelineFailed, ReleaseGone, SpanNotFound, TooFewImages
+from pipeline.formatting import percent
 from pipeline.orchestrators import local
 from pipeline.outcomes import RetrainingOutcome, TrainingOutcome
 from pipeline.releases.factory import open_releases
@@ -118,7 +119,8 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_worksp
     assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
     assert not outcome.blessed and outcome.release is None
     (reason,) = outcome.reasons
-    assert reason == f"accuracy overall is {outcome.metrics.accuracy:.4f}, below the threshold 1"
+    right = f"{outcome.slices[0].right} of {outcome.metrics.images} right"
+    assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
 
 
 def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
@@ -163,7 +165,7 @@ def test_a_model_that_forgets_a_span_is_refused(copy):
     outcome = local.train(config(copy, accuracy_threshold=0.0, modules="tests.pipeline.forgetful"), "all")
 
     assert not outcome.blessed
-    assert any(re.match(r"accuracy on span 1 is .* below that of model-1", reason) for reason in outcome.reasons)
+    assert any(re.match(r"span 1: .* right, model-1 .*: worse than chance", reason) for reason in outcome.reasons)
 
 
 def command(workspace, *arguments):

@@ -1,40 +1,35 @@
 import pytest
-from tensorflow_model_analysis.proto import config_pb2
+import tensorflow_model_analysis as tfma
 
 from pipeline.config import Config
 from pipeline.quality import release_gate
+from pipeline.quality.tally import TallyMetric
 
-CONFIG = Config(accuracy_threshold=0.9, accuracy_margin=0.05)
-
-
-def thresholds(config):
-    found = config.metrics_specs[0].metrics[0].per_slice_thresholds
-    return {tuple(threshold.slicing_specs[0].feature_keys): threshold.threshold for threshold in found}
+CONFIG = Config(accuracy_threshold=0.9)
 
 
-def test_without_a_current_model_only_the_threshold_counts():
-    config = release_gate.eval_config(CONFIG, current=False)
+@pytest.mark.parametrize("current", [False, True])
+def test_the_evaluator_blesses_a_model_that_reaches_the_threshold_overall(current):
+    config = release_gate.eval_config(CONFIG, current)
 
-    assert [model.name for model in config.model_specs] == ["candidate"]
-    (overall,) = thresholds(config).values()
-    assert overall.value_threshold.lower_bound.value == 0.9
-    assert not overall.HasField("change_threshold")
-
-
-def test_a_current_model_must_not_be_undercut_overall_or_on_a_span():
-    config = release_gate.eval_config(CONFIG, current=True)
-
-    assert [model.is_baseline for model in config.model_specs] == [False, True]
-    found = thresholds(config)
-    assert set(found) == {(), ("span",)}
-    for threshold in found.values():
-        assert threshold.change_threshold.absolute.value == pytest.approx(-0.05)
-        assert threshold.change_threshold.direction == config_pb2.MetricDirection.HIGHER_IS_BETTER
-    assert found[()].value_threshold.lower_bound.value == 0.9
-    assert not found[("span",)].HasField("value_threshold")
+    (metric,) = config.metrics_specs[0].metrics
+    (threshold,) = metric.per_slice_thresholds
+    assert list(threshold.slicing_specs[0].feature_keys) == []
+    assert threshold.threshold.value_threshold.lower_bound.value == 0.9
 
 
-def test_metrics_are_told_for_spans_and_labels():
+def test_a_current_model_is_the_baseline():
+    assert [model.is_baseline for model in release_gate.eval_config(CONFIG, current=False).model_specs] == [False]
+    assert [model.is_baseline for model in release_gate.eval_config(CONFIG, current=True).model_specs] == [False, True]
+
+
+def test_counts_are_made_for_spans_and_labels():
     slices = {tuple(spec.feature_keys) for spec in release_gate.eval_config(CONFIG, current=True).slicing_specs}
 
     assert slices == {(), ("span",), ("label",)}
+
+
+def test_tfma_finds_the_metric_by_its_name():
+    (spec,) = release_gate.eval_config(CONFIG, current=False).metrics_specs
+
+    assert isinstance(tfma.metrics.metric_specs.metric_instance(spec.metrics[0]), TallyMetric)
