@@ -9,18 +9,28 @@ if __name__ == "__main__" and _signal.getsignal(_signal.SIGINT) is not _signal.S
 
 from ci import stop, streams
 
+GROUPS = {
+    "images": "On your images",
+    "models": "On models",
+    "Google Cloud": "On Google Cloud",
+    "workflows": "In workflows, also by hand",
+    "": "Others",
+}
 
-def commands() -> dict[str, str]:
-    """Returns {command: its one line of help}. Each file of ci/commands/ is one."""
+
+def commands() -> dict[str, tuple[str, str]]:
+    """Returns {command: (a key of GROUPS, its one line of help)}. Each file of ci/commands/ is one."""
     found = {}
     here = os.path.join(os.path.dirname(__file__), "commands")
     for name in sorted(os.listdir(here)):
         if name.endswith(".py"):
             # Read, not imported: importing click alone takes longer than Python's whole start.
             with open(os.path.join(here, name), encoding="utf-8") as source:
-                _, marked, function = source.read().partition("\n@command\n")
+                head, marked, function = source.read().partition("\n@command\n")
             if marked:
-                found[name[:-3].replace("_", "-")] = function.split('"""')[1].partition("\n")[0]
+                group = head.partition('\nGROUP = "')[2].partition('"')[0]
+                about = function.split('"""')[1].partition("\n")[0]
+                found[name[:-3].replace("_", "-")] = (group, about)
     return found
 
 
@@ -28,13 +38,15 @@ def overview() -> str:
     """Returns what `--help` says."""
     known = commands()
     width = max(map(len, known))
+    lines = ["Usage: python -m ci COMMAND [OPTIONS]"]
+    for group, title in GROUPS.items():
+        members = [f"  {name:{width}}  {about}" for name, (of, about) in known.items() if of == group]
+        lines += ["", f"{title}:", *members] if members else []
     return "\n".join(
         [
-            "Usage: python -m ci COMMAND [OPTIONS]",
+            *lines,
             "",
-            *(f"  {name:{width}}  {about}" for name, about in known.items()),
-            "",
-            "`python -m ci COMMAND --help` tells a command's options; each also takes --json and --debug.",
+            "`python -m ci COMMAND --help` shows a command's options; each also takes --json and --debug.",
             "Settings come from the environment: `python -m ci config` lists them.",
         ]
     )

@@ -5,7 +5,6 @@ import _thread
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
 
 LINE = "Stopped. Run it again to go on."
 GRACE = 3  # seconds in which a command may undo what it has begun
@@ -103,8 +102,8 @@ def _watch(reader: int) -> None:
     _end(received[0])
 
 
-def _end(number: int = 0) -> NoReturn:
-    """Ends the process at once, without the interpreter's own clean-up: it waits for threads."""
+def _end(number: int = 0) -> None:
+    """Ends the process at once, so it does not return, without the interpreter's own clean-up: it waits for threads."""
     _ending.acquire()
     if _state == "finished":
         os._exit(_exit_code)

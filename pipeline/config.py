@@ -262,6 +262,10 @@ class Config:
     github_token: str = _setting("GITHUB_TOKEN", "", str, "GitHub token of a workflow", secret=True)
 
     def __post_init__(self):
+        path = os.path.abspath(self.workspace) if not self.in_cloud else ""
+        if patterns := sorted(set("*?[]").intersection(path)):
+            expected = f"a folder without {' '.join(patterns)} in its path, which TFX takes for a pattern"
+            raise ConfigError("WORKSPACE", path, expected)
         if not self.releases:
             object.__setattr__(self, "releases", os.path.join(self.workspace, "releases"))
 

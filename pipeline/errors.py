@@ -1,5 +1,6 @@
 """Errors that people read: one line that says what is wrong, which value, and what to do next."""
 
+import os
 from collections.abc import Iterable, Mapping
 
 
@@ -38,6 +39,23 @@ class MissingSettings(UsageError):
     def __init__(self, missing: Mapping[str, str]):
         wanted = "; ".join(f"{variable} ({meaning})" for variable, meaning in missing.items())
         super().__init__(f"Not set: {wanted}. Set them as docs/google-cloud.md shows, or try `make emulators`.")
+
+
+class NotAFolder(UsageError):
+    """The workspace, or another place that has to be a folder, is a file."""
+
+    def __init__(self, place: str, file: str):
+        self.place, self.file = place, file
+        inside = f" is in {file}, which" if file != os.path.abspath(place) else ""
+        super().__init__(f"{place}{inside} is a file: set WORKSPACE, and RELEASES if you use it, to a folder.")
+
+
+class ImagesTooDeep(UsageError):
+    """A folder was named whose folders hold the labels' folders."""
+
+    def __init__(self, folder: str, meant: str):
+        self.folder, self.meant = folder, f"{folder.rstrip('/')}/{meant}"
+        super().__init__(f"{folder} holds no <label>/<image>, but {self.meant} does: did you mean {self.meant}?")
 
 
 class SpanNotFound(UsageError):

@@ -7,6 +7,8 @@ from ci.progress import log
 from pipeline.config import Config
 from pipeline.packaging import image
 
+GROUP = "Google Cloud"
+
 
 @command
 @click.option("--gpu", is_flag=True, help="With CUDA, also if TRAINING_MACHINES names no GPU.")

@@ -11,6 +11,8 @@ from pipeline.config import Config
 from pipeline.formatting import counted
 from pipeline.github import client
 
+GROUP = "workflows"
+
 ABOUT = "the end of schedules"
 
 

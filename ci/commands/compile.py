@@ -12,6 +12,8 @@ from pipeline.orchestrators.definitions import NAMES
 from pipeline.packaging import modules
 from pipeline.plan import Shape
 
+GROUP = "Google Cloud"
+
 
 @command
 @click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")

@@ -6,6 +6,8 @@ import os
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 
+GROUP = "models"
+
 
 @command
 def config(config: Config) -> Outcome:

@@ -4,6 +4,8 @@ from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.packaging import wheel
 
+GROUP = "Google Cloud"
+
 
 @command
 def copy_modules(config: Config) -> Outcome:

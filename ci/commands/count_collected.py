@@ -7,6 +7,8 @@ from pipeline.config import Config
 from pipeline.data import collected
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 @click.option(

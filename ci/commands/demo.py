@@ -27,6 +27,8 @@ from pipeline.releases.factory import releases_of
 from pipeline.reporting.story_page import Span, Step, Story, story_page
 from pipeline.storage.factory import open_storage
 
+GROUP = "models"
+
 FEW, ENOUGH, MORE = 20, 300, 480  # digits of the changed camera: first come FEW, then MORE, then the others
 CAMERAS = ("first camera", "changed camera")
 SHOWN = 24  # pictures of what the new model gets right

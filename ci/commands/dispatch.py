@@ -9,6 +9,8 @@ from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.github import client
 
+GROUP = "workflows"
+
 
 @command
 @click.argument("workflow")

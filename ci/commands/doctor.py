@@ -6,6 +6,8 @@ from ci.outcome import Outcome, command
 from ci.streams import one_line
 from pipeline.config import Config
 
+GROUP = "Google Cloud"
+
 STATES = {True: "ok", False: "MISSING", None: "unknown"}
 
 

@@ -15,6 +15,8 @@ from pipeline.config import Config
 from pipeline.formatting import counted, percent, threshold
 from pipeline.outcomes import EvaluationOutcome
 
+GROUP = "models"
+
 
 @command
 @click.option(

@@ -7,6 +7,8 @@ from ci.github.job import needed
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 
+GROUP = "workflows"
+
 
 @command
 def gate(config: Config) -> Outcome:

@@ -16,6 +16,8 @@ from pipeline.formatting import counted
 from pipeline.outcomes import PreparedSpan
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 @click.argument("folder", metavar="[DIR]", required=False)

@@ -10,6 +10,8 @@ from pipeline.config import Config
 from pipeline.formatting import listed, moment
 from pipeline.github import client
 
+GROUP = "workflows"
+
 
 @command
 def incident(config: Config) -> Outcome:

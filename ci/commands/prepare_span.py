@@ -9,6 +9,8 @@ from pipeline.formatting import counted
 from pipeline.outcomes import PreparedSpan
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 def prepare_span(config: Config) -> Outcome:

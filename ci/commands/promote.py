@@ -8,6 +8,8 @@ from pipeline.config import Config
 from pipeline.outcomes import ServingOutcome
 from pipeline.serving import endpoint
 
+GROUP = "Google Cloud"
+
 
 @command
 @click.argument("tag", required=False)

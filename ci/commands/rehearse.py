@@ -25,6 +25,8 @@ from pipeline.reporting import run_markdown, run_report
 from pipeline.reporting.run_report import RunReport
 from pipeline.storage.factory import open_storage
 
+GROUP = "workflows"
+
 BASELINES = "baseline"  # in the folder, all that a cache has to keep
 
 

@@ -19,6 +19,8 @@ from pipeline.reporting import run_markdown, run_report
 from pipeline.reporting.run_report import RunReport
 from pipeline.storage.factory import open_storage
 
+GROUP = "workflows"
+
 NUMBER = r"[1-9][0-9]{0,8}"
 
 

@@ -7,6 +7,8 @@ from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.orchestrators import local
 
+GROUP = "models"
+
 
 @command
 @click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")

@@ -6,6 +6,8 @@ from ci.progress import log
 from pipeline.config import Config
 from pipeline.serving import endpoint
 
+GROUP = "Google Cloud"
+
 
 @command
 def rollback(config: Config) -> Outcome:

@@ -11,6 +11,8 @@ from ci.streams import one_line
 from pipeline.config import Config
 from pipeline.github import client
 
+GROUP = "workflows"
+
 
 @command
 @click.option("--base", metavar="SHA", help="Commit to compare with: the last one that was dealt with.")

@@ -12,6 +12,8 @@ from pipeline.formatting import counted, percent
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
+GROUP = "models"
+
 
 @command
 def status(config: Config) -> Outcome:

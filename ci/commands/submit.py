@@ -14,6 +14,8 @@ from pipeline.orchestrators.job_difference import differences
 from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.progress import logs
 
+GROUP = "Google Cloud"
+
 
 @command
 @click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")

@@ -10,6 +10,8 @@ from pipeline.formatting import counted, percent
 from pipeline.orchestrators import local
 from pipeline.outcomes import TrainingOutcome
 
+GROUP = "models"
+
 
 @command
 @click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")

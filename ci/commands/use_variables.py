@@ -7,6 +7,8 @@ from ci.github.job import Job
 from ci.outcome import Outcome, append, command, step_outputs
 from pipeline.config import Config
 
+GROUP = "workflows"
+
 
 @command
 def use_variables(config: Config) -> Outcome:

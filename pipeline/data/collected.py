@@ -1,5 +1,6 @@
 """Labelled images that wait in `collected/` to be judged and to become a span."""
 
+import collections
 import functools
 import itertools
 import unicodedata
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field
 from pipeline.data import images as encoded
 from pipeline.data import rejected
 from pipeline.data.images import BadImage
-from pipeline.errors import UsageError
+from pipeline.errors import ImagesTooDeep, UsageError
 from pipeline.outcomes import Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
@@ -94,13 +95,39 @@ def _write(storage: Storage, source: Source) -> bool:
 
 
 def sources_of(folder: str) -> Iterator[Source]:
-    """Reads somebody's folder of images; raises UsageError when there is none or nothing in it."""
-    sources = open_folder(folder).sources("", encoded.MOST_BYTES)
+    """Reads a user's folder of images.
+
+    Raises UsageError when there is none, nothing in it, or images only in folders that lie deeper.
+    """
+    storage = open_folder(folder)
+    if deeper := folder_that_is_meant(storage):
+        raise ImagesTooDeep(folder, deeper)
+    sources = storage.sources("", encoded.MOST_BYTES)
     first = next(sources, None)
     if first is None:
         raise UsageError(f"There is nothing in {folder}: it should hold <label>/<image> or <label>_<image>.")
     yield first
     yield from sources
+
+
+def folder_that_is_meant(storage: Storage) -> str:
+    """Returns the folder in `storage` that holds most images as <label>/<image>; "" when `storage` itself holds one.
+
+    So `photos/train` is found where `photos` was named. As a rule the first listed name answers it.
+    """
+    images: collections.Counter[str] = collections.Counter()
+    for entry in storage.list(""):
+        around, _, last = entry.name.lstrip("/").rpartition("/")
+        if not last.lower().endswith(EXTENSIONS):
+            continue
+        above, _, label = around.rpartition("/")
+        if not above and (label or "_" in last):
+            return ""
+        images[above] += bool(above)
+    return max(sorted(+images), key=images.get, default="")
+
+
+EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
 def examine(source: Source) -> str:

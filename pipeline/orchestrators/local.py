@@ -8,6 +8,7 @@ import datetime
 import json
 import logging
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from pipeline.progress import logs
 from pipeline.progress.nodes import NodeLines
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
+from pipeline.storage.files import full_disk
 
 if TYPE_CHECKING:
     from pipeline.components.tfx_api import Pipeline
@@ -124,6 +126,8 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
             raise
         except Exception as error:
             logging.getLogger("absl").exception("The run failed.")
+            if full := full_disk(error, root, tempfile.gettempdir()):
+                raise full from error
             raise PipelineFailed(progress.node, error, log) from error
 
 

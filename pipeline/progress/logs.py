@@ -37,8 +37,9 @@ def into_file(path: str) -> Iterator[None]:
         yield
     finally:
         logging.root.handlers = handlers
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError):  # a full disk keeps no log, and must not hide why a run failed
+                stream.flush()
         for descriptor, saved in zip((1, 2), before, strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)

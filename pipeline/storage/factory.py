@@ -2,19 +2,28 @@
 
 import os
 
-from pipeline.errors import UsageError
+from pipeline.errors import NotAFolder, UsageError
 from pipeline.storage.base import Storage
 
 
 def open_storage(workspace: str) -> Storage:
-    """Returns the place that a WORKSPACE names: a folder, or gs://bucket/prefix."""
+    """Returns the place that a WORKSPACE names: a folder, or gs://bucket/prefix. Raises NotAFolder."""
     if workspace.startswith("gs://"):
         from pipeline.storage.bucket import Bucket
 
         return Bucket(workspace)
     from pipeline.storage.folder import Folder
 
+    if file := _file_in_the_way(os.path.abspath(workspace)):
+        raise NotAFolder(workspace, file)
     return Folder(workspace)
+
+
+def _file_in_the_way(path: str) -> str:
+    """Returns the path, or the one around it, that exists and is no folder; "" without one."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return "" if os.path.isdir(path) else path
 
 
 def open_folder(path: str) -> Storage:

@@ -4,6 +4,8 @@ import contextlib
 import errno
 import io
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from typing import BinaryIO
 
@@ -33,6 +35,26 @@ def os_errors(place: str) -> Iterator[None]:
         where = os.path.join(place, os.fsdecode(named)) if isinstance(named, (str, bytes)) else place
         remedy = _REMEDIES.get(error.errno, "Fix it, then run it again.")
         raise StorageError(where, error.strerror or str(error), remedy) from error
+
+
+# what the system, SQLite and TensorFlow call it
+_FULL = re.compile(r"No space left on device|disk is full|Disk quota exceeded|disk I/O error", re.IGNORECASE)
+_SMALL = 64 * 2**10  # bytes: a disk with no more than this left is full
+
+
+def full_disk(error: BaseException, *folders: str) -> StorageError | None:
+    """Returns an error that names the folder whose disk is full, where that is why a library failed; else None.
+
+    Libraries wrap what the system says in errors of their own, so their text and the free space decide.
+    """
+    fullest = min(folders, key=lambda folder: shutil.disk_usage(folder).free)
+    chain, link = [], error
+    while link and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    if any(_FULL.search(str(link)) for link in chain) or shutil.disk_usage(fullest).free <= _SMALL:
+        return StorageError(fullest, os.strerror(errno.ENOSPC), _REMEDIES[errno.ENOSPC])
+    return None
 
 
 class _Lasting(io.FileIO):

@@ -7,19 +7,21 @@ import sys
 
 import pytest
 
-from ci.__main__ import commands
+from ci.__main__ import GROUPS, commands
 from tests.ci.conftest import ROOT
 
 
 def test_help_lists_every_command_with_the_first_line_of_its_own_help(ci):
     listed = ci("--help").out
 
-    for name, about in commands().items():
+    for name, (group, about) in commands().items():
         module = name.replace("-", "_")
         made = getattr(importlib.import_module(f"ci.commands.{module}"), module)
         assert made.name == name
         assert made.help.partition("\n")[0] == about
-        assert f"  {name} " in listed and f" {about}\n" in listed
+        assert made.help and group == sys.modules[f"ci.commands.{module}"].GROUP
+        section = listed.partition(f"\n{GROUPS[group]}:\n")[2].partition("\n\n")[0]
+        assert re.search(rf"(?m)^  {name} +{re.escape(about)}$", section)
 
 
 def test_help_imports_neither_click_nor_anything_of_the_pipeline():

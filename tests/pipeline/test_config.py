@@ -1,6 +1,7 @@
 """Settings are read from the environment once, and a bad one names itself."""
 
 import dataclasses
+import re
 
 import pytest
 
@@ -59,6 +60,20 @@ def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable,
 
     assert variable in str(error.value) and value in str(error.value) and expected in str(error.value)
     assert error.value.exit_code == 2
+
+
+@pytest.mark.parametrize("workspace", ["/data/loop[1]", "/data/*/loop", "loop?"])
+def test_a_workspace_whose_path_is_a_pattern_is_refused_by_name(workspace, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match=f"WORKSPACE is '.*{re.escape(workspace)}'.* in its path"):
+        Config.from_environment({"WORKSPACE": workspace})
+
+
+def test_the_default_workspace_in_a_folder_whose_name_is_a_pattern_is_refused_too(tmp_path, monkeypatch):
+    (tmp_path / "work [2]").mkdir()
+    monkeypatch.chdir(tmp_path / "work [2]")
+    with pytest.raises(ConfigError, match="work .2./workspace"):
+        Config.from_environment({})
 
 
 def test_a_bucket_is_a_workspace_whose_releases_lie_in_it():

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.ci.conftest import picture
+from tests.ci.conftest import ROOT, picture
 
 
 @pytest.fixture
@@ -188,13 +188,40 @@ def test_a_full_disk_is_one_readable_line(ci, photographs, small_disk):
     assert "No space left" in done.err and done.err.count("\n") == 1
 
 
-def test_a_workspace_that_is_a_file_is_one_readable_line(ci, photographs, tmp_path):
+@pytest.mark.parametrize("inside", ["", "loop"])
+@pytest.mark.parametrize("command", [["import-images", "--demo"], ["status"], ["train"]])
+def test_a_workspace_that_is_a_file_is_a_wrong_setting(ci, tmp_path, command, inside):
     (tmp_path / "file").write_text("")
 
-    done = ci("import-images", photographs, WORKSPACE=str(tmp_path / "file"))
+    done = ci(*command, WORKSPACE=str(tmp_path / "file" / inside))
 
-    assert (done.code, done.out) in [(1, ""), (2, "")]
-    assert str(tmp_path / "file") in done.err and done.err.count("\n") == 1
+    assert (done.code, done.out) == (2, "")
+    assert f"{tmp_path / 'file'}" in done.err and "is a file: set WORKSPACE" in done.err and done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("collect", [[], ["--collect"]])
+def test_for_a_folder_of_folders_by_label_the_one_that_is_meant_is_named(ci, photographs, workspace, tmp_path, collect):
+    shutil.copytree(photographs / "cat", tmp_path / "photos" / "train" / "cat")
+    shutil.copytree(photographs / "cat", tmp_path / "photos" / "train" / "tom cat")
+    (tmp_path / "photos" / "val" / "cat").mkdir(parents=True)
+    (tmp_path / "photos" / "val" / "cat" / "1.jpeg").write_bytes(picture(10))
+    (tmp_path / "photos" / "README_first.md").write_text("Cats and dogs.")
+
+    done = ci("import-images", "photos", *collect, cwd=tmp_path, PYTHONPATH=str(ROOT))
+
+    assert (done.code, done.out) == (2, "")
+    assert "did you mean photos/train?" in done.err and done.err.count("\n") == 1
+    assert not (workspace / "rejected").exists() and not (workspace / "spans").exists()
+    assert ci("import-images", tmp_path / "photos" / "train", "--json").told["imported"] == 3
+
+
+def test_a_folder_that_holds_one_more_level_beside_its_images_is_imported(ci, photographs):
+    shutil.copytree(photographs, photographs / "more")
+
+    done = ci("import-images", photographs, "--json")
+
+    assert (done.code, done.told["imported"]) == (0, 5)
+    assert [bad["name"] for bad in done.told["rejected"]] == ["more/cat"]
 
 
 def test_the_folder_may_be_moved_away_afterwards(ci, photographs, workspace):

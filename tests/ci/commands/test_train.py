@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 
 from ci.commands.train import summary
@@ -50,3 +52,16 @@ def test_without_spans_there_is_nothing_to_train_on(ci, workspace):
     done = ci("train", WORKSPACE=str(workspace))
 
     assert done.code == 1 and "import-images" in done.err
+
+
+def test_a_full_disk_is_one_readable_line(ci, trained_workspace, small_disk):
+    shutil.copytree(trained_workspace / "spans", small_disk / "spans")
+    free = shutil.disk_usage(small_disk).free
+    (small_disk / "filler").write_bytes(bytes(free - 40_000))
+
+    done = ci("train", WORKSPACE=str(small_disk))
+
+    assert (done.code, done.out) == (1, "")
+    error = done.err.splitlines()[-1]
+    assert error.startswith(f"error: {small_disk}") and "No space left on device. Free some space" in error
+    assert "CREATE TABLE" not in done.err
