@@ -1,1 +1,1 @@
-"""How Google Cloud is called."""
+"""Calls of Google Cloud: retries, operations, Vertex AI clients, custom jobs, secrets."""

@@ -1,4 +1,4 @@
-"""How everything here calls Google Cloud: what is asked again, waited for, and told of a refusal, in one line."""
+"""Calls of Google Cloud: retries, long-running operations, and errors in one readable line."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 
 @contextlib.contextmanager
 def without_support_warnings() -> Iterator[None]:
-    """Lets Google's packages be imported without their warnings of each Python that they will leave behind one day."""
+    """Imports Google's packages without their warnings about Python versions whose support will end."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=FutureWarning, module=r"google\.api_core")
         yield
@@ -32,26 +32,26 @@ def read_retry() -> "Retry":
 
 
 def poll_intervals(longest: float = retry.POLL.longest) -> Iterator[float]:
-    """Yields the seconds to wait between two looks at a job or an operation, without an end."""
+    """Yields the seconds to wait between two polls of a job or an operation, without an end."""
     return dataclasses.replace(retry.POLL, longest=longest).waits()
 
 
 def wait_for_operation(service: Any, name: str, doing: str, log: Log = no_log) -> "Operation":
-    """Waits until the operation `name` has ended; says now and then that `doing` still goes on.
+    """Returns the operation `name` once it has ended; logs from time to time that `doing` still runs.
 
-    Raises CloudRefused, or AlreadyExists or Aborted where another one was faster, which `converge` looks at again.
+    Raises CloudRefused; AlreadyExists or Aborted where another process was faster, which `converge` retries.
     """
     from google.api_core import exceptions
     from google.rpc import code_pb2
 
-    started = said = time.monotonic()
+    started = logged = time.monotonic()
     for pause in poll_intervals():
         operation = service.get_operation({"name": name}, retry=read_retry())
         if operation.done:
             break
-        if time.monotonic() - said > SAY_EVERY:
-            said = time.monotonic()
-            log(f"{doing}: {(said - started) / 60:.0f} min so far")
+        if time.monotonic() - logged > LOG_INTERVAL:
+            logged = time.monotonic()
+            log(f"{doing}: {(logged - started) / 60:.0f} min so far")
         time.sleep(pause)
     if operation.HasField("error"):
         if operation.error.code == code_pb2.ALREADY_EXISTS:
@@ -62,11 +62,11 @@ def wait_for_operation(service: Any, name: str, doing: str, log: Log = no_log) -
     return operation
 
 
-SAY_EVERY = 60  # seconds
+LOG_INTERVAL = 60  # seconds
 
 
 def wait_for_pending(service: Any, name: str, doing: str, log: Log = no_log) -> None:
-    """Waits for what is going on with a resource already: asked for by another process, or by one that was killed."""
+    """Waits for the operations under way on a resource, begun by another process or by one that was killed."""
     from google.api_core.exceptions import Aborted, AlreadyExists, NotFound
 
     page = ""
@@ -77,7 +77,7 @@ def wait_for_pending(service: Any, name: str, doing: str, log: Log = no_log) -> 
             return
         for operation in listed.operations:
             if not operation.done:
-                with contextlib.suppress(CloudRefused, AlreadyExists, Aborted):  # whoever asked for it is told
+                with contextlib.suppress(CloudRefused, AlreadyExists, Aborted):  # reported to the process that began it
                     wait_for_operation(service, operation.name, doing, log)
         page = listed.next_page_token
         if not page:
@@ -107,7 +107,7 @@ def converge(doing: str, step: Callable[[], Found | None]) -> Found:
 
 @contextlib.contextmanager
 def cloud_errors(doing: str) -> Iterator[None]:
-    """Makes one readable line of what Google Cloud refuses, and of credentials that are not there."""
+    """Converts API errors and missing credentials to CloudRefused."""
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
 

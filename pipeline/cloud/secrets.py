@@ -1,4 +1,4 @@
-"""Secrets, read where they are used and kept nowhere: from the environment of a workflow, or from Secret Manager."""
+"""Secrets, read where they are used and stored nowhere: from the environment, or from Secret Manager."""
 
 import os
 
@@ -7,9 +7,9 @@ from pipeline.errors import SecretUnreadable
 
 
 def github_token(secret: str) -> str:
-    """Returns the GitHub token: $GITHUB_TOKEN, which a workflow has, else what the secret of this resource name holds.
+    """Returns the GitHub token: $GITHUB_TOKEN, which workflows set, else the secret of this resource name.
 
-    Returns "" where there is neither: then GitHub shows what everybody may see. Raises SecretUnreadable.
+    Returns "" without either, which gives access to what is public. Raises SecretUnreadable.
     """
     return os.environ.get("GITHUB_TOKEN", "") or (read(secret) if secret else "")
 
@@ -28,9 +28,9 @@ def read(name: str) -> str:
     except (GoogleAPIError, GoogleAuthError) as error:
         raise SecretUnreadable(name, getattr(error, "message", "") or str(error)) from error
     if google_crc32c.value(payload.data) != payload.data_crc32c:
-        raise SecretUnreadable(name, "it was damaged on its way")
+        raise SecretUnreadable(name, "its checksum does not match: it was damaged in transit")
     try:
-        return payload.data.decode().strip()  # an editor's or a shell's newline is no part of it
+        return payload.data.decode().strip()  # without the newline that editors and shells append
     except UnicodeDecodeError:
         # without its cause, which quotes the secret
-        raise SecretUnreadable(name, "it is no text") from None
+        raise SecretUnreadable(name, "it is not UTF-8 text") from None

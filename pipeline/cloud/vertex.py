@@ -1,4 +1,4 @@
-"""How everything here names and reaches what it has on Vertex AI."""
+"""Clients of Vertex AI, and the names, labels and machine specs that its requests need."""
 
 import functools
 import re
@@ -9,13 +9,13 @@ from pipeline.config import Config, Machine
 
 
 def client(config: Config, service: str) -> Any:
-    """Returns the client of a service, such as "EndpointService", in the region of `config`."""
+    """Returns the client of a service such as "EndpointService" in the region of `config`."""
     return cached_client(config.region, service)
 
 
 @functools.lru_cache
 def cached_client(region: str, service: str) -> Any:
-    """Makes a client. Each reads the credentials anew and opens a connection of its own, so a process makes one."""
+    """Returns this process's client of a service: each client reads the credentials and opens a connection."""
     with without_support_warnings():
         from google.cloud import aiplatform_v1  # takes two seconds
 
@@ -24,26 +24,26 @@ def cached_client(region: str, service: str) -> Any:
 
 
 def location(config: Config) -> str:
-    """Returns what is above all of our resources: projects/PROJECT/locations/REGION."""
+    """Returns the parent of all resources: projects/PROJECT/locations/REGION."""
     return f"projects/{config.project}/locations/{config.region}"
 
 
 def console_url(config: Config, path: str) -> str:
-    """Returns the address of a page of Vertex AI for people, such as "models" or "endpoints"."""
+    """Returns the URL of a page of Vertex AI in Google's console, such as "models" or "endpoints"."""
     return f"https://console.cloud.google.com/vertex-ai/{path}?project={config.project}"
 
 
 def encryption(config: Config) -> dict[str, str] | None:
-    """Returns the `encryption_spec` of a new resource; None where Google's own key is used."""
+    """Returns the `encryption_spec` of a new resource; None for a key that Google manages."""
     return {"kms_key_name": config.encryption_key} if config.encryption_key else None
 
 
 def machine_spec(machine: Machine) -> dict[str, Any]:
-    """Returns a machine as Vertex AI names it."""
+    """Returns a machine as a `machine_spec` of Vertex AI."""
     accelerator = {"accelerator_type": machine.accelerator, "accelerator_count": machine.accelerators}
     return {"machine_type": machine.type} | (accelerator if machine.accelerators else {})
 
 
 def label_value(text: str) -> str:
-    """Returns `text` as a value that labels take: at most 63 of lower-case letters, digits, _ and -."""
+    """Returns `text` as the value of a label: at most 63 lower-case letters, digits, _ and -."""
     return re.sub(r"[^a-z0-9_-]+", "_", text.lower())[:63]

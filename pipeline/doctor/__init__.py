@@ -1,1 +1,1 @@
-"""What has to be there on Google Cloud, and how to mend what is not."""
+"""Checks of the resources and permissions on Google Cloud, each with the command that fixes it."""

@@ -1,4 +1,4 @@
-"""The project, its APIs, the service accounts, and who may do what."""
+"""Checks of the project, its APIs, the service accounts and their roles."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -24,7 +24,7 @@ APIS = (
     "serviceusage",
     "storage",
 )
-# What whoever submits, builds and promotes has to be allowed in the project, and the role with the least that has it.
+# Permissions in the project for submitting, building and promoting, each with the narrowest role that grants it.
 YOURS = {
     "aiplatform.batchPredictionJobs.create": "roles/aiplatform.user",
     "aiplatform.endpoints.deploy": "roles/aiplatform.user",
@@ -32,7 +32,7 @@ YOURS = {
     "aiplatform.pipelineJobs.create": "roles/aiplatform.user",
     "cloudbuild.builds.create": "roles/cloudbuild.builds.editor",
 }
-# Roles that have more than the one which is asked for.
+# Roles that include the wanted one.
 WIDER = {
     "roles/storage.objectUser": ("roles/storage.objectAdmin", "roles/storage.admin"),
     "roles/storage.objectViewer": ("roles/storage.objectUser", "roles/storage.objectAdmin", "roles/storage.admin"),
@@ -45,11 +45,11 @@ WIDER = {
     "roles/aiplatform.user": ("roles/aiplatform.admin",),
     "roles/dataflow.developer": ("roles/dataflow.admin",),
 }
-OWNER = ("roles/owner", "roles/editor")  # of a project: enough for all that is granted there
+OWNER = ("roles/owner", "roles/editor")  # basic roles of the project, which include every role below
 
 
 def project(asking: Asking) -> str:
-    """Looks whether the project is there and in use."""
+    """Checks that the project exists and is active."""
     asking.needs("project")
     name = asking.config.project
     try:
@@ -58,25 +58,25 @@ def project(asking: Asking) -> str:
         if refused.disabled:
             raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
         may_see = grant("projects", name, asking.member, "roles/browser")
-        raise Missing(f"{name} is not there, or you may not see it: {refused}", may_see) from None
+        raise Missing(f"{name} does not exist, or you may not see it: {refused}", may_see) from None
     if found["state"] != "ACTIVE":
         raise Missing(f"{name} is {found['state']}", f"gcloud projects undelete {name}")
     return f"{name}, number {found['name'].rpartition('/')[2]}"
 
 
 def apis(asking: Asking) -> str:
-    """Looks whether everything that is used is enabled."""
+    """Checks that all APIs in use are enabled."""
     asking.needs("project")
     name = asking.config.project
     wanted = [f"{api}.googleapis.com" for api in (*APIS, *(["dataflow"] if asking.config.dataflow_workers else []))]
     try:
-        told = asking.rest.get(
+        answer = asking.rest.get(
             f"{SERVICE_USAGE}/{name}/services:batchGet", names=[f"projects/{name}/services/{api}" for api in wanted]
         )
     except NoAnswer as refused:
-        mend = grant("projects", name, asking.member, "roles/serviceusage.serviceUsageViewer")
-        raise Unknown(str(refused), enable(asking.config, [refused.disabled]) if refused.disabled else mend) from None
-    enabled = {found["name"].rpartition("/")[2] for found in told["services"] if found["state"] == "ENABLED"}
+        fix = grant("projects", name, asking.member, "roles/serviceusage.serviceUsageViewer")
+        raise Unknown(str(refused), enable(asking.config, [refused.disabled]) if refused.disabled else fix) from None
+    enabled = {found["name"].rpartition("/")[2] for found in answer["services"] if found["state"] == "ENABLED"}
     if absent := [api for api in wanted if api not in enabled]:
         raise Missing(f"not enabled: {', '.join(absent)}", enable(asking.config, absent))
     return f"{len(wanted)} enabled"
@@ -88,19 +88,19 @@ def enable(config: Config, services: Iterable[str]) -> str:
 
 
 def permissions(asking: Asking) -> str:
-    """Looks whether the one who asks may submit, build, upload and deploy in the project."""
+    """Checks that the caller may submit, build, upload and deploy in the project."""
     asking.needs("project")
     name = asking.config.project
-    held = tested(asking, f"{RESOURCE_MANAGER}/{name}:testIamPermissions", list(YOURS))
+    held = held_permissions(asking, f"{RESOURCE_MANAGER}/{name}:testIamPermissions", list(YOURS))
     if absent := [permission for permission in YOURS if permission not in held]:
         roles = sorted({YOURS[permission] for permission in absent})
-        mend = [grant("projects", name, asking.member, role) for role in roles]
-        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)}", *mend)
+        fix = [grant("projects", name, asking.member, role) for role in roles]
+        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)}", *fix)
     return f"{asking.who or 'you'} may submit, build, upload and deploy"
 
 
-def tested(asking: Asking, url: str, wanted: list[str]) -> list[str]:
-    """Returns those of the permissions that are held, as a resource itself tells."""
+def held_permissions(asking: Asking, url: str, wanted: list[str]) -> list[str]:
+    """Returns those of the permissions that the caller has on a resource, by its testIamPermissions."""
     try:
         return asking.rest.post(url, {"permissions": wanted}).get("permissions", [])
     except NoAnswer as refused:
@@ -109,13 +109,13 @@ def tested(asking: Asking, url: str, wanted: list[str]) -> list[str]:
 
 
 def pipelines_account(asking: Asking) -> str:
-    """Looks whether the pipelines' service account is there and may be used."""
+    """Checks that the pipelines' service account exists and that the caller may act as it."""
     asking.needs("project", "service_account")
     return _account(asking, asking.config.service_account)
 
 
 def build_account(asking: Asking) -> str:
-    """Looks whether the builds' service account is there and may be used."""
+    """Checks that the builds' service account exists and that the caller may act as it."""
     asking.needs("project", "build_service_account")
     return _account(asking, asking.config.build_service_account)
 
@@ -128,17 +128,17 @@ def _account(asking: Asking, email: str) -> str:
         if refused.status == 404:
             name = email.partition("@")[0]
             create = f"gcloud iam service-accounts create {name} --project={asking.config.project}"
-            raise Missing(f"{email} is not there", create) from None
+            raise Missing(f"{email} does not exist", create) from None
         raise Unknown(str(refused), act_as) from None
     if found.get("disabled"):
         raise Missing(f"{email} is disabled", f"gcloud iam service-accounts enable {email}")
-    if not tested(asking, f"{IAM}/{email}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
+    if not held_permissions(asking, f"{IAM}/{email}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
         raise Missing(f"{asking.who or 'you'} may not act as {email}", act_as)
     return email
 
 
 def pipelines_roles(asking: Asking) -> str:
-    """Looks whether the pipelines' service account may do all that pipelines do."""
+    """Checks that the pipelines' service account has every role that pipelines need."""
     asking.needs("workspace", "project", "service_account")
     config, email = asking.config, asking.config.service_account
     project = ["roles/aiplatform.user", "roles/logging.logWriter"]
@@ -154,7 +154,7 @@ def pipelines_roles(asking: Asking) -> str:
 
 
 def build_roles(asking: Asking) -> str:
-    """Looks whether the builds' service account may read the source, push the image and write its log."""
+    """Checks that the builds' service account may read the source, push the image and write its log."""
     asking.needs("workspace", "project", "image_repository", "build_service_account")
     wanted = [
         (on_project(asking.config), "roles/logging.logWriter"),
@@ -164,26 +164,26 @@ def build_roles(asking: Asking) -> str:
     return roles(asking, asking.config.build_service_account, wanted)
 
 
-Resource = tuple[str, str, str, str]  # kind and name for gcloud, how and where its policy is read
+Resource = tuple[str, str, str, str]  # gcloud's kind and name; HTTP method and URL of its IAM policy
 
 
 def on_project(config: Config) -> Resource:
-    """The project, as something that roles are granted on."""
+    """Returns the project as a resource that has an IAM policy."""
     return "projects", config.project, "POST", f"{RESOURCE_MANAGER}/{config.project}:getIamPolicy"
 
 
 def on_bucket(bucket: str) -> Resource:
-    """A bucket, as something that roles are granted on."""
+    """Returns a bucket as a resource that has an IAM policy."""
     return "storage buckets", f"gs://{bucket}", "GET", f"{STORAGE}/{bucket}/iam"
 
 
 def on_account(email: str) -> Resource:
-    """A service account, as something that roles are granted on."""
+    """Returns a service account as a resource that has an IAM policy."""
     return "iam service-accounts", email, "POST", f"{IAM}/{email}:getIamPolicy"
 
 
 def on_repository(config: Config) -> Resource:
-    """The image repository, as something that roles are granted on."""
+    """Returns the image repository as a resource that has an IAM policy."""
     place, project, repository = repository_of(config)
     name = f"projects/{project}/locations/{place}/repositories/{repository}"
     options = f"{repository} --location={place} --project={project}"
@@ -191,14 +191,14 @@ def on_repository(config: Config) -> Resource:
 
 
 def on_secret(name: str) -> Resource:
-    """A secret (projects/PROJECT/secrets/NAME/...), as something that roles are granted on."""
+    """Returns a secret (projects/PROJECT/secrets/NAME/...) as a resource that has an IAM policy."""
     _, project, _, secret, *_ = name.split("/")
     url = f"https://secretmanager.googleapis.com/v1/projects/{project}/secrets/{secret}:getIamPolicy"
     return "secrets", f"{secret} --project={project}", "GET", url
 
 
 def repository_of(config: Config) -> tuple[str, str, str]:
-    """Returns region, project and name of the image repository; raises Missing when it is not on Artifact Registry."""
+    """Returns region, project and name of the image repository; raises Missing outside Artifact Registry."""
     host, *parts = config.image_repository.split("/")
     place = host.removesuffix("-docker.pkg.dev")
     if place == host or len(parts) < 3:
@@ -210,7 +210,7 @@ def repository_of(config: Config) -> tuple[str, str, str]:
 
 
 def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str:
-    """Says which of the roles an account lacks, on the resource itself and on the project."""
+    """Checks that an account has roles, on the resource itself or on the project. Raises Missing, Unknown."""
     granted = {resource: _granted(asking, resource, email) for resource in dict(wanted)}
     project = _granted(asking, on_project(asking.config), email)
     lacking, unread = [], []
@@ -220,13 +220,13 @@ def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str
         if held.isdisjoint({role, *WIDER.get(role, ()), *OWNER}):
             (unread if None in levels else lacking).append((resource, role))
     member = f"serviceAccount:{email}"
-    mend = [grant(resource[0], resource[1], member, role) for resource, role in [*lacking, *unread]]
+    fix = [grant(resource[0], resource[1], member, role) for resource, role in [*lacking, *unread]]
     if lacking:
         roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in lacking)
-        raise Missing(f"{email} lacks {roles}", *mend)
+        raise Missing(f"{email} lacks {roles}", *fix)
     if unread:
         roles = ", ".join(f"{role} on {resource[1].split()[0]}" for resource, role in unread)
-        raise Unknown(f"you may not read who has {roles}; granting it again does no harm", *mend)
+        raise Unknown(f"you may not read who has {roles}; granting it again does no harm", *fix)
     return f"{len(wanted)} granted"
 
 

@@ -1,4 +1,4 @@
-"""What one check of the doctor is: what it may ask with, and what it can find."""
+"""A check of the doctor: its context, and the outcomes it raises."""
 
 import dataclasses
 from collections.abc import Callable
@@ -17,28 +17,28 @@ EXAMPLES = {
 
 
 class Missing(Exception):
-    """Something is not there, or not as it has to be; `mend` are the commands that make it so, a line each."""
+    """A resource is missing or misconfigured; `fix` are the commands that correct it, a line each."""
 
-    def __init__(self, problem: str, *mend: str):
+    def __init__(self, problem: str, *fix: str):
         super().__init__(problem)
-        self.mend = "\n".join(mend)
+        self.fix = "\n".join(fix)
 
 
 class Unknown(Missing):
-    """It cannot be found out; `mend` are the commands after which it can."""
+    """The state of a resource cannot be read; `fix` are the commands that make it readable."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Asking:
-    """Whose configuration it is, and who asks with what."""
+    """The configuration that is checked, and the caller's identity."""
 
     config: Config
     rest: Rest
-    who: str  # email, "" where the credentials do not tell
+    who: str  # email of the caller, "" where the credentials have none
 
     @property
     def member(self) -> str:
-        """Returns who asks as policies name them."""
+        """Returns the caller as IAM policies name it."""
         kind = "serviceAccount" if self.who.endswith("gserviceaccount.com") else "user"
         return f"{kind}:{self.who or 'YOUR-EMAIL'}"
 
@@ -49,18 +49,18 @@ class Asking:
         return self.config.workspace.removeprefix("gs://").partition("/")[0]
 
     def needs(self, *fields: str) -> None:
-        """Raises Unknown when one of the settings is not there."""
+        """Raises Unknown unless all these settings are set."""
         if absent := unset(self.config, fields):
             raise Unknown(f"{', '.join(map(variable, absent))}: not set", *exports(absent))
 
 
 def unset(config: Config, fields: tuple[str, ...]) -> list[str]:
-    """Returns those of the fields that are not set; a workspace has to be a bucket."""
+    """Returns the fields that are not set; the workspace counts only when it is a bucket."""
     return [name for name in fields if not (config.in_cloud if name == "workspace" else getattr(config, name))]
 
 
 def exports(fields: list[str]) -> list[str]:
-    """Returns commands that set what is not set."""
+    """Returns a command for each field that sets it to an example."""
     return [f"export {variable(name)}={EXAMPLES[name]}" for name in fields]
 
 
@@ -75,4 +75,4 @@ def grant(kind: str, resource: str, member: str, role: str) -> str:
     return f"gcloud {kind} add-iam-policy-binding {resource} --member={member} --role={role}"
 
 
-Look = Callable[[Asking], str]  # returns what was found; raises Missing or Unknown
+Look = Callable[[Asking], str]  # returns the state in words; raises Missing or Unknown

@@ -1,4 +1,4 @@
-"""Makes all checks, also after one has failed, and those that ask somebody at the same time."""
+"""Runs all checks of the doctor, those with calls at the same time; one that fails stops no other."""
 
 import concurrent.futures
 import dataclasses
@@ -31,22 +31,22 @@ LOOKS: dict[str, Look] = {
 
 @dataclasses.dataclass(frozen=True)
 class Check:
-    """What came of looking for something; `ok` is None when it could not be found out."""
+    """The result of a check; `ok` is None where the state could not be read."""
 
     name: str
     ok: bool | None
     found: str = ""
     problem: str = ""
-    mend: str = ""  # commands, a line each
+    fix: str = ""  # commands, a line each
 
 
 def examine(config: Config) -> list[Check]:
-    """Looks for everything that the configuration needs, as whoever the credentials say."""
+    """Checks every resource that the configuration needs, with the caller's credentials."""
     asking: list[Asking] = []
     settings = run_check("settings", lambda: _settings(config))
     credentials = run_check("credentials", lambda: _credentials(config, asking))
     if not asking:
-        without = [Check(name, None, problem="there are no credentials") for name in LOOKS]
+        without = [Check(name, None, problem="no credentials") for name in LOOKS]
         return [settings, credentials, *without]
     with concurrent.futures.ThreadPoolExecutor(len(LOOKS)) as pool:
         looked = pool.map(lambda name: run_check(name, lambda: LOOKS[name](asking[0])), LOOKS)
@@ -54,16 +54,16 @@ def examine(config: Config) -> list[Check]:
 
 
 def run_check(name: str, look: Callable[[], str]) -> Check:
-    """Looks, and says what came of it."""
+    """Runs one check."""
     try:
         return Check(name, True, found=look())
     except Unknown as unknown:
-        return Check(name, None, problem=str(unknown), mend=unknown.mend)
+        return Check(name, None, problem=str(unknown), fix=unknown.fix)
     except Missing as missing:
-        return Check(name, False, problem=str(missing), mend=missing.mend)
+        return Check(name, False, problem=str(missing), fix=missing.fix)
     except SpanloopError as error:
         return Check(name, None, problem=str(error))
-    except Exception as error:  # one check that fails must not hide what the others find
+    except Exception as error:  # an error in one check must not hide the results of the others
         return Check(name, None, problem=f"unexpected {type(error).__name__}: {error}")
 
 
@@ -71,11 +71,11 @@ def _settings(config: Config) -> str:
     if absent := unset(config, REQUIRED):
         names = [export.split()[1].partition("=")[0] for export in exports(absent)]
         raise Missing(f"not set: {', '.join(names)}", *exports(absent))
-    return "all that is needed is set"
+    return "all required settings are set"
 
 
 def _credentials(config: Config, asking: list[Asking]) -> str:
-    """Finds out who asks, and puts what the other checks ask with into `asking`."""
+    """Reads the caller's credentials, and appends the context of the other checks to `asking`."""
     with without_support_warnings():
         import google.auth
         import google.auth.exceptions
@@ -88,7 +88,7 @@ def _credentials(config: Config, asking: list[Asking]) -> str:
         credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
         credentials.refresh(google.auth.transport.requests.Request())
     except google.auth.exceptions.DefaultCredentialsError:
-        raise Missing("there are none", login) from None
+        raise Missing("no credentials found", login) from None
     except google.auth.exceptions.GoogleAuthError as error:
         raise Missing(f"they are not valid: {error}", login) from None
     who = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")

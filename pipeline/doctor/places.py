@@ -1,4 +1,4 @@
-"""The bucket, what may be done with its objects, and the images."""
+"""Checks of the bucket, its objects, the image repository and the image."""
 
 import os
 
@@ -13,7 +13,7 @@ OBJECTS = ("create", "delete", "get", "list")
 
 
 def bucket(asking: Asking) -> str:
-    """Looks whether the bucket is there, in the region, with access that is granted for all of it alike."""
+    """Checks that the bucket exists, in the region, with uniform bucket-level access."""
     name, region = asking.bucket, asking.config.region
     asking.needs("project", "region")
     create = (
@@ -24,14 +24,14 @@ def bucket(asking: Asking) -> str:
         found = asking.rest.get(f"{STORAGE}/{name}", fields="location,locationType,iamConfiguration")
     except NoAnswer as refused:
         if refused.status == 404:
-            raise Missing(f"gs://{name} is not there", create) from None
+            raise Missing(f"gs://{name} does not exist", create) from None
         see = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.legacyBucketReader")
-        raise Missing(f"gs://{name} cannot be looked at: {refused}", see) from None
+        raise Missing(f"gs://{name} cannot be read: {refused}", see) from None
     place = found["location"].lower()
-    # a multi-region, such as "eu" of "europe-west4", holds its regions
+    # a multi-region such as "eu" contains regions such as "europe-west4"
     if place != region and not (found.get("locationType") == "multi-region" and region.startswith(place)):
         raise Missing(
-            f"gs://{name} lies in {place}, not in {region}, and cannot be moved: make another one there",
+            f"gs://{name} lies in {place}, not in {region}, and cannot be moved: create another one there",
             create.replace(name, "ANOTHER-NAME", 1),
         )
     if not found.get("iamConfiguration", {}).get("uniformBucketLevelAccess", {}).get("enabled"):
@@ -43,16 +43,16 @@ def bucket(asking: Asking) -> str:
 
 
 def objects(asking: Asking) -> str:
-    """Writes, reads, lists and deletes an object of the workspace, by the code that does so for the loop."""
+    """Writes, reads, lists and deletes an object of the workspace with the code that pipelines use."""
     name = asking.bucket
-    mend = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.objectUser")
+    fix = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.objectUser")
     wanted = [f"storage.objects.{verb}" for verb in OBJECTS]
     try:
         held = asking.rest.get(f"{STORAGE}/{name}/iam/testPermissions", permissions=wanted).get("permissions", [])
     except NoAnswer as refused:
-        raise Unknown(f"gs://{name}: {refused}", mend) from None
+        raise Unknown(f"gs://{name}: {refused}", fix) from None
     if absent := [permission for permission in wanted if permission not in held]:
-        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)} in gs://{name}", mend)
+        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)} in gs://{name}", fix)
     storage, probe = open_storage(asking.config.workspace), f"doctor/{os.urandom(8).hex()}"
     try:
         first = storage.write(probe, b"It may be deleted.", create_only=True)
@@ -61,14 +61,14 @@ def objects(asking: Asking) -> str:
         there = storage.read(probe)
         storage.delete(probe)
     except SpanloopError as error:
-        raise Missing(str(error), mend) from None
+        raise Missing(str(error), fix) from None
     if not first or second or probe not in listed or there != b"It may be deleted." or storage.exists(probe):
-        raise Missing(f"gs://{name} does not keep what preconditions promise", "python -m ci doctor --debug")
+        raise Missing(f"gs://{name} does not honour preconditions", "python -m ci doctor --debug")
     return f"written, listed, read and deleted in {asking.config.workspace}"
 
 
 def repository(asking: Asking) -> str:
-    """Looks whether the repository is there that images are pushed to."""
+    """Checks that the image repository exists and holds Docker images."""
     asking.needs("project", "image_repository")
     place, project, name = repository_of(asking.config)
     try:
@@ -79,9 +79,9 @@ def repository(asking: Asking) -> str:
             raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
         if refused.status == 404:
             create = f"gcloud artifacts repositories create {where} --repository-format=docker"
-            raise Missing(f"the repository {name} is not there", create) from None
-        mend = grant("artifacts repositories", where, asking.member, "roles/artifactregistry.reader")
-        raise Unknown(str(refused), mend) from None
+            raise Missing(f"the repository {name} does not exist", create) from None
+        fix = grant("artifacts repositories", where, asking.member, "roles/artifactregistry.reader")
+        raise Unknown(str(refused), fix) from None
     if found.get("format") != "DOCKER":
         raise Missing(
             f"the repository {name} is for {found.get('format')}, not for images",
@@ -91,7 +91,7 @@ def repository(asking: Asking) -> str:
 
 
 def image(asking: Asking) -> str:
-    """Looks whether the image of the pipelines is there."""
+    """Checks that the pipelines' image exists and that the workspace has its record."""
     asking.needs("workspace", "project", "image_repository")
     if not asking.config.image:
         raise Missing("PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)")
@@ -103,10 +103,8 @@ def image(asking: Asking) -> str:
         asking.rest.get(f"{parent}/dockerImages/{wanted}")
     except NoAnswer as refused:
         if refused.status == 404:
-            raise Missing(f"{asking.config.image} is not there", "python -m ci build-image") from None
+            raise Missing(f"{asking.config.image} does not exist", "python -m ci build-image") from None
         raise Unknown(str(refused)) from None
     if not pipelines_image.record(open_storage(asking.config.workspace), asking.config.image):
-        raise Missing(
-            f"{asking.config.workspace} does not know what is in {asking.config.image}", "python -m ci build-image"
-        )
+        raise Missing(f"{asking.config.workspace} has no record of {asking.config.image}", "python -m ci build-image")
     return asking.config.image

@@ -1,4 +1,4 @@
-"""Vertex AI as its own client reaches it, the endpoint, and the secret."""
+"""Checks of Vertex AI, by its own client, of the endpoint and of the secret."""
 
 from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
@@ -9,25 +9,25 @@ from pipeline.errors import CloudRefused, SecretUnreadable, UsageError
 
 
 def vertex(asking: Asking) -> str:
-    """Asks Vertex AI for its pipelines, over gRPC as a run does."""
+    """Checks that Vertex AI answers: lists its pipelines over gRPC, as a run does."""
     asking.needs("project", "region")
     with without_support_warnings():
         from google.api_core.exceptions import GoogleAPIError, PermissionDenied
 
-    asked = {"parent": location(asking.config), "page_size": 1}
+    request = {"parent": location(asking.config), "page_size": 1}
     try:
-        client(asking.config, "PipelineService").list_pipeline_jobs(asked, timeout=20)
+        client(asking.config, "PipelineService").list_pipeline_jobs(request, timeout=20)
     except PermissionDenied as refused:
         may = grant("projects", asking.config.project, asking.member, "roles/aiplatform.user")
         raise Missing(refused.message, may) from None
     except GoogleAPIError as refused:
-        mend = enable(asking.config, ["aiplatform.googleapis.com"])
-        raise Missing(getattr(refused, "message", "") or str(refused), mend) from None
+        fix = enable(asking.config, ["aiplatform.googleapis.com"])
+        raise Missing(getattr(refused, "message", "") or str(refused), fix) from None
     return f"answers in {asking.config.region}"
 
 
 def endpoint(asking: Asking) -> str:
-    """Looks whether the endpoint is there; if not, the first deployment makes it."""
+    """Checks the endpoint, which the first deployment creates."""
     name = asking.config.endpoint
     if not name:
         return "not set: models are released, but not deployed"
@@ -37,7 +37,7 @@ def endpoint(asking: Asking) -> str:
     try:
         vertex(asking)
     except Missing as missing:
-        raise Unknown("Vertex AI has to answer first", missing.mend) from None
+        raise Unknown("Vertex AI does not answer", missing.fix) from None
     try:
         found = Endpoint(asking.config).find()
     except UsageError as several:
@@ -46,11 +46,11 @@ def endpoint(asking: Asking) -> str:
         may = grant("projects", asking.config.project, asking.member, "roles/aiplatform.user")
         raise Missing(str(refused), may) from None
     served = found and ", ".join(f"{model} {share} %" for model, share in found.traffic_split.items())
-    return f"{name} serves {served or 'nothing yet'}" if found else f"{name} will be made by the first deployment"
+    return f"{name} serves {served or 'nothing yet'}" if found else f"{name} will be created by the first deployment"
 
 
 def secret(asking: Asking) -> str:
-    """Reads the secret that a pipeline would read, and shows nothing of it; or looks whether a pipeline may."""
+    """Reads the secret of pipelines without showing it; where the caller may not, checks their account's role."""
     name, reader = asking.config.release_token_secret, asking.config.service_account
     if not name:
         return "not set: pipelines need none"
@@ -62,7 +62,7 @@ def secret(asking: Asking) -> str:
             asking.needs("service_account")
             roles(asking, reader, [(place, ACCESSOR)])
             return f"{name} is for {reader} to read"
-        create = f"gcloud secrets create {place[1]} --data-file=-  # unless it is there"
+        create = f"gcloud secrets create {place[1]} --data-file=-  # unless it exists"
         raise Missing(str(unreadable), create, grant(place[0], place[1], asking.member, ACCESSOR)) from None
     if empty:
         raise Missing(f"{name} is empty", f"gcloud secrets versions add {place[1]} --data-file=-")

@@ -1,1 +1,1 @@
-"""How GitHub is called."""
+"""Calls of GitHub: its client, errors and retries."""

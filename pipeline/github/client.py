@@ -1,4 +1,4 @@
-"""GitHub's API by PyGithub: who asks, how failures that go away are met, and what others mean to people."""
+"""GitHub's API by PyGithub: the client, its retries, and errors that name the next step."""
 
 import contextlib
 import datetime
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import github
     from github.Repository import Repository
 
-TIMEOUT = 30  # seconds without a byte
+TIMEOUT = 30  # seconds to connect, and between two bytes
 
 
 def repository(name: str, token: str) -> "Repository":
-    """Returns the repository "owner/name" for what is asked with `token`; asks nothing itself.
+    """Returns the repository "owner/name", for calls with `token`; makes no call itself.
 
-    Without a token GitHub shows what everybody may see. A call whose answer was lost is made again: whoever makes one
-    that must not be made twice looks whether it has been made.
+    Without a token GitHub shows what is public. A call whose answer was lost is repeated, so a caller that must not
+    make a change twice checks for it afterwards.
     """
     import github
 
@@ -32,7 +32,7 @@ def repository(name: str, token: str) -> "Repository":
         timeout=TIMEOUT,
         retry=retry_policy(),
         seconds_between_requests=0,
-        seconds_between_writes=0,  # a run makes a handful of writes: GitHub's advice of a second is for floods
+        seconds_between_writes=0,  # a run makes few writes: GitHub's advice of a second between them is for many
         user_agent="spanloop",
         per_page=100,
         lazy=True,
@@ -42,7 +42,7 @@ def repository(name: str, token: str) -> "Repository":
 
 @contextlib.contextmanager
 def github_errors(doing: str) -> Iterator[None]:
-    """Turns what goes wrong between here and GitHub into GitHubRefused, which says what to do about it."""
+    """Converts errors of GitHub's API and of its transport to GitHubRefused."""
     import github
     import requests
 
@@ -51,49 +51,51 @@ def github_errors(doing: str) -> Iterator[None]:
     except github.GithubException as error:
         raise GitHubRefused(doing, _why(error), error.status) from error
     except json.JSONDecodeError as error:
-        raise GitHubRefused(doing, "GitHub's answer was damaged on its way. Try again") from error
+        raise GitHubRefused(doing, "GitHub's response is not valid JSON: it was damaged in transit. Retry") from error
     except requests.RequestException as error:
-        raise GitHubRefused(doing, f"GitHub cannot be reached: {_reason(error)}. Try again later") from error
+        raise GitHubRefused(doing, f"GitHub cannot be reached: {_innermost(error)}. Retry later") from error
 
 
 def _why(error: "github.GithubException") -> str:
-    """Returns what GitHub says, what it means, and what to do next."""
+    """Returns GitHub's message, its meaning, and the next step."""
     from pipeline.github.retry import limited
 
-    said, headers = _said(error), {name.lower(): value for name, value in (error.headers or {}).items()}
+    message, headers = _message(error), {name.lower(): value for name, value in (error.headers or {}).items()}
     if limited(error):
         reset = headers.get("x-ratelimit-reset", "")
         until = f"{datetime.datetime.fromtimestamp(int(reset), datetime.timezone.utc):%H:%M} UTC" if reset else ""
-        return f"too much was asked of GitHub ({said}). Try again {f'after {until}' if until else 'later'}"
+        return f"a rate limit of GitHub was exceeded ({message}). Retry {f'after {until}' if until else 'later'}"
     if error.status == 401:
-        return f"GitHub does not accept the token ({said}). Set GITHUB_TOKEN to one that is valid"
+        return f"GitHub does not accept the token ({message}). Set GITHUB_TOKEN to one that is valid"
     if error.status == 403:
         wanted = headers.get("x-accepted-github-permissions", "").replace("=", ": ")
         permission = f"the permission {wanted}" if wanted else "the permission that SECURITY.md names"
-        return f"the token may not do that ({said}). Give it {permission}"
+        return f"the token may not do that ({message}). Give it {permission}"
     if error.status == 404:
-        return f"it is not there, or the token may not see it ({said}). Check the names, and what the token may see"
+        return (
+            f"it does not exist, or the token may not see it ({message}). Check the names and the token's permissions"
+        )
     if error.status >= 500:
-        return f"GitHub answered {error.status} ({said}). See https://www.githubstatus.com and try again later"
-    return f"GitHub answered {error.status} ({said}). Mend that, then try again"
+        return f"GitHub answered {error.status} ({message}). See https://www.githubstatus.com and retry later"
+    return f"GitHub answered {error.status} ({message}). Fix it, then retry"
 
 
-def _said(error: "github.GithubException") -> str:
-    """Returns GitHub's message with what it says of single fields."""
+def _message(error: "github.GithubException") -> str:
+    """Returns GitHub's message with its details on single fields."""
     if not isinstance(error.data, dict):
-        return str(error.data or "without a word")
+        return str(error.data or "no message")
     fields = [
         " ".join(str(detail[name]) for name in ("resource", "field", "code", "message") if detail.get(name))
         for detail in error.data.get("errors") or []
         if isinstance(detail, dict)
     ]
-    return "; ".join([str(error.data.get("message") or "without a word"), *fields]).rstrip(".")
+    return "; ".join([str(error.data.get("message") or "no message"), *fields]).rstrip(".")
 
 
-def _reason(error: Exception) -> str:
-    """Returns what is at the bottom of an error of requests, without the objects that it went through."""
+def _innermost(error: Exception) -> str:
+    """Returns the message of the innermost cause of an error of requests, without Python objects in it."""
     inner = [getattr(error, "reason", None), *error.args]
     for cause in inner:
         if isinstance(cause, Exception):
-            return _reason(cause)
+            return _innermost(cause)
     return str(error).rpartition(": ")[2] or type(error).__name__

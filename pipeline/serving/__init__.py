@@ -1,1 +1,1 @@
-"""What an endpoint serves."""
+"""Released models on Vertex AI: the Model Registry, the endpoint, and its canary policy."""

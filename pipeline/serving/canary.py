@@ -1,6 +1,6 @@
-"""Who gets which share of an endpoint's traffic: plain decisions, nothing is called.
+"""The canary policy: which model gets which share of an endpoint's traffic. Pure functions without API calls.
 
-A goal may be asked for again at any moment, also halfway: of what came of it, it makes the same once more.
+A goal is idempotent: applied to its own result, or to a state halfway there, it returns the same state.
 """
 
 import re
@@ -14,9 +14,9 @@ PROMOTED, PREVIOUS, ROLLED_BACK = "promoted", "previous", "rolled-back"  # label
 
 @dataclass(frozen=True)
 class State:
-    """What an endpoint serves. A model of ours goes by its release's tag, anybody else's by `id:` and its ID."""
+    """What an endpoint serves. A released model has its release's tag as its name, any other `id:` and its ID."""
 
-    traffic: Mapping[str, int]  # percent for each model that is deployed
+    traffic: Mapping[str, int]  # percent, for each deployed model
     labels: Mapping[str, str]
     endpoint: str = ""  # its display name
 
@@ -27,26 +27,26 @@ class State:
 
     @property
     def previous(self) -> str:
-        """Returns the tag that was promoted before, "" when there is none to go back to."""
+        """Returns the tag that was promoted before, "" without one to return to."""
         return self._tag(PREVIOUS)
 
     @property
     def rolled_back(self) -> str:
-        """Returns the tag that the last roll back took away, "" when a promotion came after it."""
+        """Returns the tag that the last roll back removed, "" after a later promotion."""
         return self._tag(ROLLED_BACK)
 
     @property
     def canaries(self) -> list[str]:
-        """Returns our models that are deployed and were not promoted, newest first."""
-        tried = (model for model in self.traffic if ours(model) and model not in (self.promoted, self.previous))
+        """Returns the released models that are deployed and were not promoted, newest first."""
+        tried = (model for model in self.traffic if is_release(model) and model not in (self.promoted, self.previous))
         return sorted(tried, key=number, reverse=True)
 
     def _tag(self, label: str) -> str:
         value = self.labels.get(label, "")
-        return value if ours(value) else ""
+        return value if is_release(value) else ""
 
-    def become(self, traffic: Mapping[str, int], **labels: str) -> "State":
-        """Returns a state with other traffic and these labels changed, or gone where they are ""."""
+    def replace(self, traffic: Mapping[str, int], **labels: str) -> "State":
+        """Returns a state with new traffic and with these labels changed, or removed where they are ""."""
         changed = {**self.labels, **{name.replace("_", "-"): value for name, value in labels.items()}}
         return State(traffic, {name: value for name, value in changed.items() if value}, self.endpoint)
 
@@ -59,65 +59,65 @@ def number(tag: str) -> int:
     return int(tag.removeprefix("model-"))
 
 
-def ours(model: str) -> bool:
-    """True when a model goes by the tag of a release."""
+def is_release(model: str) -> bool:
+    """True for the name of a released model."""
     return re.fullmatch(r"model-[1-9]\d*", model, re.ASCII) is not None
 
 
 def promotion(tag: str) -> Goal:
-    """Gives a model all of the traffic and undeploys our others; remembers the one that was promoted before."""
+    """Gives a model all of the traffic and undeploys the other releases; records which was promoted before."""
 
     def goal(state: State) -> State:
         before = state.previous if state.promoted == tag else state.promoted
-        return state.become(_all_to(tag, state), promoted=tag, previous=before, rolled_back="")
+        return state.replace(_all_to(tag, state), promoted=tag, previous=before, rolled_back="")
 
     return goal
 
 
 def canary(tag: str, percent: int) -> Goal:
-    """Gives a new model `percent` of the traffic; all of it where nothing else serves.
+    """Gives a new model `percent` of the traffic; all of it where no other model serves.
 
-    Nothing changes for a model that is not newer than what is or was deployed: it had its turn, whoever asks again.
+    Changes nothing for a model that is not newer than those that are or were deployed.
     """
 
     def goal(state: State) -> State:
         others = {model: share for model, share in state.traffic.items() if share or _stays(model, state)}
         if others.pop(tag, 0):
-            return state.become({**others, tag: state.traffic[tag]})
-        if not is_news(tag, state):
+            return state.replace({**others, tag: state.traffic[tag]})
+        if not is_newer(tag, state):
             return state
         for older in state.canaries:
             others.pop(older, None)
         if percent == 100 or not sum(others.values()):
             return promotion(tag)(state)
-        return state.become({**scaled(others, 100 - percent), tag: percent})
+        return state.replace({**scaled(others, 100 - percent), tag: percent})
 
     return goal
 
 
-def is_news(tag: str, state: State) -> bool:
-    """True when a model is newer than each that is promoted, was rolled back, or is being tried."""
+def is_newer(tag: str, state: State) -> bool:
+    """True when a model is newer than the promoted one, the one rolled back, and each canary."""
     others = [state.promoted, state.rolled_back, *(model for model in state.canaries if model != tag)]
     return all(number(tag) > number(other) for other in others if other)
 
 
 def roll_back(state: State) -> State:
-    """Takes the last step back, once: the model that is being tried or else the last promotion.
+    """Removes the canary, or without one undoes the last promotion, once.
 
-    Raises NothingToRollBack when neither is there.
+    Raises NothingToRollBack without either.
     """
     if state.promoted and state.canaries:
-        return state.become(_all_to(state.promoted, state), rolled_back=state.canaries[0])
+        return state.replace(_all_to(state.promoted, state), rolled_back=state.canaries[0])
     if state.promoted and state.rolled_back:
-        return state.become(_all_to(state.promoted, state))  # the last step was this one
+        return state.replace(_all_to(state.promoted, state))  # the last step was this one
     if not state.previous:
         raise NothingToRollBack(state.endpoint, state.promoted)
     to = _all_to(state.previous, state)
-    return state.become(to, promoted=state.previous, previous="", rolled_back=state.promoted)
+    return state.replace(to, promoted=state.previous, previous="", rolled_back=state.promoted)
 
 
 def scaled(shares: Mapping[str, int], total: int) -> dict[str, int]:
-    """Returns whole numbers in the proportions of `shares`, as near as they get, that add up to `total`."""
+    """Returns integers that sum to `total`, in proportions as close to those of `shares` as possible."""
     whole = sum(shares.values())
     rounded = {model: share * total // whole for model, share in shares.items()}
     left = {model: share * total % whole for model, share in shares.items()}
@@ -127,9 +127,9 @@ def scaled(shares: Mapping[str, int], total: int) -> dict[str, int]:
 
 
 def _stays(model: str, state: State) -> bool:
-    """True for what is kept deployed without traffic: what serves by default, and what we did not put there."""
-    return model == state.promoted or not ours(model)
+    """True for a model that stays deployed without traffic: the promoted one, and those deployed by others."""
+    return model == state.promoted or not is_release(model)
 
 
 def _all_to(tag: str, state: State) -> dict[str, int]:
-    return {**{model: 0 for model in state.traffic if not ours(model)}, tag: 100}
+    return {**{model: 0 for model in state.traffic if not is_release(model)}, tag: 100}

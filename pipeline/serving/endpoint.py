@@ -1,7 +1,7 @@
-"""The endpoint that serves released models: a new one gets a share of the traffic, is promoted, or rolled back.
+"""The endpoint that serves released models: deploys a new one with a share of the traffic, promotes, rolls back.
 
-What is served, and what was before, is read from the endpoint: from its deployed models, their traffic and its labels.
-So it does not matter who asks, how often, or who was killed meanwhile.
+All state is in the endpoint: its deployed models, their traffic, and its labels. So every call may be repeated, by
+any process, also after one that was killed.
 """
 
 import hashlib
@@ -22,28 +22,28 @@ from pipeline.serving.model_registry import Registry, Version
 
 
 def deploy(config: Config, release: Release, log: Log = no_log) -> ServingOutcome:
-    """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic, or all of it where nothing else serves."""
+    """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic; all of it where no other model serves."""
     endpoint = Endpoint(config, log)
-    endpoint.know(release)
+    endpoint.upload(release)
     goal = canary.canary(release.tag, config.canary_traffic)
     return endpoint.reach(goal, f"Deploying {release.tag}", release.tag)
 
 
 def promote(config: Config, tag: str | None = None, log: Log = no_log) -> ServingOutcome:
-    """Gives a release all of the traffic; unless one is named, the one that is being tried, or else the newest.
+    """Gives a release all of the traffic: `tag`, by default the canary, or without one the newest.
 
     Raises ReleaseNotFound or NoRelease.
     """
     endpoint = Endpoint(config, log)
     release = endpoint.candidate(releases_of(config), tag)
-    endpoint.know(release)
+    endpoint.upload(release)
     return endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}", release.tag)
 
 
 def roll_back(config: Config, log: Log = no_log) -> ServingOutcome:
-    """Takes the last step back: stops what is being tried, or returns to what was promoted before.
+    """Removes the canary, or without one returns to the release that was promoted before.
 
-    Asking twice does it once. The outcome names the release that serves now.
+    A repeated call changes nothing. The outcome names the release that serves now.
     """
     endpoint = Endpoint(config, log)
     if not endpoint.find():
@@ -52,18 +52,18 @@ def roll_back(config: Config, log: Log = no_log) -> ServingOutcome:
 
 
 class Endpoint:
-    """The endpoint VERTEX_ENDPOINT: how it is found, read, and brought to where it should be, one change at a time."""
+    """The endpoint VERTEX_ENDPOINT: finds it, reads its state, and changes it step by step to the wanted state."""
 
     def __init__(self, config: Config, log: Log = no_log):
         config.require("workspace", "project", "region", "endpoint")
         self._config, self._log = config, log
         self._endpoints = client(config, "EndpointService")
         self._registry = Registry(config, log)
-        self._versions: dict[str, Version] = {}  # of the releases that were uploaded or looked up here
-        self._taken = 0  # IDs of deployed models that turned out to be in use
+        self._versions: dict[str, Version] = {}  # by tag, uploaded or looked up by this process
+        self._taken = 0  # number of IDs of deployed models that were in use
 
     def find(self) -> Any:
-        """Returns the endpoint as Vertex AI has it, or None. Raises UsageError when several have its name."""
+        """Returns the endpoint, or None. Raises UsageError when several have its name."""
         from google.api_core.exceptions import NotFound
 
         with cloud_errors(f"Looking for the endpoint {self._config.endpoint}"):
@@ -71,33 +71,33 @@ class Endpoint:
                 name = f"{location(self._config)}/endpoints/{self._id()}"
                 return self._endpoints.get_endpoint(name=name, retry=read_retry())
             except NotFound:
-                pass  # then it may be one that somebody made by hand
-            asked = {"parent": location(self._config), "filter": f'display_name="{self._config.endpoint}"'}
-            found = list(self._endpoints.list_endpoints(asked, retry=read_retry()))
+                pass  # it may have been created by hand, under another ID
+            request = {"parent": location(self._config), "filter": f'display_name="{self._config.endpoint}"'}
+            found = list(self._endpoints.list_endpoints(request, retry=read_retry()))
         if len(found) > 1:
             names = ", ".join(endpoint.name for endpoint in found)
             raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
         return found[0] if found else None
 
     def candidate(self, releases: Releases, tag: str | None) -> Release:
-        """Returns the release to promote: the one with this tag, or what is tried, or what is new, or what serves."""
+        """Returns the release to promote: `tag`, else the canary, a newer one, the promoted one, or the newest."""
         if tag is None:
             state = self._read(self.find())
             newest = releases.tags()[:1]
-            news = (tag for tag in newest if canary.is_news(tag, state))
-            tag = next(filter(None, [*state.canaries, *news, state.promoted, *newest]), None)
+            new = (tag for tag in newest if canary.is_newer(tag, state))
+            tag = next(filter(None, [*state.canaries, *new, state.promoted, *newest]), None)
         if tag is None:
             raise NoRelease(self._config.releases)
         return releases.get(tag)
 
-    def know(self, release: Release) -> None:
-        """Uploads a release, as far as it is not there, and remembers its version."""
+    def upload(self, release: Release) -> None:
+        """Uploads a release unless the registry has it, and remembers its version."""
         self._versions[release.tag] = self._registry.upload(release)
 
     def reach(self, goal: Goal, doing: str, tag: str | None = None) -> ServingOutcome:
-        """Changes one thing after another until the endpoint is as `goal` wants it; returns what it serves then.
+        """Makes one change after another until the endpoint has the state of `goal`; returns what it serves then.
 
-        `tag` is the release that this is about, by default the one that is promoted at the end.
+        `tag` is the release that the outcome names, by default the one that is promoted at the end.
         """
         changes = 0
 
@@ -119,12 +119,12 @@ class Endpoint:
         return converge(doing, step)
 
     def _change(self, found: Any, state: State, wanted: State) -> bool:
-        """Does the first thing that brings the endpoint from `state` nearer to `wanted`; False when there is none."""
+        """Makes the first change on the way from `state` to `wanted`; False where there is none."""
         for model in wanted.traffic:
             if model not in state.traffic:
                 self._deploy(found, self._version(model))
                 return True
-        # Both at once, and only if nobody changed anything since: what is promoted always has its traffic.
+        # One update, on condition of the etag, changes both: the promoted model always has its traffic.
         if _served(wanted) != _served(state) or wanted.labels != state.labels:
             self._update(found, wanted)
             return True
@@ -141,9 +141,9 @@ class Endpoint:
         return State(shares, dict(found.labels), found.display_name)
 
     def _model(self, deployed: Any) -> str:
-        """Returns the tag of a deployed model of ours, of any other `id:` and its ID."""
+        """Returns the tag of a deployed release, of any other model `id:` and its ID."""
         tag, model = deployed.display_name, deployed.model.rpartition("/")[2].partition("@")[0]
-        if not (canary.ours(tag) and model == self._registry.model_id):
+        if not (canary.is_release(tag) and model == self._registry.model_id):
             return f"id:{deployed.id}"
         version = self._versions.get(tag)
         if version and version.number != deployed.model_version_id:
@@ -158,7 +158,7 @@ class Endpoint:
         return self._versions[tag]
 
     def _id(self) -> str:
-        """Returns the ID of an endpoint that is made here: the same whoever makes it, so it is made once."""
+        """Returns the ID of a new endpoint: the same in every process, so that it is created once."""
         name = self._config.endpoint
         readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
         return f"spanloop-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
@@ -167,12 +167,12 @@ class Endpoint:
         doing = f"Creating the endpoint {self._config.endpoint}"
         self._log(f"{doing} ...")
         endpoint = {"display_name": self._config.endpoint, "encryption_spec": encryption(self._config)}
-        asked = {"parent": location(self._config), "endpoint": endpoint, "endpoint_id": self._id()}
-        wait_for_operation(self._endpoints, self._endpoints.create_endpoint(asked).operation.name, doing, self._log)
+        request = {"parent": location(self._config), "endpoint": endpoint, "endpoint_id": self._id()}
+        wait_for_operation(self._endpoints, self._endpoints.create_endpoint(request).operation.name, doing, self._log)
         return self.find()
 
     def _deploy(self, found: Any, version: Version) -> None:
-        """Deploys a model without traffic: `_update` gives it its share, when nothing else has changed meanwhile."""
+        """Deploys a model without traffic; `_update` gives it its share, unless the endpoint has changed since."""
         from google.api_core.exceptions import AlreadyExists
 
         doing = f"Deploying {version.tag} to {found.display_name}"
@@ -191,7 +191,7 @@ class Endpoint:
         try:
             started = self._endpoints.deploy_model(endpoint=found.name, deployed_model=deployed)
         except AlreadyExists:
-            self._taken += 1  # unless it is there by now, the ID belongs to another model
+            self._taken += 1  # where it is not deployed by now, the ID belongs to another model
             raise
         wait_for_operation(self._endpoints, started.operation.name, doing, self._log)
 
@@ -216,7 +216,7 @@ class Endpoint:
 
 
 def deployed_id(version: Version, taken: int) -> str:
-    """Returns ten digits that are the same whenever a version is deployed: so it is deployed once, whoever asks."""
+    """Returns ten digits, the same for a version in every process, so that it is deployed once."""
     digest = hashlib.sha256(f"{version.name} {taken}".encode()).hexdigest()
     return str(10**9 + int(digest, 16) % (9 * 10**9))
 

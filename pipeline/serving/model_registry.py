@@ -1,4 +1,4 @@
-"""Released models in Vertex AI's Model Registry: one model for all releases of a place, each of them a version."""
+"""Released models in Vertex AI's Model Registry: RELEASES is one model, each of its releases a version."""
 
 import dataclasses
 import hashlib
@@ -17,8 +17,8 @@ from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
-SERVING = "serving"  # folder of the workspace where released models lie as Vertex AI reads them
-DEFAULT = "default"  # alias of the version that is promoted; Vertex AI also gives it to a model's first version
+SERVING = "serving"  # folder of the workspace: released models, unpacked as Vertex AI reads them
+DEFAULT = "default"  # alias of the promoted version; Vertex AI also gives it to a model's first version
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,11 +27,11 @@ class Version:
 
     tag: str
     model: str  # projects/PROJECT/locations/REGION/models/MODEL
-    number: str  # as Vertex AI counts
+    number: str  # counted by Vertex AI
 
     @property
     def name(self) -> str:
-        """Returns what a deployment or a batch prediction takes."""
+        """Returns the resource name of the version, MODEL@NUMBER."""
         return f"{self.model}@{self.number}"
 
 
@@ -42,7 +42,7 @@ class Registry:
         config.require("workspace", "project", "region")
         self._config, self._log = config, log
         self._models = client(config, "ModelService")
-        # Tags count from 1 in every place for releases, so each place has its own model.
+        # Tags count from 1 in every RELEASES, so each has its own model.
         self.model_id = f"spanloop-{hashlib.sha256(config.releases.encode()).hexdigest()[:12]}"
         self._model = f"{location(config)}/models/{self.model_id}"
 
@@ -53,7 +53,7 @@ class Registry:
         return found and Version(tag, self._model, found.version_id)
 
     def upload(self, release: Release) -> Version:
-        """Makes a release a version of the model, unless it is one already. Raises BrokenRelease or CloudRefused."""
+        """Uploads a release as a version of the model unless it is one. Raises BrokenRelease or CloudRefused."""
         doing = f"Uploading {release.tag} to the Model Registry"
 
         def step() -> Version | None:
@@ -63,12 +63,12 @@ class Registry:
             self._log(f"{doing} ...")
             started = self._models.upload_model(self._request(release))
             wait_for_operation(self._models, started.operation.name, doing, self._log)
-            return None  # which version it is, the alias tells
+            return None  # its number is looked up by the alias
 
         with cloud_errors(doing):
             if version := self._uploaded(release):
                 return version
-        # A version has no ID of ours, so two who upload at once would make two.
+        # Vertex AI chooses the version's ID, so two processes that upload at once would make two versions.
         with open_storage(self._config.workspace).exclusive("uploading a model"):
             return converge(doing, step)
 
@@ -78,13 +78,13 @@ class Registry:
         return Version(release.tag, self._model, found.version_id) if same else None
 
     def make_default(self, version: Version) -> None:
-        """Makes a version the one that is meant where none is named."""
+        """Makes a version the default."""
         with cloud_errors(f"Making {version.tag} the default version"):
             if DEFAULT not in self._get(version.number).version_aliases:
                 self._models.merge_version_aliases(name=version.name, version_aliases=[DEFAULT], retry=read_retry())
 
     def _get(self, version: str) -> Any:
-        """Returns a version, by alias or number; None when it is not there."""
+        """Returns a version by alias or number, None without one."""
         from google.api_core.exceptions import NotFound
 
         try:
@@ -110,21 +110,21 @@ class Registry:
 
 
 def labels(release: Release) -> dict[str, str]:
-    """Returns what made a release, in the alphabet of labels."""
-    story = {
+    """Returns the labels of a version: its release, commit, modules, spans and archive."""
+    values = {
         "release": release.tag,
         "commit": release.commit,
         "modules": release.modules_digest,
         "spans": numbers(release.spans),
         "archive": release.files[ARCHIVE],
     }
-    return {name: label_value(text) for name, text in story.items() if text}
+    return {name: label_value(text) for name, text in values.items() if text}
 
 
 def serving_copy(config: Config, release: Release) -> str:
-    """Unpacks a release's SavedModel below WORKSPACE/serving/, as far as it is not there; returns its address.
+    """Unpacks a release's SavedModel below WORKSPACE/serving/ and returns its address; skips files that exist.
 
-    The folder's name has the archive's checksum in it, so what is there once is never written anew.
+    The folder's name has the archive's checksum, so an existing file is never another one.
     """
     storage = open_storage(config.workspace)
     folder = f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}"

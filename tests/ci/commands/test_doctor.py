@@ -10,8 +10,8 @@ def test_without_anything_it_says_how_to_begin_and_exits_with_1(ci, tmp_path):
 
     assert done.code == 1
     checks = {check["name"]: check for check in done.told["checks"]}
-    assert checks["settings"]["ok"] is False and "export GCP_PROJECT=MY-PROJECT" in checks["settings"]["mend"]
-    assert checks["credentials"]["mend"] == "gcloud auth application-default login"
+    assert checks["settings"]["ok"] is False and "export GCP_PROJECT=MY-PROJECT" in checks["settings"]["fix"]
+    assert checks["credentials"]["fix"] == "gcloud auth application-default login"
     assert checks["bucket"]["ok"] is None
     assert "MISSING  settings" in done.err and "$ gcloud auth application-default login" in done.err
     assert "Traceback" not in done.err

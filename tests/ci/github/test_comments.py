@@ -51,7 +51,7 @@ def test_a_report_of_an_older_commit_writes_nothing(repository, github):
 def test_a_number_that_somebody_made_up_does_nothing(repository, github):
     github.pulls.propose(8, NEWER, "0" * 40)
     assert comments.keep(repository, 8, HEAD, "95 %") is None
-    with pytest.raises(GitHubRefused, match="Commenting on pull request 9 failed: .*not there"):
+    with pytest.raises(GitHubRefused, match="Commenting on pull request 9 failed: .*does not exist"):
         comments.keep(repository, 9, HEAD, "95 %")
     assert github.issues.comments == {}
 

@@ -1,4 +1,4 @@
-"""Work that Vertex Training does, on the local server: which machine, how often, and what is said of it."""
+"""Custom jobs on the local Vertex AI: which machine type, how often, and what is logged."""
 
 import json
 import pathlib
@@ -10,7 +10,7 @@ from pipeline.errors import JobFailed, NoMachine
 from tests.conftest import IMAGE
 
 EXECUTOR = '''
-"""An executor of a test."""
+"""An executor for tests."""
 
 import json
 import pathlib
@@ -20,7 +20,7 @@ from tfx.dsl.components.base.base_executor import BaseExecutor
 
 class Executor(BaseExecutor):
     def Do(self, input_dict, output_dict, exec_properties):
-        with pathlib.Path(exec_properties["told"]).open("a") as file:
+        with pathlib.Path(exec_properties["runs"]).open("a") as file:
             file.write("ran\\n")
         if exec_properties["fails"]:
             raise RuntimeError("the data ran out")
@@ -29,7 +29,7 @@ class Executor(BaseExecutor):
 
 @pytest.fixture
 def work(cloud_config, cloud, tmp_path):
-    """Runs an executor as a job; returns what is said of it. `ran` is how often it ran."""
+    """Runs an executor as a job; returns the lines of the log. `ran` counts its runs."""
     image = tmp_path / "image" / "small"
     image.mkdir(parents=True)
     (image / "executor.py").write_text(EXECUTOR)
@@ -40,91 +40,91 @@ def work(cloud_config, cloud, tmp_path):
         settings = custom_job.settings(cloud_config) | {"training_machines": machines}
         properties = {
             "custom_config": json.dumps({custom_job.KEY: settings}),
-            "told": str(tmp_path / "told"),
+            "runs": str(tmp_path / "runs"),
             "fails": fails,
         }
         invocation = {"inputs": "{}", "outputs": "{}", "exec-properties": json.dumps(properties)}
-        said = []
-        custom_job.run("Trainer", "small.executor.Executor", invocation, replicas, said.append)
-        return said
+        logged = []
+        custom_job.run("Trainer", "small.executor.Executor", invocation, replicas, logged.append)
+        return logged
 
-    run.told = tmp_path / "told"
+    run.runs = tmp_path / "runs"
     return run
 
 
-def ran(told: pathlib.Path) -> int:
-    return len(told.read_text().splitlines()) if told.exists() else 0
+def ran(runs: pathlib.Path) -> int:
+    return len(runs.read_text().splitlines()) if runs.exists() else 0
 
 
 def jobs(cloud) -> list:
     return cloud.asked("*", "CreateCustomJob")
 
 
-def test_a_job_runs_on_the_first_machine_and_its_states_are_told(work, cloud):
-    said = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
+def test_a_job_runs_on_the_first_machine_type_and_logs_its_states(work, cloud):
+    logged = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
 
-    assert ran(work.told) == 1
-    assert said[0].startswith("Trainer: n1-standard-8 with 1 NVIDIA_TESLA_T4, https://console.cloud.google.com/")
-    assert said[-1] == "Trainer: succeeded"
+    assert ran(work.runs) == 1
+    assert logged[0].startswith("Trainer: n1-standard-8 with 1 NVIDIA_TESLA_T4, https://console.cloud.google.com/")
+    assert logged[-1] == "Trainer: succeeded"
 
 
-def test_the_next_machine_is_taken_where_the_quota_refuses_one(work, cloud):
+def test_the_next_machine_type_is_tried_where_the_quota_is_exhausted(work, cloud):
     cloud.vertex.quota["NVIDIA_TESLA_T4"] = 0
 
-    said = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
+    logged = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
 
-    assert ran(work.told) == 1
-    assert said[0].startswith("Trainer: Vertex AI has no n1-standard-8 with 1 NVIDIA_TESLA_T4 for us: ")
-    assert "custom_model_training_nvidia_t4_gpus" in said[0]
-    assert said[1].startswith("Trainer: n1-standard-4, ") and said[-1] == "Trainer: succeeded"
+    assert ran(work.runs) == 1
+    assert logged[0].startswith("Trainer: Vertex AI has no capacity for n1-standard-8 with 1 NVIDIA_TESLA_T4: ")
+    assert "custom_model_training_nvidia_t4_gpus" in logged[0]
+    assert logged[1].startswith("Trainer: n1-standard-4, ") and logged[-1] == "Trainer: succeeded"
 
 
-def test_without_any_machine_all_refusals_are_told(work, cloud):
+def test_without_any_capacity_all_refusals_are_named(work, cloud):
     cloud.vertex.quota.update({"NVIDIA_TESLA_T4": 0, "n1-standard-4": 0})
 
-    with pytest.raises(
-        NoMachine, match=r"No machine for Trainer: n1-standard-8: .*; n1-standard-4: .*quota.*TRAINING_M"
-    ):
+    with pytest.raises(NoMachine, match="TRAINING_MACHINES") as refused:
         work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
-    assert ran(work.told) == 0
+    assert [reason.partition(": ")[0] for reason in refused.value.refusals] == ["n1-standard-8", "n1-standard-4"]
+    assert all("quota" in reason for reason in refused.value.refusals) and refused.value.node == "Trainer"
+    assert ran(work.runs) == 0
 
 
-def test_the_next_machine_is_taken_where_a_region_has_run_out_of_one(work, cloud):
+def test_the_next_machine_type_is_tried_where_the_region_has_none(work, cloud):
     cloud.vertex.custom_jobs.stockout.add("NVIDIA_TESLA_T4")
 
-    said = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
+    logged = work("n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-4")
 
-    assert ran(work.told) == 1 and len(jobs(cloud)) == 2
-    assert "Trainer: failed" in said and any("Resources are insufficient" in line for line in said)
+    assert ran(work.runs) == 1 and len(jobs(cloud)) == 2
+    assert "Trainer: failed" in logged and any("Resources are insufficient" in line for line in logged)
 
 
-def test_several_machines_know_of_each_other(work, cloud):
+def test_replicas_know_of_each_other(work, cloud):
     work(replicas=3)
 
-    assert ran(work.told) == 3
+    assert ran(work.runs) == 3
     (job,) = cloud.vertex.custom_jobs.jobs.values()
     assert [pool.replica_count for pool in job.job_spec.worker_pool_specs] == [1, 2]
 
 
-def test_too_many_requests_are_no_refusal_of_a_machine(work, cloud):
+def test_too_many_requests_are_retried_on_the_same_machine_type(work, cloud):
     cloud.faults.add(service="aiplatform", method="CreateCustomJob", kind="429", times=2)
 
-    said = work("n1-standard-8,n1-standard-4")
+    logged = work("n1-standard-8,n1-standard-4")
 
-    assert said[0].startswith("Trainer: n1-standard-8, ") and ran(work.told) == 1
+    assert logged[0].startswith("Trainer: n1-standard-8, ") and ran(work.runs) == 1
 
 
-def test_a_job_that_fails_says_why_and_where_to_look(work):
+def test_a_failed_job_names_the_reason_and_its_page(work):
     with pytest.raises(JobFailed, match=r"Trainer failed on Vertex AI: .*the data ran out.*/training/\d+\?project="):
         work("n1-standard-8,n1-standard-4", fails=True)
-    assert ran(work.told) == 1  # another machine would not help
+    assert ran(work.runs) == 1  # another machine would not help
 
 
 def test_a_node_that_starts_again_does_not_train_twice(work, cloud):
     work()
     work()
 
-    assert ran(work.told) == 1 and len(jobs(cloud)) == 1
+    assert ran(work.runs) == 1 and len(jobs(cloud)) == 1
 
 
 def test_a_lost_answer_does_not_start_a_second_job(work, cloud):
@@ -132,4 +132,4 @@ def test_a_lost_answer_does_not_start_a_second_job(work, cloud):
 
     work()
 
-    assert ran(work.told) == 1
+    assert ran(work.runs) == 1

@@ -17,12 +17,12 @@ def secret(cloud_environment) -> str:
     return name
 
 
-def test_the_newest_version_or_the_one_that_is_named_is_read(secret):
+def test_the_latest_or_a_numbered_version_is_read(secret):
     assert secrets.read(f"{secret}/versions/latest") == TOKEN
     assert secrets.read(f"{secret}/versions/1") == "an older one"
 
 
-def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(secret, cloud, monkeypatch):
+def test_a_pipeline_reads_the_token_from_secret_manager_only(secret, cloud, monkeypatch):
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
 
     assert secrets.github_token(f"{secret}/versions/latest") == TOKEN
@@ -31,24 +31,24 @@ def test_a_pipeline_reads_the_token_from_secret_manager_and_nobody_else_is_told(
     assert not any(TOKEN in str(asked) for asked in cloud.requests)
 
 
-def test_a_workflow_reads_it_from_the_environment_and_asks_nobody(secret, cloud, monkeypatch):
+def test_a_workflow_reads_the_token_from_the_environment_without_a_call(secret, cloud, monkeypatch):
     monkeypatch.setenv("GITHUB_TOKEN", TOKEN)
     assert secrets.github_token(f"{secret}/versions/1") == TOKEN
     assert not cloud.asked_of_services()
 
 
-def test_without_either_there_is_none(monkeypatch):
+def test_without_either_there_is_no_token(monkeypatch):
     monkeypatch.delenv("GITHUB_TOKEN", raising=False)
     assert secrets.github_token("") == ""
 
 
 @pytest.mark.parametrize("kind", ["503", "cut", "429"])
-def test_a_passing_failure_is_asked_again(secret, cloud, kind):
+def test_a_transient_failure_is_retried(secret, cloud, kind):
     cloud.faults.add("secretmanager", "AccessSecretVersion", kind=kind)
     assert secrets.read(f"{secret}/versions/latest") == TOKEN
 
 
-def test_what_may_not_be_read_is_not_there_or_is_damaged_is_one_line(secret, cloud):
+def test_a_missing_damaged_or_forbidden_secret_is_named(secret, cloud):
     with pytest.raises(SecretUnreadable, match="not found.*ci doctor") as refused:
         secrets.read(f"{secret}-2/versions/latest")
     assert refused.value.name == f"{secret}-2/versions/latest" and "not found" in refused.value.reason
@@ -62,8 +62,8 @@ def test_what_may_not_be_read_is_not_there_or_is_damaged_is_one_line(secret, clo
         secrets.read(f"{secret}/versions/latest")
 
 
-def test_bytes_that_are_no_text_are_not_shown(secret, cloud):
+def test_bytes_that_are_not_text_are_not_shown(secret, cloud):
     cloud.secrets.add(secret, b"\xff" + TOKEN.encode())
-    with pytest.raises(SecretUnreadable, match="no text") as raised:
+    with pytest.raises(SecretUnreadable, match="not UTF-8 text") as raised:
         secrets.read(f"{secret}/versions/latest")
     assert TOKEN not in repr(raised.getrepr(style="native"))

@@ -1,4 +1,4 @@
-"""The doctor before projects that lack something, which it names with the command that mends it."""
+"""The doctor on projects that lack something, which it names with the command that fixes it."""
 
 import dataclasses
 import json
@@ -17,7 +17,7 @@ SECRET = "projects/spanloop-local/secrets/github-token"
 
 @pytest.fixture
 def config(cloud_environment, gs_workspace) -> Config:
-    """A configuration for which everything is there."""
+    """A configuration for which every resource exists."""
     cloud = cloud_environment
     cloud.registry.add("spanloop", f"pipelines@{DIGEST}")
     cloud.secrets.add(SECRET, b"ghp_secret-of-a-test")
@@ -37,22 +37,22 @@ def config(cloud_environment, gs_workspace) -> Config:
     )
 
 
-def told(config: Config) -> dict[str, Check]:
-    """What the doctor says of each thing; what it says is in order."""
+def examined(config: Config) -> dict[str, Check]:
+    """Each check by name; every check is well-formed."""
     checks = examine(config)
     assert [check.name for check in checks] == ["settings", "credentials", *LOOKS]
     for check in checks:
         assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
-        for command in check.mend.splitlines():
+        for command in check.fix.splitlines():
             assert shlex.split(command, comments=True)[0] in ("gcloud", "export", "python"), command
     return {check.name: check for check in checks}
 
 
 def wrong(config: Config) -> dict[str, Check]:
-    return {name: check for name, check in told(config).items() if not check.ok}
+    return {name: check for name, check in examined(config).items() if not check.ok}
 
 
-def test_where_everything_is_there_everything_is_ok(config):
+def test_a_complete_project_passes_every_check(config):
     assert wrong(config) == {}
 
 
@@ -62,19 +62,19 @@ def test_nothing_is_left_behind_and_no_secret_is_shown(config, cloud):
     assert "ghp_secret-of-a-test" not in repr(checks)
 
 
-def test_settings_are_named_with_what_sets_them(cloud_environment):
-    found = told(Config())
-    assert found["settings"].ok is False and "export GCP_PROJECT=" in found["settings"].mend
+def test_missing_settings_are_named_with_the_commands_that_set_them(cloud_environment):
+    found = examined(Config())
+    assert found["settings"].ok is False and "export GCP_PROJECT=" in found["settings"].fix
     assert found["project"].ok is None and found["project"].problem == "GCP_PROJECT: not set"
     assert found["bucket"].ok is None and "WORKSPACE" in found["bucket"].problem
 
 
-def test_whoever_may_nothing_is_told_what_to_grant(config, cloud):
+def test_a_caller_without_roles_gets_the_commands_that_grant_them(config, cloud):
     cloud.policies.clear()
     found = wrong(config)
     member = f"--member=serviceAccount:{cloud.account}"
-    assert found["project"].ok is False and f"{member} --role=roles/browser" in found["project"].mend
-    assert found["your permissions"].mend.splitlines() == [
+    assert found["project"].ok is False and f"{member} --role=roles/browser" in found["project"].fix
+    assert found["your permissions"].fix.splitlines() == [
         f"gcloud projects add-iam-policy-binding {cloud.project} {member} --role={role}"
         for role in ("roles/aiplatform.user", "roles/cloudbuild.builds.editor")
     ]
@@ -83,28 +83,28 @@ def test_whoever_may_nothing_is_told_what_to_grant(config, cloud):
 
 
 def test_a_project_that_cannot_be_seen(config):
-    found = wrong(dataclasses.replace(config, project="somebody-elses"))
+    found = wrong(dataclasses.replace(config, project="foreign"))
     assert found["project"].ok is False and "may not see it" in found["project"].problem
-    assert "projects add-iam-policy-binding somebody-elses" in found["project"].mend
+    assert "projects add-iam-policy-binding foreign" in found["project"].fix
 
 
 def test_apis_that_are_not_enabled(config, cloud):
     cloud.apis.disabled |= {"aiplatform.googleapis.com", "cloudbuild.googleapis.com"}
     (check,) = wrong(config).values()
     enable = "gcloud services enable aiplatform.googleapis.com cloudbuild.googleapis.com --project=spanloop-local"
-    assert (check.name, check.ok, check.mend) == ("APIs", False, enable)
+    assert (check.name, check.ok, check.fix) == ("APIs", False, enable)
 
 
 def test_dataflow_is_asked_for_where_it_is_used(config, cloud):
     cloud.apis.disabled.add("dataflow.googleapis.com")
     assert wrong(config) == {}
-    assert "dataflow" in wrong(dataclasses.replace(config, dataflow_workers=4))["APIs"].mend
+    assert "dataflow" in wrong(dataclasses.replace(config, dataflow_workers=4))["APIs"].fix
 
 
-def test_a_bucket_that_is_not_there(config):
-    found = wrong(dataclasses.replace(config, workspace="gs://nobodys-bucket/x"))
+def test_a_missing_bucket(config):
+    found = wrong(dataclasses.replace(config, workspace="gs://missing-bucket/x"))
     assert found["bucket"].ok is False
-    assert found["bucket"].mend.startswith("gcloud storage buckets create gs://nobodys-bucket --project=spanloop-local")
+    assert found["bucket"].fix.startswith("gcloud storage buckets create gs://missing-bucket --project=spanloop-local")
     assert found["objects"].ok is None
 
 
@@ -119,7 +119,7 @@ def test_a_permission_on_objects(config, cloud, verb):
     check = wrong(config)["objects"]
     assert check.ok is False and f"storage.objects.{verb}" in check.problem
     grant = "gcloud storage buckets add-iam-policy-binding gs://spanloop-local --member=serviceAccount:pipelines@"
-    assert check.mend.startswith(grant) and check.mend.endswith("--role=roles/storage.objectUser")
+    assert check.fix.startswith(grant) and check.fix.endswith("--role=roles/storage.objectUser")
 
 
 def test_a_repository_and_an_image(config, cloud):
@@ -127,18 +127,18 @@ def test_a_repository_and_an_image(config, cloud):
     assert "is for MAVEN" in wrong(config)["image repository"].problem
     cloud.registry.add("spanloop")
     (check,) = wrong(config).values()
-    assert (check.name, check.ok, check.mend) == ("image", False, "python -m ci build-image")
+    assert (check.name, check.ok, check.fix) == ("image", False, "python -m ci build-image")
     cloud.registry.reset()
-    assert "artifacts repositories create spanloop --location=europe-west4" in wrong(config)["image repository"].mend
+    assert "artifacts repositories create spanloop --location=europe-west4" in wrong(config)["image repository"].fix
     unset = wrong(dataclasses.replace(config, image=""))["image"]
-    assert unset.ok is False and unset.mend.startswith("export $(python -m ci build-image")
+    assert unset.ok is False and unset.fix.startswith("export $(python -m ci build-image")
 
 
-def test_accounts_that_are_not_there_or_may_not_be_used(config, cloud):
+def test_accounts_that_are_missing_or_may_not_be_used(config, cloud):
     del cloud.accounts.accounts[cloud.builder]
-    assert "service-accounts create builds --project=spanloop-local" in wrong(config)["build account"].mend
+    assert "service-accounts create builds --project=spanloop-local" in wrong(config)["build account"].fix
     cloud.accounts.accounts[cloud.builder] = True
-    assert f"service-accounts enable {cloud.builder}" in wrong(config)["build account"].mend
+    assert f"service-accounts enable {cloud.builder}" in wrong(config)["build account"].fix
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/iam.serviceAccountUser", cloud.account)
     assert wrong(config)["pipelines' account"].ok is None
 
@@ -148,9 +148,9 @@ def test_roles_that_an_account_lacks(config, cloud):
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", cloud.builder)
     found = wrong(config)
     assert re.search(
-        r"--member=serviceAccount:pipelines@.* --role=roles/aiplatform.user", found["pipelines' roles"].mend
+        r"--member=serviceAccount:pipelines@.* --role=roles/aiplatform.user", found["pipelines' roles"].fix
     )
-    assert "artifacts repositories add-iam-policy-binding spanloop --location" in found["build roles"].mend
+    assert "artifacts repositories add-iam-policy-binding spanloop --location" in found["build roles"].fix
     assert "aiplatform.pipelineJobs.create" in found["your permissions"].problem
 
 
@@ -163,35 +163,35 @@ def test_roles_on_the_resource_itself_are_enough(config, cloud):
     assert wrong(config) == {}
 
 
-def test_policies_that_may_not_be_read_leave_it_open_and_say_what_to_grant(config, cloud):
+def test_policies_that_may_not_be_read_are_unknown_with_a_command(config, cloud):
     for role in ("roles/browser", "roles/iam.securityReviewer"):
         cloud.policies.revoke(f"projects/{cloud.project}", role, cloud.account)
     check = wrong(config)["pipelines' roles"]
     assert check.ok is None and "roles/storage.objectUser on gs://spanloop-local" in check.problem
-    assert len(check.mend.splitlines()) == 5
+    assert len(check.fix.splitlines()) == 5
 
 
-def test_a_secret_that_is_not_there_empty_or_not_allowed(config, cloud):
+def test_a_secret_that_is_missing_empty_or_not_allowed(config, cloud):
     absent = wrong(dataclasses.replace(config, release_token_secret="projects/spanloop-local/secrets/x/versions/1"))
-    assert "gcloud secrets create x --project=spanloop-local" in absent["secret"].mend
+    assert "gcloud secrets create x --project=spanloop-local" in absent["secret"].fix
     cloud.secrets.add(SECRET, b"\n")
-    assert "secrets versions add github-token" in wrong(config)["secret"].mend
+    assert "secrets versions add github-token" in wrong(config)["secret"].fix
     cloud.policies.revoke(f"projects/{cloud.project}", "roles/secretmanager.secretAccessor", cloud.account)
-    assert "--role=roles/secretmanager.secretAccessor" in wrong(config)["secret"].mend
+    assert "--role=roles/secretmanager.secretAccessor" in wrong(config)["secret"].fix
 
 
-def test_what_is_optional_may_be_unset(config):
+def test_optional_settings_may_be_unset(config):
     unset = dataclasses.replace(config, endpoint="", release_token_secret="")
     assert wrong(unset) == {}
 
 
-def test_a_service_that_fails_for_a_moment_is_asked_again(config, cloud):
+def test_a_transient_failure_of_a_service_is_retried(config, cloud):
     for service in ("cloudresourcemanager", "serviceusage", "iam", "artifactregistry", "secretmanager"):
         cloud.faults.add(service, kind="503")
     assert wrong(config) == {}
 
 
-def test_a_service_that_does_not_answer_hides_nothing_else(config, cloud):
+def test_a_service_that_does_not_answer_hides_no_other_check(config, cloud):
     cloud.faults.add("cloudresourcemanager", kind="503", times=1000)
     found = wrong(config)
     assert found["project"].ok is False and "later" in found["project"].problem

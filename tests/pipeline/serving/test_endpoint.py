@@ -1,4 +1,4 @@
-"""An endpoint that gets one model after another: deployed with a share, promoted, rolled back, by many at once."""
+"""Deploying, promoting and rolling back releases on an endpoint, also by several processes at once."""
 
 import base64
 import concurrent.futures
@@ -18,7 +18,7 @@ from tests.serving import Serving
 
 
 class Killed(BaseException):
-    """What ends a process at once."""
+    """Stands for a kill."""
 
 
 @pytest.fixture
@@ -30,9 +30,9 @@ def tried(serving):
 
 
 def test_the_first_model_gets_all_traffic_on_a_new_endpoint(serving):
-    said = []
+    logged = []
 
-    done = endpoint.deploy(serving.config, serving.release(), said.append)
+    done = endpoint.deploy(serving.config, serving.release(), logged.append)
 
     assert serving.traffic == {"model-1": 100} == done.traffic
     assert serving.labels["promoted"] == done.promoted == "model-1"
@@ -41,7 +41,7 @@ def test_the_first_model_gets_all_traffic_on_a_new_endpoint(serving):
     (deployed,) = serving.endpoint.deployed_models
     assert deployed.model_version_id == "1"
     assert deployed.dedicated_resources.machine_spec.machine_type == "n1-standard-2"
-    assert any("Deploying model-1" in line for line in said)
+    assert any("Deploying model-1" in line for line in logged)
 
 
 def test_a_new_model_gets_its_share(tried):
@@ -49,12 +49,12 @@ def test_a_new_model_gets_its_share(tried):
     assert tried.default == ["model-1"]
 
 
-def test_a_newer_one_takes_the_place_of_the_one_that_was_tried(tried):
+def test_a_newer_release_replaces_the_canary(tried):
     endpoint.deploy(tried.settings(canary_traffic=25), tried.release(3))
     assert tried.traffic == {"model-1": 75, "model-3": 25}
 
 
-def test_promoting_gives_all_traffic_and_undeploys_the_one_before(tried):
+def test_promoting_gives_all_traffic_and_undeploys_the_previous_release(tried):
     done = endpoint.promote(tried.config)
 
     assert tried.traffic == {"model-2": 100} == done.traffic and done.release == "model-2"
@@ -66,7 +66,7 @@ def test_a_release_that_was_never_deployed_can_be_promoted(serving):
     assert endpoint.promote(serving.config, "model-1").traffic == serving.traffic == {"model-1": 100}
 
 
-def test_rolling_back_deploys_again_what_was_undeployed(tried):
+def test_rolling_back_deploys_the_previous_release_again(tried):
     endpoint.promote(tried.config, "model-2")
 
     done = endpoint.roll_back(tried.config)
@@ -78,12 +78,12 @@ def test_rolling_back_deploys_again_what_was_undeployed(tried):
     assert endpoint.promote(tried.config, "model-2").traffic == {"model-2": 100}
 
 
-def test_rolling_back_stops_what_is_tried(tried):
+def test_rolling_back_removes_the_canary(tried):
     assert endpoint.roll_back(tried.config).traffic == tried.traffic == {"model-1": 100}
 
 
 @pytest.mark.parametrize("what", ["deploy", "promote", "roll back"])
-def test_asking_twice_changes_nothing_more(tried, what):
+def test_a_repeated_call_changes_nothing(tried, what):
     ask = {
         "deploy": lambda: endpoint.deploy(tried.config, tried.release(2)),
         "promote": lambda: endpoint.promote(tried.config),
@@ -99,8 +99,8 @@ def test_asking_twice_changes_nothing_more(tried, what):
     assert not [asked for asked in tried.cloud.requests if asked.method in changes]
 
 
-def test_a_process_that_is_killed_after_any_step_is_followed_up(serving):
-    """Killed at the first, second, third ... line that is said; then asked again, as a retry does."""
+def test_a_call_after_a_kill_at_any_step_completes_it(serving):
+    """Killed at the first, second, third ... line of the log; then called again."""
     for number in (1, 2):
         serving.release(number)
     ways = [
@@ -146,7 +146,7 @@ def test_each_call_may_fail_once(serving, kind):
     assert len(serving.versions()) == 2 and serving.default == ["model-1"]
 
 
-def test_many_who_ask_at_once_get_one_deployment(serving):
+def test_concurrent_calls_make_one_deployment(serving):
     release = serving.release()
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         done = list(pool.map(lambda _: endpoint.deploy(serving.config, release), range(4)))
@@ -156,7 +156,7 @@ def test_many_who_ask_at_once_get_one_deployment(serving):
     assert len(serving.versions()) == 1
 
 
-def test_who_comes_while_a_model_is_being_deployed_waits_for_that(tried):
+def test_a_second_caller_waits_for_a_deployment_under_way(tried):
     Registry(tried.config).upload(tried.release(3))
     tried.cloud.requests.clear()
     tried.cloud.vertex.operations.hold()
@@ -174,8 +174,8 @@ def test_who_comes_while_a_model_is_being_deployed_waits_for_that(tried):
 LOOKING = ("DeployModel", "GetOperation")
 
 
-def test_what_somebody_changes_meanwhile_is_not_overwritten_unseen(tried):
-    """The traffic is changed by hand just before we change it: the change is seen, and ours is made of what is then."""
+def test_a_concurrent_change_is_not_overwritten(tried):
+    """Labels are changed by hand just before `promote` updates the endpoint: it reads them and keeps them."""
     endpoints, changed = client(tried.config, "EndpointService"), []
 
     def log(line):
@@ -190,7 +190,7 @@ def test_what_somebody_changes_meanwhile_is_not_overwritten_unseen(tried):
     assert changed and tried.labels["team"] == "cats" and tried.traffic == {"model-2": 100}
 
 
-def test_an_endpoint_that_was_made_by_hand_is_used_and_its_models_are_left_alone(serving):
+def test_an_endpoint_created_by_hand_is_used(serving):
     endpoints = client(serving.config, "EndpointService")
     made = endpoints.create_endpoint(parent=location(serving.config), endpoint={"display_name": "digits"}).result()
 
@@ -203,7 +203,7 @@ def test_an_endpoint_that_was_made_by_hand_is_used_and_its_models_are_left_alone
 
 
 def test_the_endpoint_answers_with_the_models_in_their_shares(tried):
-    """What is deployed really predicts: the SavedModel, from the copy for serving, asked as an application asks."""
+    """The deployed SavedModel, from the copy for serving, predicts as for an application."""
     predictions = client(tried.config, "PredictionService")
     label, image = next((name.partition("/")[0], image) for name, image in digits.images(digits.FIRST, limit=1))
     instance = {"image": {"b64": base64.b64encode(image).decode()}}
@@ -216,8 +216,8 @@ def test_the_endpoint_answers_with_the_models_in_their_shares(tried):
     assert sum(prediction["probabilities"]) == pytest.approx(1, abs=1e-4)
 
 
-def test_another_model_under_the_same_tag_is_not_taken_for_the_release(serving, saved_model, tmp_path):
-    """Releases that were begun anew, at the same address, count from model-1 once more."""
+def test_another_model_under_the_same_tag_is_refused(serving, saved_model, tmp_path):
+    """Releases that were deleted, at the same address, count from model-1 again."""
     endpoint.deploy(serving.config, serving.release())
     for name in serving.cloud.gcs.names(serving.config.releases):
         serving.cloud.gcs.delete(f"gs://{serving.cloud.bucket}/{name}")
@@ -231,7 +231,7 @@ def test_another_model_under_the_same_tag_is_not_taken_for_the_release(serving, 
     assert (wrong.tag, wrong.endpoint, wrong.served, wrong.released) == ("model-1", "digits", "1", "2")
 
 
-def test_what_cannot_be_done_is_said_with_the_next_step(serving):
+def test_refusals_name_the_next_step(serving):
     with pytest.raises(MissingSettings, match="VERTEX_ENDPOINT"):
         endpoint.promote(serving.settings(endpoint=""))
     with pytest.raises(MissingSettings, match="WORKSPACE.*GCP_PROJECT.*GCP_REGION"):

@@ -8,7 +8,7 @@ from pipeline.errors import BrokenRelease, CloudRefused, MissingSettings
 from pipeline.serving.model_registry import Registry, labels, serving_copy
 
 
-def test_a_release_becomes_a_version_that_says_what_made_it(serving):
+def test_a_release_becomes_a_version_with_its_origin_in_labels(serving):
     release = serving.release()
 
     version = Registry(serving.config).upload(release)
@@ -36,7 +36,7 @@ def test_releases_are_versions_of_one_model_and_the_first_stays_the_default(serv
     assert registry.find("model-2").number == "2" and registry.find("model-7") is None
 
 
-def test_what_is_there_is_not_uploaded_again_by_anybody(serving):
+def test_an_uploaded_release_is_not_uploaded_again(serving):
     release = serving.release()
     first = Registry(serving.config).upload(release)
 
@@ -58,7 +58,7 @@ def test_a_promoted_version_becomes_the_default_once(serving):
     assert len(serving.cloud.asked(method="MergeVersionAliases")) == 1
 
 
-def test_a_release_that_is_not_what_it_says_is_not_uploaded(serving):
+def test_a_release_with_a_wrong_checksum_is_not_uploaded(serving):
     release = dataclasses.replace(serving.release(), files={"model.tar.gz": "f" * 64})
 
     with pytest.raises(BrokenRelease, match="checksum") as error:
@@ -69,7 +69,7 @@ def test_a_release_that_is_not_what_it_says_is_not_uploaded(serving):
 
 
 @pytest.mark.parametrize("kind", ["503", "429", "lose"])
-def test_a_passing_failure_neither_loses_nor_doubles_a_version(serving, kind):
+def test_a_transient_failure_neither_loses_nor_doubles_a_version(serving, kind):
     release = serving.release()
     for method in ("UploadModel", "GetModel", "ListOperations", "GetOperation"):
         serving.cloud.faults.add("aiplatform", method, kind=kind)
@@ -82,7 +82,7 @@ def test_a_passing_failure_neither_loses_nor_doubles_a_version(serving, kind):
     )
 
 
-def test_another_encryption_key_and_container_are_those_of_the_configuration(serving):
+def test_encryption_key_and_container_come_from_the_configuration(serving):
     key = f"projects/{serving.cloud.project}/locations/europe-west4/keyRings/r/cryptoKeys/k"
     config = serving.settings(
         encryption_key=key, serving_image="europe-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15"
@@ -107,7 +107,7 @@ def test_the_copy_for_serving_is_written_once(serving):
     assert names and before == after
 
 
-def test_a_refusal_is_one_line_and_settings_that_are_missing_are_named(serving):
+def test_refusals_and_missing_settings_are_named(serving):
     with pytest.raises(MissingSettings, match="GCP_PROJECT"):
         Registry(serving.settings(project=""))
     with pytest.raises(CloudRefused, match="ci doctor") as refused:
