@@ -1,6 +1,6 @@
-"""The retraining pipeline: what was collected becomes a span, and a training on the chosen spans starts."""
+"""The retraining pipeline: makes a span of the collected images, then starts a training on the chosen spans."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from pipeline.components import tfx_api as tfx
 from pipeline.components.span_preparator import SpanPreparator
@@ -10,33 +10,41 @@ from pipeline.packaging.modules import Modules
 from pipeline.plan import Shape
 
 
-def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
-    """Prepares a span from what is collected, then trains on the spans that `selection` names.
+@dataclass(frozen=True)
+class Parameters:
+    """What differs from run to run: text, or the RuntimeParameter that stands for it in a compiled pipeline."""
 
-    `run` holds what `values` returns, or stands for it. `config` and `shape` decide nothing here: both nodes are always
-    there. Nothing is cached, because what is collected differs each time.
+    workspace: tfx.Text
+    selection: tfx.Text  # spans to train on: "1,2 | all | latest:N"
+    settings: tfx.Text  # a Config as JSON
+    modules: tfx.Text  # Modules as JSON for a training on Vertex AI, "" for one where the retraining runs
+    commit: tfx.Text
+
+
+def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root: str) -> tfx.Pipeline:
+    """Prepares a span from the collected images, then trains on the spans that `selection` names.
+
+    `config` and `shape` decide nothing here: both nodes are always there. Nothing is cached, because the collected
+    images differ each time.
     """
     del config, shape
-    preparator = SpanPreparator(workspace=run["workspace"])
+    preparator = SpanPreparator(workspace=run.workspace)
     trigger = PipelineTrigger(
         prepared=preparator.outputs["prepared"],
-        selection=run["selection"],
-        settings=run["settings"],
-        modules=run["modules"],
-        commit=run["commit"],
+        selection=run.selection,
+        settings=run.settings,
+        modules=run.modules,
+        commit=run.commit,
     )
     return tfx.Pipeline("retraining", pipeline_root, components=[preparator, trigger], enable_cache=False)
 
 
-def values(config: Config, selection: str, modules: Modules | None, commit: str) -> dict[str, str]:
-    """Returns what differs from run to run: `selection` is "1,2 | all | latest:N".
-
-    Modules that lie in a wheel are named for a training on Vertex AI; without, it runs where the retraining runs.
-    """
-    return {
-        "workspace": config.workspace,
-        "selection": selection,
-        "settings": config.to_json(),
-        "modules": modules.to_json() if modules else "",
-        "commit": commit,
-    }
+def parameters(config: Config, selection: str, modules: Modules | None, commit: str) -> Parameters:
+    """Returns the parameters of a run. With `modules`, which lie in a wheel, the training runs on Vertex AI."""
+    return Parameters(
+        workspace=config.workspace,
+        selection=selection,
+        settings=config.to_json(),
+        modules=modules.to_json() if modules else "",
+        commit=commit,
+    )

@@ -1,9 +1,9 @@
-"""The training pipeline: from spans to a released model."""
+"""The training pipeline: takes spans, releases a model."""
 
 import functools
 import json
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 
 from google.protobuf import json_format
 
@@ -24,16 +24,43 @@ from pipeline.quality import release_gate
 from pipeline.quality.verdict import Requirements
 
 
-def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], pipeline_root: str) -> tfx.Pipeline:
-    """Trains on the spans; releases the model if it reaches the threshold and does not fall behind the current one.
+@dataclass(frozen=True)
+class Parameters:
+    """What differs from run to run: text, or the RuntimeParameter that stands for it in a compiled pipeline."""
+
+    workspace: tfx.Text
+    releases: tfx.Text
+    token_secret: tfx.Text  # resource name of the secret with the token for `releases`, or ""
+    spans: tfx.Text  # JSON list of numbers
+    fingerprint: tfx.Text  # sha256 of the contents of the spans
+    labels: tfx.Text  # JSON list
+    schema: tfx.Text  # address of the schema that the modules bring, or ""
+    preprocessing_fn: tfx.Text  # path of the function; so are run_fn and tuner_fn
+    preprocessing_module: tfx.Text
+    preprocessing_config: tfx.Text  # JSON
+    run_fn: tfx.Text
+    tuner_fn: tfx.Text
+    training_config: tfx.Text  # JSON
+    eval_config: tfx.Text  # JSON of an EvalConfig
+    requirements: tfx.Text  # Requirements as JSON
+    modules_digest: tfx.Text
+    commit: tfx.Text
+    current: tfx.Text  # tag of the release that the new model is compared with, or ""
+    identity: tfx.Text
+    image: tfx.Text  # by digest, or "" on this machine
+    settings: tfx.Text  # a Config as JSON
+
+
+def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root: str) -> tfx.Pipeline:
+    """Trains on the spans; releases the model if it is good enough (see quality/release_gate.py).
 
     Where an endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which
-    nodes there are; `run` holds what `values` returns, or stands for it.
+    nodes there are.
     """
-    examples = SpanExampleGen(workspace=run["workspace"], spans=run["spans"], fingerprint=run["fingerprint"])
+    examples = SpanExampleGen(workspace=run.workspace, spans=run.spans, fingerprint=run.fingerprint)
     statistics = tfx.StatisticsGen(examples=examples.outputs["examples"])
     if shape.curated:
-        schema = tfx.ImportSchemaGen(schema_file=run["schema"])
+        schema = tfx.ImportSchemaGen(schema_file=run.schema)
     else:
         schema = tfx.SchemaGen(statistics=statistics.outputs["statistics"], infer_feature_shape=True)
     validator = tfx.ExampleValidator(statistics=statistics.outputs["statistics"], schema=schema.outputs["schema"])
@@ -45,15 +72,15 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
     transform = tfx.Transform(
         examples=examples.outputs["examples"],
         schema=schema.outputs["schema"],
-        preprocessing_fn=run["preprocessing_fn"],
-        disable_statistics=True,  # StatisticsGen has told all of the examples; these would describe single pixels
+        preprocessing_fn=run.preprocessing_fn,
+        disable_statistics=True,  # StatisticsGen describes the examples; these would describe single pixels
         materialize=False,  # decoded images are a hundred times larger than their files
     )
-    # a function is cached by its name: this makes it by its text
-    tfx.set_properties(transform, custom_config=run["preprocessing_config"])
+    # TFX caches by the function's name; the digest in this property makes the text of the modules count
+    tfx.set_properties(transform, custom_config=run.preprocessing_config)
     if beam.on_dataflow(config, shape):
-        # named in this way TFX hands the wheel on to Dataflow's workers, at the price of installing it twice more
-        tfx.set_properties(transform, module_path=run["preprocessing_module"], preprocessing_fn=None)
+        # TFX passes only a `module_path` on to Dataflow's workers, at the price of installing the wheel twice more
+        tfx.set_properties(transform, module_path=run.preprocessing_module, preprocessing_fn=None)
     transform.add_upstream_node(gate)
     nodes = [examples, statistics, schema, validator, gate, transform]
 
@@ -68,47 +95,47 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
         tuner_node = tfx.Tuner
         if shape.on_vertex:
             tuner_node = functools.partial(VertexTuner, parallel_trials=config.parallel_trials)
-        tuner = tuner_node(tuner_fn=run["tuner_fn"], **data).with_id("Tuner")
-        tfx.set_properties(tuner, custom_config=run["training_config"])
+        tuner = tuner_node(tuner_fn=run.tuner_fn, **data).with_id("Tuner")
+        tfx.set_properties(tuner, custom_config=run.training_config)
         hyperparameters = {"hyperparameters": tuner.outputs["best_hyperparameters"]}
         nodes.append(tuner)
     trainer_node = VertexTrainer if shape.on_vertex else tfx.Trainer
-    trainer = trainer_node(run_fn=run["run_fn"], **data, **hyperparameters).with_id("Trainer")
-    tfx.set_properties(trainer, custom_config=run["training_config"])
+    trainer = trainer_node(run_fn=run.run_fn, **data, **hyperparameters).with_id("Trainer")
+    tfx.set_properties(trainer, custom_config=run.training_config)
     nodes.append(trainer)
 
     baseline = {}
     if shape.baseline:
-        current = CurrentModel(releases=run["releases"], token_secret=run["token_secret"], tag=run["current"])
+        current = CurrentModel(releases=run.releases, token_secret=run.token_secret, tag=run.current)
         baseline = {"baseline_model": current.outputs["model"]}
         nodes.append(current)
     evaluator = tfx.Evaluator(
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=run["eval_config"],
+        eval_config=run.eval_config,
         **baseline,
     )
     pusher = ReleasePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
-        requirements=run["requirements"],
-        workspace=run["workspace"],
-        releases=run["releases"],
-        token_secret=run["token_secret"],
-        spans=run["spans"],
-        labels=run["labels"],
-        modules_digest=run["modules_digest"],
-        commit=run["commit"],
-        current=run["current"],
-        identity=run["identity"],
-        image=run["image"],
+        requirements=run.requirements,
+        workspace=run.workspace,
+        releases=run.releases,
+        token_secret=run.token_secret,
+        spans=run.spans,
+        labels=run.labels,
+        modules_digest=run.modules_digest,
+        commit=run.commit,
+        current=run.current,
+        identity=run.identity,
+        image=run.image,
     )
     nodes += [evaluator, pusher]
     if config.endpoint and (config.in_cloud or shape.on_vertex):
-        uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=run["settings"])
-        nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=run["settings"])]
+        uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=run.settings)
+        nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=run.settings)]
     return tfx.Pipeline(
         pipeline_name="training",
         pipeline_root=pipeline_root,
@@ -118,8 +145,8 @@ def create_pipeline(config: Config, shape: Shape, run: Mapping[str, tfx.Text], p
     )
 
 
-def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
-    """Returns what differs from run to run, by the names that `create_pipeline` uses."""
+def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
+    """Returns the parameters of a planned run."""
     modules = plan.modules
     training_config = {
         "modules": modules.digest,
@@ -127,26 +154,26 @@ def values(config: Config, plan: Plan, pipeline_root: str) -> dict[str, str]:
         "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.identity),
         custom_job.KEY: custom_job.settings(config) if modules.wheel else {},
     }
-    return {
-        "workspace": config.workspace,
-        "releases": config.releases,
-        "token_secret": config.release_token_secret,
-        "spans": json.dumps(plan.spans),
-        "fingerprint": plan.fingerprint,
-        "labels": json.dumps(plan.labels),
-        "schema": modules.schema,
-        "preprocessing_fn": modules.function("preprocessing.preprocessing_fn"),
-        "preprocessing_module": modules.module("preprocessing"),
-        "preprocessing_config": json.dumps({"modules": modules.digest}),
-        "run_fn": modules.function("model.run_fn"),
-        "tuner_fn": modules.function("model.tuner_fn"),
-        "training_config": json.dumps(training_config),
-        "eval_config": json.dumps(json_format.MessageToDict(release_gate.eval_config(config, bool(plan.current)))),
-        "requirements": Requirements.of(config).to_json(),
-        "modules_digest": modules.digest,
-        "commit": plan.commit,
-        "current": plan.current,
-        "identity": plan.identity,
-        "image": config.image if modules.wheel else "",  # here it trains in none
-        "settings": config.to_json(),
-    }
+    return Parameters(
+        workspace=config.workspace,
+        releases=config.releases,
+        token_secret=config.release_token_secret,
+        spans=json.dumps(plan.spans),
+        fingerprint=plan.fingerprint,
+        labels=json.dumps(plan.labels),
+        schema=modules.schema,
+        preprocessing_fn=modules.function("preprocessing.preprocessing_fn"),
+        preprocessing_module=modules.module("preprocessing"),
+        preprocessing_config=json.dumps({"modules": modules.digest}),
+        run_fn=modules.function("model.run_fn"),
+        tuner_fn=modules.function("model.tuner_fn"),
+        training_config=json.dumps(training_config),
+        eval_config=json.dumps(json_format.MessageToDict(release_gate.eval_config(config, bool(plan.current)))),
+        requirements=Requirements.of(config).to_json(),
+        modules_digest=modules.digest,
+        commit=plan.commit,
+        current=plan.current,
+        identity=plan.identity,
+        image=config.image if modules.wheel else "",  # a run on this machine uses no image
+        settings=config.to_json(),
+    )

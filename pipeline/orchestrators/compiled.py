@@ -69,20 +69,18 @@ def canonical(job: dict[str, Any]) -> str:
 def _compile(config: Config, name: str, shape: Shape) -> dict[str, Any]:
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner
 
-    root = "the run names it"  # TFX wants one, but only a run has it
-    pipeline = definitions.load(name).create_pipeline(config, shape, _parameters(), root)
+    definition = definitions.load(name)
+    root = "set by each run"  # TFX requires a pipeline root, but only a run has one
+    pipeline = definition.create_pipeline(config, shape, _runtime_parameters(definition.Parameters), root)
     made = runner.KubeflowV2DagRunner(
         runner.KubeflowV2DagRunnerConfig(default_image=config.image, use_pipeline_spec_2_1=True)
     ).run(pipeline, write_out=False)
     return {"displayName": name, "pipelineSpec": made["pipelineSpec"], "runtimeConfig": {}}
 
 
-def _parameters() -> dict[str, Any]:
-    """Returns a mapping that knows every name: it stands for the text that a run will give by this name."""
+def _runtime_parameters(kind: type) -> Any:
+    """Returns a definition's Parameters in which each field is the root parameter of its name."""
     from pipeline.components.tfx_api import RuntimeParameter
 
-    class Parameters(dict):
-        def __missing__(self, name: str) -> RuntimeParameter:
-            return self.setdefault(name, RuntimeParameter(name=name, ptype=str))
-
-    return Parameters()
+    names = (field.name for field in dataclasses.fields(kind))
+    return kind(**{name: RuntimeParameter(name=name, ptype=str) for name in names})

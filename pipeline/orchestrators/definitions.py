@@ -1,12 +1,15 @@
-"""The pipelines by name: `training` is defined in pipeline/training.py.
+"""Pipeline definitions by name, as `--pipeline NAME` gives it.
 
-A definition imports TFX, which takes ten seconds, and is imported only when it is needed. Orchestrators know
-definitions by name alone, as `--pipeline NAME` does, because the retraining pipeline contains a node that starts
-another pipeline: definitions import orchestrators, never the other way round.
+Orchestrators know definitions by name alone: the retraining pipeline has a node, PipelineTrigger, that starts another
+pipeline, so definitions import orchestrators and never the other way round. Importing a definition imports TFX, which
+takes ten seconds.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Protocol
+
+from pipeline.config import Config
+from pipeline.plan import Shape
 
 if TYPE_CHECKING:
     from pipeline.components.tfx_api import Pipeline
@@ -16,15 +19,19 @@ NAMES = (TRAINING, RETRAINING)
 
 
 class Definition(Protocol):
-    """What the module `pipeline.<name>` brings."""
+    """What each of the modules `pipeline.NAME` provides."""
 
-    def create_pipeline(self, *arguments: Any) -> "Pipeline":
-        """Returns the TFX pipeline."""
+    Parameters: type  # dataclass of what differs from run to run
 
-    def values(self, *arguments: Any) -> dict[str, str]:
-        """Returns a value for each root parameter of the pipeline."""
+    def create_pipeline(self, config: Config, shape: Shape, run: Any, pipeline_root: str) -> "Pipeline":
+        """Returns the TFX pipeline; `run` are its Parameters."""
+
+    def parameters(self, config: Config, *arguments: Any) -> Any:
+        """Returns the Parameters of one run."""
 
 
 def load(name: str) -> Definition:
-    """Imports the definition of the pipeline `name`."""
+    """Imports the definition of the pipeline `name`, one of NAMES."""
+    if name not in NAMES:
+        raise ValueError(f"there is no pipeline {name!r}, only {' and '.join(NAMES)}")
     return importlib.import_module(f"pipeline.{name}")

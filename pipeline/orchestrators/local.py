@@ -55,7 +55,7 @@ def retrain(config: Config, selection: str) -> RetrainingOutcome:
 
         def build(root: str) -> "Pipeline":
             definition = definitions.load(RETRAINING)
-            return definition.create_pipeline(config, Shape(), definition.values(config, selection, None, ""), root)
+            return definition.create_pipeline(config, Shape(), definition.parameters(config, selection, None, ""), root)
 
         ended = run(config, RETRAINING, build, "outcome")
     with open(ended.address, encoding="utf-8") as file:
@@ -67,7 +67,7 @@ def _train(config: Config, selection: str) -> TrainingOutcome:
 
     def build(root: str) -> "Pipeline":
         definition = definitions.load(TRAINING)
-        return definition.create_pipeline(config, planned.shape, definition.values(config, planned, root), root)
+        return definition.create_pipeline(config, planned.shape, definition.parameters(config, planned, root), root)
 
     ended = run(config, TRAINING, build, "pushed_model")
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:

@@ -83,7 +83,7 @@ def training(config: Config, selection: str, modules: Modules, commit: str) -> R
     return Request(
         pipeline=pipeline,
         about=f"training on span{'s' * (len(planned.spans) > 1)} {spans}",
-        values=_given(pipeline, definitions.load(TRAINING).values(config, planned, root)),
+        values=_values(pipeline, definitions.load(TRAINING).parameters(config, planned, root)),
         labels=_labels(config, pipeline, modules, commit, spans),
         root=root,
         over=vertex_job.UNSUCCESSFUL,
@@ -95,7 +95,7 @@ def _retraining(config: Config, selection: str, modules: Modules, commit: str, s
     return Request(
         pipeline=pipeline,
         about=f"retraining for span {span}",
-        values=_given(pipeline, definitions.load(RETRAINING).values(config, selection, modules, commit)),
+        values=_values(pipeline, definitions.load(RETRAINING).parameters(config, selection, modules, commit)),
         labels=_labels(config, pipeline, modules, commit, str(span)),
         root=_root(config, RETRAINING),
         # there is work to be done, so one that ended has not done it
@@ -107,8 +107,12 @@ def _root(config: Config, name: str) -> str:
     return f"{config.workspace}/pipeline_root/{name}"
 
 
-def _given(pipeline: Compiled, values: Mapping[str, str]) -> dict[str, str]:
-    """Returns a value for each root parameter: Vertex AI gives none of its own. Raises UnsetParameters."""
+def _values(pipeline: Compiled, parameters: Any) -> dict[str, str]:
+    """Returns a value for each root parameter of the compiled pipeline: Vertex AI has no defaults for them.
+
+    Raises UnsetParameters.
+    """
+    values = dataclasses.asdict(parameters)
     unset = set(pipeline.parameters).difference(values)
     if unset:
         raise UnsetParameters(pipeline.name, sorted(unset))

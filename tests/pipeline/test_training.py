@@ -17,10 +17,10 @@ def planned(workspace):
     return Config(workspace=str(workspace.root)), plan.training(Config(workspace=str(workspace.root)), "all")
 
 
-def test_on_this_machine_the_same_pipeline_takes_texts_and_no_node_of_vertex_ai(planned, tmp_path):
+def test_on_this_machine_the_pipeline_takes_text_and_has_no_node_of_vertex_ai(planned, tmp_path):
     config, made = planned
-    values = training.values(config, made, str(tmp_path))
-    pipeline = training.create_pipeline(config, made.shape, values, str(tmp_path))
+    run = training.parameters(config, made, str(tmp_path))
+    pipeline = training.create_pipeline(config, made.shape, run, str(tmp_path))
 
     nodes = {node.id: node for node in pipeline.components}
     assert made.shape == Shape() and "CurrentModel" not in nodes
@@ -30,12 +30,12 @@ def test_on_this_machine_the_same_pipeline_takes_texts_and_no_node_of_vertex_ai(
     assert nodes["SpanExampleGen"].exec_properties["workspace"] == config.workspace
 
 
-def test_what_decides_where_a_training_runs_is_not_told_to_the_one_on_this_machine(planned, tmp_path):
-    """So a setting of Google Cloud makes no local training another one."""
+def test_a_training_on_this_machine_does_not_depend_on_where_others_run(planned, tmp_path):
+    """A setting of Google Cloud would otherwise invalidate what local runs have cached."""
     config, made = planned
-    told = json.loads(training.values(config, made, str(tmp_path))["training_config"])
+    training_config = json.loads(training.parameters(config, made, str(tmp_path)).training_config)
 
-    assert told == {
+    assert training_config == {
         "modules": made.modules.digest,
         "seed": 0,
         "checkpoints": str(tmp_path / "checkpoints" / made.identity),

@@ -1,5 +1,6 @@
 """What Vertex AI gets: one text for one structure and one image, whoever compiles it, wherever."""
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -44,27 +45,26 @@ def test_every_shape_of_the_training_pipeline_compiles_to_the_nodes_it_has_on_on
 
 def test_what_differs_from_run_to_run_is_a_parameter_and_given_by_the_pipeline_itself():
     made = compiled("training", Shape(baseline=True, curated=True, tune=True), endpoint="photographs")
-    values = training.values(CONFIG, PLAN, "gs://bucket/loop/pipeline_root/training")
 
-    assert set(made.parameters) <= set(values)
+    assert set(made.parameters) <= {field.name for field in dataclasses.fields(training.Parameters)}
     assert {"spans", "fingerprint", "current", "run_fn", "tuner_fn", "schema", "training_config"} <= set(
         made.parameters
     )
     for value in ("gs://", "c0ffee", "model-1", '"cat"', "classification"):  # nothing of this run, or of any
         assert value not in made.text
-    given = retraining.values(CONFIG, "all", MODULES, "c0ffee")
-    assert set(compiled("retraining").parameters) == set(given)
-    assert Config.from_json(given["settings"]) == CONFIG and Modules.from_json(given["modules"]) == MODULES
+    given = retraining.parameters(CONFIG, "all", MODULES, "c0ffee")
+    assert set(compiled("retraining").parameters) == set(dataclasses.asdict(given))
+    assert Config.from_json(given.settings) == CONFIG and Modules.from_json(given.modules) == MODULES
 
 
 def test_modules_are_named_by_their_wheel():
-    values = training.values(CONFIG, PLAN, "gs://bucket/loop/pipeline_root/training")
+    run = training.parameters(CONFIG, PLAN, "gs://bucket/loop/pipeline_root/training")
 
-    assert values["run_fn"] == f"modules.classification.model@{WHEEL}.run_fn"
-    assert values["preprocessing_fn"] == f"modules.classification.preprocessing@{WHEEL}.preprocessing_fn"
-    job = json.loads(values["training_config"])["custom_job"]
+    assert run.run_fn == f"modules.classification.model@{WHEEL}.run_fn"
+    assert run.preprocessing_fn == f"modules.classification.preprocessing@{WHEEL}.preprocessing_fn"
+    job = json.loads(run.training_config)["custom_job"]
     assert job["image"] == IMAGE and job["training_machines"] == "n1-standard-4"
-    checkpoints = json.loads(values["training_config"])["checkpoints"]
+    checkpoints = json.loads(run.training_config)["checkpoints"]
     assert checkpoints == f"gs://bucket/loop/pipeline_root/training/checkpoints/{PLAN.identity}"
 
 

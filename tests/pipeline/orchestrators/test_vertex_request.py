@@ -141,6 +141,9 @@ def test_an_image_that_does_not_run_what_is_compiled_here_is_refused(cloud_confi
 def test_a_parameter_without_a_value_is_refused(spec):
     spec["root"]["inputDefinitions"]["parameters"]["forgotten"] = {"parameterType": "STRING"}
     pipeline = Compiled("training", json.dumps({"pipelineSpec": spec}))
+    known = [name for name in pipeline.parameters if name != "forgotten"]
+    parameters = dataclasses.make_dataclass("Parameters", known)(*known)
 
-    with pytest.raises(UnsetParameters, match="parameters without a value: forgotten. .*pipeline/training.py"):
-        vertex_request._given(pipeline, {name: "" for name in pipeline.parameters if name != "forgotten"})
+    with pytest.raises(UnsetParameters, match="pipeline/training.py") as unset:
+        vertex_request._values(pipeline, parameters)
+    assert (unset.value.pipeline, unset.value.names) == ("training", ["forgotten"])
