@@ -59,25 +59,27 @@ class ImagesTooDeep(UsageError):
 
 
 class SpanNotFound(UsageError):
-    """Spans were named that the workspace does not have."""
+    """Named spans do not exist in the workspace; `wanted` are those that are missing."""
 
     def __init__(self, wanted: Iterable[int], present: Iterable[int]):
-        there = numbers(present)
-        has = f"the workspace has {there}" if there else "the workspace has none yet"
-        super().__init__(f"Span {numbers(wanted)} does not exist, {has}: see `python -m ci status`.")
+        self.wanted, self.present = tuple(sorted(wanted)), tuple(sorted(present))
+        has = f"the workspace has {numbers(self.present)}" if self.present else "the workspace has none yet"
+        super().__init__(f"Span {numbers(self.wanted)} does not exist, {has}: see `python -m ci status`.")
 
 
 class NoSpans(SpanloopError):
-    """There is nothing to train on yet."""
+    """The workspace has no span to train on."""
 
     def __init__(self, workspace: str):
+        self.workspace = workspace
         super().__init__(f"There are no spans in {workspace} yet: make one with `python -m ci import-images DIR`.")
 
 
 class NoTraining(SpanloopError):
-    """There is no training to tell of yet."""
+    """The workspace has no report of a training."""
 
     def __init__(self, workspace: str):
+        self.workspace = workspace
         super().__init__(f"No training has ended in {workspace} yet: run `python -m ci train` first.")
 
 
@@ -85,6 +87,7 @@ class NoRelease(SpanloopError):
     """No model was released yet."""
 
     def __init__(self, releases: str):
+        self.releases = releases
         super().__init__(f"No model was released to {releases} yet: run `python -m ci train` first.")
 
 
@@ -139,9 +142,10 @@ class ObjectNotFound(StorageError):
 
 
 class TooFewImages(SpanloopError):
-    """The chosen spans cannot teach or judge a model."""
+    """The chosen spans do not have enough images to train or to evaluate a model."""
 
-    def __init__(self, what: str):
+    def __init__(self, spans: Iterable[int], what: str):
+        self.spans, self.what = tuple(spans), what
         super().__init__(f"The chosen spans hold {what}. Import more images, or choose more spans with --spans.")
 
 
@@ -201,21 +205,23 @@ class ImageBuildFailed(SpanloopError):
 
 
 class DataAnomalies(SpanloopError):
-    """The data of a run do not fit its schema."""
+    """The data of a run do not fit its schema; `features` has a description for each of those that do not."""
 
-    def __init__(self, found: Mapping[str, str], spans: Iterable[int]):
-        features = "; ".join(f"feature {name!r}: {what}" for name, what in sorted(found.items()))
+    def __init__(self, features: Mapping[str, str], spans: Iterable[int]):
+        self.features, self.spans = dict(features), tuple(spans)
+        described = "; ".join(f"feature {name!r}: {what}" for name, what in sorted(features.items()))
         super().__init__(
-            f"The data of span {numbers(spans)} do not fit the schema: {features}."
+            f"The data of span {numbers(self.spans)} do not fit the schema: {described}."
             " Leave that span out with --spans, or change the schema if the data are right."
         )
 
 
 class PipelineFailed(SpanloopError):
-    """A node of a pipeline failed with an error that is not ours."""
+    """A node of a pipeline on this machine failed with an error of a library."""
 
     def __init__(self, node: str, error: Exception, log: str):
-        super().__init__(f"{node} failed: {type(error).__name__}: {error}. What led to it: {log}")
+        self.node, self.error, self.log = node, error, log
+        super().__init__(f"{node} failed: {type(error).__name__}: {error}. Full log: {log}")
 
 
 class CloudRefused(SpanloopError):
@@ -260,11 +266,11 @@ class WrongModelServed(SpanloopError):
 
 
 class BatchPredictionFailed(SpanloopError):
-    """Vertex AI did not predict all that it was asked for."""
+    """A batch prediction on Vertex AI failed, or left images without a prediction; `page` is in the console."""
 
-    def __init__(self, job: str, why: str, page: str):
-        told = " ".join(why.split()).rstrip(".")
-        super().__init__(f"The batch prediction {job} failed: {told}. Mend that, then evaluate again: {page}")
+    def __init__(self, job: str, reason: str, page: str):
+        self.job, self.reason, self.page = job, _one_line(reason), page
+        super().__init__(f"The batch prediction {job} failed: {self.reason}. Fix it, then evaluate again: {page}")
 
 
 class SecretUnreadable(SpanloopError):
@@ -276,11 +282,12 @@ class SecretUnreadable(SpanloopError):
 
 
 class JobFailed(SpanloopError):
-    """Work on Vertex AI ended without success."""
+    """A node or a job on Vertex AI failed or was cancelled; `link` is its page in the console."""
 
-    def __init__(self, node: str, state: str, why: str, link: str):
-        told = f": {' '.join(why.split()).rstrip('.')}" if why else ""
-        super().__init__(f"{node} {state} on Vertex AI{told}. What led to it: {link}")
+    def __init__(self, node: str, state: str, reason: str, link: str):
+        self.node, self.state, self.reason, self.link = node, state, _one_line(reason), link
+        because = f": {self.reason}" if self.reason else ""
+        super().__init__(f"{node} {state} on Vertex AI{because}. Details: {link}")
 
 
 class NoMachine(SpanloopError):
@@ -295,34 +302,38 @@ class NoMachine(SpanloopError):
 
 
 class InvalidSpec(SpanloopError):
-    """What a pipeline was compiled to would not run on Vertex AI, or says what it must not."""
+    """A compiled pipeline would not run on Vertex AI, or holds a secret; `mistakes` is a sentence for each."""
 
-    def __init__(self, pipeline: str, wrong: Iterable[str]):
-        super().__init__(f"The compiled pipeline {pipeline} is not fit for Vertex AI: {'; '.join(wrong)}.")
+    def __init__(self, pipeline: str, mistakes: Iterable[str]):
+        self.pipeline, self.mistakes = pipeline, tuple(mistakes)
+        super().__init__(f"The compiled pipeline {pipeline} cannot run on Vertex AI: {'; '.join(self.mistakes)}.")
 
 
 class IncompatibleImage(SpanloopError):
-    """The image cannot run what is compiled here."""
+    """The image cannot run a pipeline that is compiled here, or none is known that can."""
 
     def __init__(self, image: str, what: str):
+        self.image, self.what = image, what
         super().__init__(f"PIPELINE_IMAGE ({image}) {what}: build one with `python -m ci build-image`.")
 
 
 class UnsetParameters(SpanloopError):
-    """A compiled pipeline asks for values that nobody gives."""
+    """A compiled pipeline has root parameters without a value."""
 
     def __init__(self, pipeline: str, names: Iterable[str]):
+        self.pipeline, self.names = pipeline, tuple(names)
         super().__init__(
-            f"The pipeline {pipeline} has parameters without a value: {', '.join(names)}. Give them in"
-            f" pipeline/{pipeline}.py, `values`."
+            f"The pipeline {pipeline} has parameters without a value: {', '.join(self.names)}. Add them to `Parameters`"
+            f" in pipeline/{pipeline}.py."
         )
 
 
 class UnreadableReport(UsageError):
-    """A file that shall hold the report of a run holds something else."""
+    """A file is not the report of a run."""
 
-    def __init__(self, what: str):
-        super().__init__(f"This is no report of a run: {what}. `python -m ci rehearse --output FILE` writes one.")
+    def __init__(self, reason: str):
+        self.reason = reason
+        super().__init__(f"This is no report of a run: {reason}. `python -m ci rehearse --output FILE` writes one.")
 
 
 def _one_line(text: str) -> str:

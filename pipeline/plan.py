@@ -1,4 +1,4 @@
-"""What a training run is going to do, decided before anything slow begins."""
+"""Plans of training runs: all decisions, made before anything slow begins."""
 
 import dataclasses
 import hashlib
@@ -20,43 +20,43 @@ from pipeline.storage.factory import open_storage
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """Which nodes a training has. All else that a run needs is text that is given when it starts."""
+    """Which nodes a training has. Everything else is a parameter of the run."""
 
-    baseline: bool = False  # whether a current model is there to stand up to
-    curated: bool = False  # whether the modules bring a schema
+    baseline: bool = False  # True when there is a current model to compare with
+    curated: bool = False  # True when the modules bring a schema
     tune: bool = False
     on_vertex: bool = False  # False: node after node in this process
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Two equal plans give the same model, so `identity` names a run's checkpoints and its release."""
+    """A planned training. Equal plans give the same model: `identity` names a run's checkpoints and its release."""
 
     spans: tuple[int, ...]
     labels: tuple[str, ...]
-    fingerprint: str  # sha256 of what the spans contain
+    fingerprint: str  # sha256 of the contents of the spans
     modules: Modules
     seed: int
     tune: bool
-    current: str  # tag of the release that the new model has to stand up to, "" when there is none
+    current: str  # tag of the release that the new model is compared with, "" when there is none
     commit: str  # of this repository, "" where it is not known
 
     @property
     def identity(self) -> str:
-        """sha256 of everything that decides what the run does; the commit decides nothing, the modules' digest does."""
+        """sha256 of everything that decides the result; the commit does not, the modules' digest does."""
         decisive = [self.spans, self.fingerprint, self.modules.digest, self.seed, self.tune, self.current]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
     @property
     def shape(self) -> Shape:
-        """The pipeline that this takes on this machine."""
+        """The nodes of this training on this machine."""
         return Shape(baseline=bool(self.current), curated=bool(self.modules.schema), tune=self.tune)
 
 
 def training(config: Config, selection: str, given: Modules | None = None, commit: str | None = None) -> Plan:
     """Plans a training on `selection` ("1,2 | all | latest:N"). Raises UsageError, NoSpans or TooFewImages.
 
-    Modules and commit are looked up where this runs, unless they are given.
+    Without `given` modules and `commit`, those of this working directory count.
     """
     published = spans.published(open_storage(config.workspace))
     numbers = spans.select(selection, published)
@@ -78,13 +78,13 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
 
 
 def newest_is_untrained(storage: Storage) -> bool:
-    """True when no training that included the newest span has ended yet."""
+    """True when there is a span, and no training that included the newest one has ended yet."""
     published = spans.published(storage)
     return bool(published) and published[-1].number not in reports.trained_spans(storage)
 
 
 def span_to_retrain(storage: Storage) -> int | None:
-    """Returns the span that a retraining is about: the next one, or one that is untrained; None with nothing to do."""
+    """Returns the number of the span that a retraining makes or finds untrained; None when there is nothing to do."""
     newest = max((span.number for span in spans.published(storage)), default=0)
     if collected.count_up_to(storage, 1):
         return newest + 1
@@ -92,20 +92,20 @@ def span_to_retrain(storage: Storage) -> int | None:
 
 
 def _check(chosen: list[Span]) -> None:
+    numbers = [span.number for span in chosen]
     labels = {label for span in chosen for label in span.labels}
     if len(labels) < 2:
-        raise TooFewImages(f"only the label {labels.pop()!r}: a classifier needs at least two")
+        raise TooFewImages(numbers, f"only the label {labels.pop()!r}: a classifier needs at least two")
     for split, purpose in (("train", "training"), ("eval", "evaluation")):
         if not any(span.shards(split) for span in chosen):
-            raise TooFewImages(
-                f"no image for {purpose}: about one in five is for evaluation, the others are for training"
-            )
+            what = f"no image for {purpose}: about one in five is for evaluation, the others are for training"
+            raise TooFewImages(numbers, what)
 
 
 def _current(plan: Plan, releases: Releases) -> str:
-    """Returns the newest release's tag; but when this very plan made it, the tag that it stood up to then.
+    """Returns the newest release's tag; if this very plan made that release, the tag that it was compared with.
 
-    So asking for the same training again compares with the same model, gets the same verdict, and finds it cached.
+    So the same training, started again, compares with the same model, comes to the same decision, and finds it cached.
     """
     newest = releases.newest()
     if newest is None:

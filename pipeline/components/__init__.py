@@ -1,1 +1,1 @@
-"""TFX components of the loop, one file each; all can run on this machine and in a container."""
+"""TFX components, one file each; all run on this machine and in a container."""

@@ -22,7 +22,7 @@ def AnomalyGate(
     examples: tfx.InputArtifact[artifacts.Examples],
     schema: tfx.InputArtifact[artifacts.Schema],
 ):
-    """Raises DataAnomalies when ExampleValidator found any, naming the features and the spans they come from."""
+    """Raises DataAnomalies, with features and spans, when ExampleValidator found any."""
     splits = artifact_utils.decode_split_names(anomalies.split_names)
     found = {}
     for split in splits:
@@ -30,7 +30,7 @@ def AnomalyGate(
             found.update(_by_feature(anomalies_pb2.Anomalies.FromString(file.read())))
     if found:
         expected = tfdv.load_schema_text(os.path.join(schema.uri, "schema.pbtxt"))
-        raise DataAnomalies(found, _guilty_spans(examples.uri, splits, expected))
+        raise DataAnomalies(found, _anomalous_spans(examples.uri, splits, expected))
 
 
 def _by_feature(anomalies: anomalies_pb2.Anomalies) -> dict[str, str]:
@@ -40,14 +40,14 @@ def _by_feature(anomalies: anomalies_pb2.Anomalies) -> dict[str, str]:
     return found
 
 
-def _guilty_spans(examples: str, splits: list[str], schema: schema_pb2.Schema) -> list[int]:
-    """Judges each span alone. Costs statistics a span, so it is done only when the whole was found wanting."""
-    guilty = []
+def _anomalous_spans(examples: str, splits: list[str], schema: schema_pb2.Schema) -> list[int]:
+    """Returns the spans whose own statistics do not fit. Expensive, so done only when all of them together do not."""
+    found = []
     for span, shards in spans_of(examples, splits).items():
         statistics = (
             tfdv.generate_statistics_from_tfrecord(shard, pipeline_options=PipelineOptions(ON_THIS_MACHINE))
             for shard in shards
         )
         if any(_by_feature(tfdv.validate_statistics(shard, schema)) for shard in statistics):
-            guilty.append(span)
-    return guilty
+            found.append(span)
+    return found

@@ -1,16 +1,16 @@
-"""How Beam runs: in the process of its node, or on Dataflow."""
+"""Arguments of Beam: in the process of its node, or on Dataflow."""
 
 from pipeline.config import Config
 from pipeline.plan import Shape
 
 # Without an explicit runner Beam tries to download one (Prism). Without an image name TFX packs a source distribution
 # of itself for workers that do not exist here.
-# Checking the types of TFX's own transforms, which are right, takes a tenth of the time of a run on few images.
+# The type check of TFX's own transforms takes a tenth of the time of a run on few images.
 ON_THIS_MACHINE = ["--runner=FnApiRunner", "--sdk_container_image=local", "--no_pipeline_type_check"]
 
 
 def on_dataflow(config: Config, shape: Shape) -> bool:
-    """True when Beam's work goes to Dataflow."""
+    """True when Beam runs on Dataflow."""
     return shape.on_vertex and config.dataflow_workers > 0
 
 
@@ -26,11 +26,11 @@ def arguments(config: Config, shape: Shape) -> list[str]:
         "temp_location": f"{config.workspace}/dataflow/temp",
         "staging_location": f"{config.workspace}/dataflow/staging",
         "service_account_email": config.service_account,
-        # the workers take the very image of the node, with TFX in it
+        # the workers use the image of the node, which has TFX
         "sdk_container_image": config.image,
         "autoscaling_algorithm": "THROUGHPUT_BASED",
         "max_num_workers": config.dataflow_workers,
-        "network": config.network.rpartition("/")[2],  # Dataflow knows it by its name alone
+        "network": config.network.rpartition("/")[2],  # Dataflow takes the name alone
         "dataflow_kms_key": config.encryption_key,
     }
     return [f"--{name}={value}" for name, value in options.items() if value]

@@ -1,4 +1,4 @@
-"""The released model that a new one has to stand up to: named by its tag, never found by a search."""
+"""The released model that a new one is compared with, by its tag."""
 
 from tfx.utils import path_utils
 
@@ -14,7 +14,7 @@ def CurrentModel(
     tag: tfx.Parameter[str],
     model: tfx.OutputArtifact[tfx.artifacts.Model],
 ):
-    """Fetches the release `tag`, verifies it and gives it out as a Model for the Evaluator's baseline.
+    """Fetches the release `tag` and verifies it; its output is the Evaluator's baseline model.
 
     `token_secret` is the resource name of the secret that holds the token for `releases`, or empty.
     """

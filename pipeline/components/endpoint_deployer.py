@@ -1,4 +1,4 @@
-"""Lets a model that was released and uploaded serve a share of the endpoint's traffic."""
+"""Deploys a released and uploaded model with a share of the endpoint's traffic."""
 
 import json
 
@@ -19,10 +19,10 @@ def EndpointDeployer(
     settings: tfx.Parameter[str],
     deployed: tfx.OutputArtifact[String],
 ):
-    """Deploys the release that ModelUploader names with CANARY_TRAFFIC percent; nothing when it names none.
+    """Deploys the release that ModelUploader names with CANARY_TRAFFIC percent; does nothing when it names none.
 
-    `settings` are a Config as JSON; `deployed` holds a ServingOutcome as JSON, or null. A release that had its
-    turn on the endpoint, promoted or rolled back, is left as it is.
+    `settings` are a Config as JSON; `deployed` holds a ServingOutcome as JSON, or null. A release
+    that was promoted or rolled back already is left as it is.
     """
     tag = UploadOutcome.from_json(json.loads(uploaded.read())).release
     outcome = None

@@ -1,4 +1,4 @@
-"""Folders that may lie in a bucket, for libraries that know only those of this machine."""
+"""Local copies of folders in a bucket, for libraries that read and write local folders only."""
 
 import contextlib
 import os
@@ -9,13 +9,13 @@ import tensorflow as tf
 
 
 def is_remote(address: str) -> bool:
-    """True when the operating system cannot open it."""
+    """True for an address that the operating system cannot open, such as gs://bucket/folder."""
     return "://" in address
 
 
 @contextlib.contextmanager
 def to_read(address: str) -> Iterator[str]:
-    """Gives a folder of this machine with what the folder `address` holds; it is gone afterwards if it is a copy."""
+    """Yields a local folder with the contents of the folder `address`; a copy is deleted afterwards."""
     if not is_remote(address):
         yield address
         return
@@ -26,7 +26,7 @@ def to_read(address: str) -> Iterator[str]:
 
 @contextlib.contextmanager
 def to_write(address: str) -> Iterator[str]:
-    """Gives a folder of this machine, not there yet; what is in it at the end is then in the folder `address`."""
+    """Yields the path of a local folder to be created; its contents are in the folder `address` afterwards."""
     if not is_remote(address):
         os.makedirs(os.path.dirname(address), exist_ok=True)
         yield address
@@ -38,11 +38,11 @@ def to_write(address: str) -> Iterator[str]:
 
 
 def copy(source: str, destination: str) -> None:
-    """Copies what a folder holds, wherever both lie."""
+    """Copies the contents of a folder; both may be local or in a bucket."""
     for folder, _, names in tf.io.gfile.walk(source):
         below = folder[len(source) :].strip("/")
         made = os.path.join(destination, below) if below else destination
         tf.io.gfile.makedirs(made)
         for name in names:
-            if name:  # a bucket lists a folder's own marker without one
+            if name:  # TensorFlow lists a folder's own marker object with an empty name
                 tf.io.gfile.copy(os.path.join(folder, name), os.path.join(made, name), overwrite=True)

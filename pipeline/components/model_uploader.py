@@ -1,4 +1,4 @@
-"""Puts a model that was released into Vertex AI's Model Registry."""
+"""Uploads a released model to Vertex AI's Model Registry."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def ModelUploader(
     settings: tfx.Parameter[str],
     uploaded: tfx.OutputArtifact[artifacts.String],
 ):
-    """Uploads the release that ReleasePusher made as a new version of the model; nothing when it made none.
+    """Uploads the release that ReleasePusher made as a new version of the model; does nothing when it made none.
 
     `settings` are a Config as JSON; `uploaded` holds an UploadOutcome as JSON. A release is uploaded once,
     however often this runs.

@@ -1,4 +1,4 @@
-"""Releases a blessed model, and says of any other why it was not."""
+"""Releases a blessed model; writes the outcome of the training."""
 
 import dataclasses
 import json
@@ -44,9 +44,9 @@ def ReleasePusher(
 
     A model is released when the Evaluator blessed it and it meets `requirements`, a Requirements as JSON.
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
-    `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; so is `image`, by
-    digest, that the model was trained in.
-    Publishing the same `identity` again gives the release that is already there.
+    `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; `image` is the one
+    that the model was trained in, by digest, or empty. Publishing the same `identity` again returns the existing
+    release.
     """
     catalog = open_releases(releases, token_secret)
     tallies = release_gate.tallies(evaluation.uri, bool(current))

@@ -1,4 +1,4 @@
-"""Runs a node's executor on machines of its own: as a job of Vertex Training."""
+"""Runs a node's executor as a job of Vertex Training, on machines of its own."""
 
 import json
 from typing import Any
@@ -14,8 +14,8 @@ from pipeline.progress import logs
 class RemoteExecutor(tfx.BaseExecutor):
     """Starts the job and waits for it.
 
-    TFX has such an executor (extensions/google_cloud_ai_platform). It knows no second choice of machine, starts another
-    job when the node starts again, and says of a failed job nothing but its whole description.
+    TFX has such an executor (extensions/google_cloud_ai_platform), but that one takes one machine type only, starts
+    another job when the node starts again, and reports a failed job by its whole description.
     """
 
     node: str
@@ -31,10 +31,10 @@ class RemoteExecutor(tfx.BaseExecutor):
         custom_job.run(self.node, name_utils.get_full_name(executor), invocation, machines, log)
 
     def work(self, exec_properties: dict[str, Any]) -> tuple[type[tfx.BaseExecutor], int]:
-        """Returns the executor that does the work, and on how many machines."""
+        """Returns the executor that does the work, and the number of machines."""
         raise NotImplementedError
 
 
 def log(line: str) -> None:
-    """Tells in the node's log how the job goes."""
+    """Prints a line about the job's progress on the terminal."""
     print(line, file=logs.terminal(), flush=True)

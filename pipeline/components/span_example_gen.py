@@ -1,4 +1,4 @@
-"""Brings the examples of any set of spans into a pipeline."""
+"""Reads the examples of any set of spans into a pipeline."""
 
 import collections
 import contextlib
@@ -26,8 +26,7 @@ def SpanExampleGen(
 ):
     """Makes one Examples artifact of the shards of `spans`, a JSON list; each file's name begins with its span.
 
-    `fingerprint` says what these spans contain: nothing reads it, but it makes a cached result belong to these very
-    examples.
+    `fingerprint` is the sha256 of the contents of these spans: nothing reads it, but TFX's cache depends on it.
     """
     del fingerprint
     storage = open_storage(workspace)
@@ -37,13 +36,13 @@ def SpanExampleGen(
         for split in SPLITS:
             folder = os.path.join(examples.uri, f"Split-{split}")
             for shard in span.shard_names(split):
-                _bring(storage, shard, os.path.join(folder, f"{span.number}-{os.path.basename(shard)}"))
+                _copy(storage, shard, os.path.join(folder, f"{span.number}-{os.path.basename(shard)}"))
     examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples_utils.set_payload_format(examples, tfx.FORMAT_TF_EXAMPLE)
 
 
 def spans_of(examples_uri: str, splits: list[str]) -> dict[int, list[str]]:
-    """Returns {span: its files} of an Examples artifact that SpanExampleGen made."""
+    """Returns {span: paths of its files} of an Examples artifact that SpanExampleGen made."""
     found = collections.defaultdict(list)
     for split in splits:
         folder = os.path.join(examples_uri, f"Split-{split}")
@@ -52,7 +51,7 @@ def spans_of(examples_uri: str, splits: list[str]) -> dict[int, list[str]]:
     return dict(sorted(found.items()))
 
 
-def _bring(storage: Storage, shard: str, destination: str) -> None:
+def _copy(storage: Storage, shard: str, destination: str) -> None:
     tf.io.gfile.makedirs(os.path.dirname(destination))
     source = storage.address(shard)
     if is_remote(destination):
@@ -60,8 +59,8 @@ def _bring(storage: Storage, shard: str, destination: str) -> None:
         return
     if not is_remote(source):
         with contextlib.suppress(OSError):  # another file system
-            os.link(source, destination)  # a published shard never changes, so a second name is as good as a copy
+            os.link(source, destination)  # a published shard never changes, so a hard link can replace a copy
             return
-    # Not by TensorFlow, which knows fewer ways to log in: none of those of a workflow.
+    # Not by TensorFlow, which does not support the credentials of a workflow.
     with open(destination, "wb") as file:
         storage.copy_to(shard, file)

@@ -1,4 +1,4 @@
-"""Writes what was collected into a new span."""
+"""Makes a span of the collected images."""
 
 import json
 
@@ -14,6 +14,6 @@ def SpanPreparator(
 ):
     """Publishes a span of all collected images; `prepared` holds a PreparedSpan as JSON.
 
-    Run again after a failure it makes no second span of the same images.
+    A second run after a failure makes no second span of the same images.
     """
     prepared.write(json.dumps(spans.prepare(open_storage(workspace)).to_json()))

@@ -1,6 +1,6 @@
-"""The parts of TFX that the pipelines are made of, under one name.
+"""The parts of TFX that the pipelines use, under one name.
 
-`tfx.v1` offers the same, but importing it brings the clients of Google's AI Platform along: five seconds of CPU.
+`tfx.v1` offers the same, but also imports the clients of Google's AI Platform: five seconds of CPU.
 """
 
 from tfx.components import (
@@ -56,9 +56,9 @@ __all__ = [
     "sqlite_metadata_connection_config",
 ]
 
-Text = str | RuntimeParameter  # what a node is given: the text itself, or the name of what a run on Vertex AI is given
+Text = str | RuntimeParameter  # a node's argument: text, or in a compiled pipeline a parameter of the run
 
 
 def set_properties(node: BaseComponent, **properties: Text | None) -> None:
-    """Gives a node properties as they are: constructors that write JSON would make a constant of a RuntimeParameter."""
+    """Sets a node's properties as they are: constructors that write JSON make a constant of a RuntimeParameter."""
     node.spec.exec_properties.update(properties)

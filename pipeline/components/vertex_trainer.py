@@ -16,6 +16,6 @@ class Executor(RemoteExecutor):
 
 
 class VertexTrainer(tfx.Trainer):
-    """TFX's Trainer; its custom_config says under `custom_job.KEY` which machines there are to choose from."""
+    """TFX's Trainer; its custom_config holds the machine types to try under `custom_job.KEY`."""
 
     EXECUTOR_SPEC = tfx.ExecutorClassSpec(Executor)

@@ -17,18 +17,18 @@ class Executor(RemoteExecutor):
         arguments = executor.get_tune_args(exec_properties)
         if not arguments:
             return executor.Executor, 1
-        # its first machine also tells the others which trial is next
+        # its first machine also assigns trials to the others
         from tfx.extensions.google_cloud_ai_platform.tuner import executor as parallel  # takes a second
 
         return parallel._WorkerExecutor, arguments.num_parallel_trials
 
 
 class VertexTuner(tfx.Tuner):
-    """TFX's Tuner; its custom_config says under `custom_job.KEY` which machines there are to choose from."""
+    """TFX's Tuner; its custom_config holds the machine types to try under `custom_job.KEY`."""
 
     EXECUTOR_SPEC = tfx.ExecutorClassSpec(Executor)
 
     def __init__(self, parallel_trials: int, **given: Any):
-        # TFX's plain executor refuses to be told a number, even if it is 1
+        # TFX's plain executor refuses any number, even 1
         arguments = tfx.TuneArgs(num_parallel_trials=parallel_trials) if parallel_trials > 1 else None
         super().__init__(tune_args=arguments, **given)

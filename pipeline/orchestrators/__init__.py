@@ -1,1 +1,1 @@
-"""Where a pipeline definition runs: on this machine, on Vertex AI."""
+"""Where a pipeline definition runs: on this machine or on Vertex AI."""

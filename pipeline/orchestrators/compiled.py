@@ -1,7 +1,7 @@
-"""Pipelines compiled for Vertex AI: the same definitions that run on one machine, as one JSON text with a digest.
+"""Pipelines compiled for Vertex AI: the definitions that also run on one machine, as JSON text with a digest.
 
 The text depends on the pipeline's shape, on the image and on the settings that choose nodes; what differs from run to
-run is a root parameter of it. So the same pipeline compiled twice, anywhere, is the same text.
+run is a root parameter. So the same pipeline compiled twice, on any machine, is the same text.
 """
 
 import dataclasses
@@ -20,19 +20,19 @@ from pipeline.storage.base import Storage
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A pipeline as Vertex AI takes it: a PipelineJob of schema 2.1, whose run-time configuration is empty."""
+    """A PipelineJob of schema 2.1 without run-time configuration."""
 
     name: str
     text: str
 
     @property
     def digest(self) -> str:
-        """sha256 of the text, which is what `sha256sum` says of the file."""
+        """sha256 of the text, as `sha256sum` prints it for the file."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The pipelineSpec alone."""
+        """The pipelineSpec as JSON."""
         return json.loads(self.text)["pipelineSpec"]
 
     @property
@@ -41,7 +41,7 @@ class Compiled:
         return sorted(self.spec["root"].get("inputDefinitions", {}).get("parameters", {}))
 
     def keep(self, storage: Storage) -> str:
-        """Keeps the text by its digest in the workspace, and returns its address."""
+        """Writes the text to the workspace under its digest, and returns its address."""
         name = f"pipelines/{self.name}/{self.digest}.json"
         storage.write(name, self.text.encode(), create_only=True)
         return storage.address(name)
@@ -53,16 +53,16 @@ def compile_pipeline(config: Config, name: str, shape: Shape) -> Compiled:
     Raises MissingSettings or InvalidSpec.
     """
     config.require("image")
-    with logs.into_file(os.devnull):  # TFX and TensorFlow have much to say while they are imported
+    with logs.into_file(os.devnull):  # TFX and TensorFlow print a lot during their import
         job = _compile(config, name, dataclasses.replace(shape, on_vertex=True))
-    wrong = spec_lint.lint(job["pipelineSpec"], [config.github_token])
-    if wrong:
-        raise InvalidSpec(name, wrong)
+    mistakes = spec_lint.lint(job["pipelineSpec"], [config.github_token])
+    if mistakes:
+        raise InvalidSpec(name, mistakes)
     return Compiled(name, canonical(job))
 
 
 def canonical(job: dict[str, Any]) -> str:
-    """Returns the one text of what a job says."""
+    """Returns the JSON text of a job: equal jobs have the same text."""
     return f"{json.dumps(job, indent=1, sort_keys=True)}\n"
 
 

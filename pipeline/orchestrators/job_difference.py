@@ -1,4 +1,4 @@
-"""In what one run on Vertex AI differs from another, for people. A job is a PipelineJob as JSON has it."""
+"""Differences between two runs on Vertex AI, for people. A job is the JSON of a PipelineJob."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,7 +10,7 @@ SHOWN = 60  # characters of a long value
 
 
 def differences(before: Job, after: Job) -> list[str]:
-    """Returns a line for each difference: image, compiled pipeline, parameters, nodes; nothing when there is none."""
+    """Returns a line for each difference: image, compiled pipeline, parameters, nodes."""
     return [*_pipelines(before, after), *_parameters(before, after), *_nodes(before, after)]
 
 
@@ -45,7 +45,7 @@ def _nodes(before: Job, after: Job) -> Iterator[str]:
 
 
 def _described(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns of each node what makes it, but for its image."""
+    """Returns the definition of each node without its image."""
     running = dict(containers(spec))
     found = {}
     for name, task in spec["root"]["dag"]["tasks"].items():
@@ -59,7 +59,7 @@ def _described(spec: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _around(value: str, other: str) -> str:
-    """Returns a value, of a long one where it begins to differ from the other."""
+    """Returns a value; of a long one the part where it begins to differ from the other."""
     if len(value) <= SHOWN:
         return value
     same = next((at for at, pair in enumerate(zip(value, other, strict=False)) if pair[0] != pair[1]), len(other))

@@ -1,6 +1,6 @@
-"""Trains and retrains on this machine: binds a configuration to the pipelines and runs them, node after node.
+"""Runs the pipelines on this machine, node after node.
 
-TFX takes ten seconds to import, so that happens only after all has been checked that can be without it.
+TFX takes ten seconds to import, so that happens only after every check that does not need it.
 """
 
 import dataclasses
@@ -23,7 +23,7 @@ from pipeline.orchestrators.definitions import RETRAINING, TRAINING
 from pipeline.outcomes import NodeDuration, RetrainingOutcome, TrainingOutcome
 from pipeline.plan import Shape
 from pipeline.progress import logs
-from pipeline.progress.nodes import NodeLines
+from pipeline.progress.nodes import NodeProgress
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 from pipeline.storage.files import full_disk
@@ -73,11 +73,11 @@ def _train(config: Config, selection: str) -> TrainingOutcome:
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
         outcome = dataclasses.replace(TrainingOutcome.from_json(json.load(file)), durations=ended.durations)
     if outcome.release and outcome.release not in releases_of(config).tags():
-        # the node that would have released it was not run again
+        # ReleasePusher, which would have released it, did not run again
         raise ReleaseGone(outcome.release, config.releases, pipeline_root(config, TRAINING))
     storage = open_storage(config.workspace)
     newest = reports.newest_training(storage)
-    if newest is None or newest.identity != planned.identity:  # the node that reports was not run again
+    if newest is None or newest.identity != planned.identity:  # ReleasePusher did not run again
         reports.save_training(
             storage,
             outcome,
@@ -85,7 +85,7 @@ def _train(config: Config, selection: str) -> TrainingOutcome:
             modules_digest=planned.modules.digest,
             commit=planned.commit,
         )
-    else:  # that node wrote its report before the last node ended
+    else:  # ReleasePusher wrote its report before the last node ended
         reports.add_durations(storage, newest, outcome.durations)
     return outcome
 
@@ -98,27 +98,27 @@ class Ended(NamedTuple):
 
 
 def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> Ended:
-    """Runs the pipeline that `build(pipeline_root)` makes; returns where it wrote `result`, and how long it took.
+    """Runs the pipeline that `build(pipeline_root)` returns; returns the address of its output `result`.
 
-    People see a line a node; what libraries have to say goes to a file. A node whose inputs did not change is not run
-    again. An error of ours comes out as it is, any other as PipelineFailed.
+    People see a line a node; the output of libraries goes to a log file. A node whose inputs did not change does not
+    run again. Raises PipelineFailed for an error of a library; a SpanloopError passes unchanged.
     """
     root = pipeline_root(config, name)
     started = datetime.datetime.now(datetime.timezone.utc)
     log = os.path.join(folder_of_runs(config), "logs", f"{name}-{started:%Y%m%dT%H%M%S.%fZ}.log")
     os.makedirs(root, exist_ok=True)
     print(f"{name}: full log in {log}", file=logs.terminal())
-    with logs.into_file(log), Progress() as progress:
+    with logs.into_file(log), NodeTimes() as progress:
         try:
             import absl.logging
 
             from pipeline.components import tfx_api as tfx
 
             pipeline = build(root)
-            # a store of its own for each pipeline, so that none finds what another one left
+            # a metadata store for each pipeline, so that none finds the artifacts of another one
             store = os.path.join(root, "metadata.sqlite")
             pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)
-            # its own setter: TFX parses flags anew in each node and would set the logger's level back
+            # absl's own setter, because TFX parses flags again in each node and would reset the logger's level
             absl.logging.set_verbosity(absl.logging.INFO)
             tfx.LocalDagRunner().run(pipeline)
             return Ended(newest_output(pipeline, result), tuple(progress.durations))
@@ -132,15 +132,15 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
 
 
 def pipeline_root(config: Config, name: str) -> str:
-    """Returns the folder where the pipeline `name` keeps artifacts and its memory of them."""
+    """Returns the local folder for artifacts and metadata of the pipeline `name`."""
     return os.path.join(folder_of_runs(config), "pipeline_root", name)
 
 
 def folder_of_runs(config: Config) -> str:
-    """Returns the local folder for what runs on this machine leave behind: the workspace, or for a bucket a cache.
+    """Returns the local folder for artifacts and logs of runs: the workspace, or for a bucket a cache folder.
 
-    TFX keeps its memory of artifacts in a database file, which has to be local; artifacts that another machine does not
-    remember are of no use to it. What lasts, spans, releases and reports, goes to the bucket.
+    TFX keeps the metadata of artifacts in a database file, which has to be local; artifacts without their metadata are
+    of no use to another machine. Spans, releases and reports go to the bucket.
     """
     if not config.in_cloud:
         return os.path.abspath(config.workspace)
@@ -149,7 +149,7 @@ def folder_of_runs(config: Config) -> str:
 
 
 def newest_output(pipeline: "Pipeline", key: str) -> str:
-    """Returns the address of what the newest run of `pipeline` wrote as `key`, also when it was cached."""
+    """Returns the address of the output `key` of the newest run of `pipeline`, cached or not."""
     from pipeline.components import tfx_api as tfx
 
     with tfx.Metadata(pipeline.metadata_connection_config) as handle:
@@ -164,24 +164,24 @@ def newest_output(pipeline: "Pipeline", key: str) -> str:
         return store.get_artifacts_by_id([max(written)])[0].uri
 
 
-class Progress(logging.Handler):
-    """Shows and keeps each node's time in a running pipeline: LocalDagRunner tells of nodes in its log, and only there.
+class NodeTimes(logging.Handler):
+    """Shows and keeps the time of each node in a running pipeline, read from the log of LocalDagRunner.
 
-    `durations` are those of nodes that ended: "done", or "unchanged" where an earlier run's outputs were taken.
+    The log is the only place where LocalDagRunner reports nodes. `durations` are those of nodes that ended.
     """
 
     def __init__(self):
         super().__init__(logging.INFO)
-        self.node = "TFX"  # while it is being imported
+        self.node = "TFX"  # during its import
         self.durations: list[NodeDuration] = []
         self._thread = threading.get_ident()
-        self._lines = NodeLines()
+        self._lines = NodeProgress()
         self._started, self._cached = time.monotonic(), False
 
     def __enter__(self):
         logging.getLogger("absl").addHandler(self)
         self._lines.__enter__()
-        self._lines.busy(["starting TFX"])
+        self._lines.running(["starting TFX"])
         return self
 
     def __exit__(self, kind, error, traceback):
@@ -192,11 +192,11 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.thread != self._thread:
-            return  # of a pipeline that a node of this one runs
+            return  # from a pipeline that PipelineTrigger runs
         if record.msg == "Component %s is running.":
             (self.node,) = record.args
             self._started, self._cached = time.monotonic(), False
-            self._lines.busy([self.node])
+            self._lines.running([self.node])
         elif record.msg == "A cached execution %d is used.":
             self._cached = True
         elif record.msg == "Component %s is finished.":

@@ -1,4 +1,4 @@
-"""Starts the training pipeline for a span that was just prepared."""
+"""Starts the training pipeline for a newly prepared span."""
 
 import concurrent.futures
 import json
@@ -32,7 +32,7 @@ def PipelineTrigger(
     if modules:
         ended = RetrainingSubmitted(span, vertex.train_once(config, selection, Modules.from_json(modules), commit))
     else:
-        # in a thread of its own: TFX keeps what it knows of a running pipeline by thread
+        # in another thread, because TFX keeps the state of a running pipeline by thread
         with concurrent.futures.ThreadPoolExecutor(1) as thread:
             ended = RetrainingOutcome(span, thread.submit(local.train_once, config, selection).result())
     outcome.write(json.dumps(ended.to_json()))

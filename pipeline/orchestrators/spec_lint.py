@@ -1,6 +1,6 @@
-"""What is wrong with a compiled pipeline although it compiled: mistakes that Vertex AI shows late, or never.
+"""Checks of compiled pipelines: mistakes that compile, and that Vertex AI reports late or never.
 
-Each check yields a sentence for each mistake. A spec is the `pipelineSpec` as JSON has it.
+Each check yields a sentence for each mistake. A spec is the JSON of a `pipelineSpec`.
 """
 
 import importlib
@@ -12,13 +12,13 @@ Spec = Mapping[str, Any]
 
 
 def lint(spec: Spec, secrets: Sequence[str] = ()) -> list[str]:
-    """Returns all that is wrong; `secrets` are texts that must not be in it."""
+    """Returns all mistakes; `secrets` are values that the spec must not hold."""
     found = [mistake for check in CHECKS for mistake in check(spec)]
     return found + list(leaked(strings(spec), secrets))
 
 
 def schema(spec: Spec) -> Iterator[str]:
-    """Under another schema than 2.1 executors do not see what drivers found."""
+    """The schema is 2.1: under another one executors do not see the values that drivers resolved."""
     if spec.get("schemaVersion") != "2.1.0":
         yield f"its schema is {spec.get('schemaVersion')!r}, not 2.1.0"
 
@@ -30,7 +30,7 @@ def wiring(spec: Spec) -> Iterator[str]:
     for name, task in tasks.items():
         for producer in task.get("dependentTasks", []):
             if producer not in tasks:
-                yield f"{name} waits for {producer}, which is no task"
+                yield f"{name} waits for {producer}, which is not a task"
         inputs = task.get("inputs", {})
         for key, source in inputs.get("artifacts", {}).items():
             output = source.get("taskOutputArtifact", {})
@@ -43,13 +43,13 @@ def wiring(spec: Spec) -> Iterator[str]:
                 producer, produced = output.get("producerTask"), output.get("outputParameterKey")
                 yield from _no_output(spec, name, key, producer, produced, "parameters")
             elif source.get("componentInputParameter", "") not in ("", *given):
-                yield f"{name} takes {key} from {source['componentInputParameter']}, which is no root parameter"
+                yield f"{name} takes {key} from {source['componentInputParameter']}, which is not a root parameter"
 
 
 def _no_output(spec: Spec, task: str, key: str, producer: str, output: str, kind: str) -> Iterator[str]:
     tasks = spec["root"]["dag"]["tasks"]
     if producer not in tasks:
-        yield f"{task} takes {key} from {producer}, which is no task"
+        yield f"{task} takes {key} from {producer}, which is not a task"
         return
     component = spec["components"][tasks[producer]["componentRef"]["name"]]
     if output not in component.get("outputDefinitions", {}).get(kind, {}):
@@ -57,7 +57,7 @@ def _no_output(spec: Spec, task: str, key: str, producer: str, output: str, kind
 
 
 def frozen(spec: Spec) -> Iterator[str]:
-    """A RuntimeParameter inside another value compiles to a constant that describes it: no run can change it."""
+    """No RuntimeParameter lies inside another value: it would compile to a constant that no run can change."""
     for where, text in constants(spec):
         if _PLACEHOLDER.search(text):
             yield f"{where} has a RuntimeParameter or placeholder frozen into a constant"
@@ -67,7 +67,7 @@ _PLACEHOLDER = re.compile(r"RuntimeParameter|__tfx_object_type__|__class__|\{\{\
 
 
 def executors(spec: Spec) -> Iterator[str]:
-    """An executor is a class that the image has: of TFX or of `pipeline`, and there."""
+    """Each executor is a class that the image has: of TFX or of `pipeline`, and importable."""
     for name, container in containers(spec):
         path = _option(container, "--executor_class_path")
         if path is None:
@@ -93,14 +93,14 @@ def _importable(module: str, kind: str) -> bool:
 
 
 def images(spec: Spec) -> Iterator[str]:
-    """An image goes by its digest: a tag may be another image tomorrow."""
+    """Images are named by digest: a tag may be another image tomorrow."""
     for name, container in containers(spec):
         if not re.search(r"@sha256:[0-9a-f]{64}$", container.get("image", "")):
             yield f"{name} runs the image {container.get('image', '')!r}, which is not named by its digest"
 
 
 def paths(spec: Spec) -> Iterator[str]:
-    """A path of the machine that compiled means nothing to the one that runs."""
+    """No constant is a path of the machine that compiled."""
     for where, text in constants(spec):
         if match := _PATH.search(text):
             yield f"{where} names the local path {match.group(1)}"
@@ -111,7 +111,7 @@ _PATH = re.compile(r"""(?:^|["'=\s])((?:file:/+|~/|\.{0,2}/)(?:[\w.-]+/?)+)""")
 
 
 def leaked(texts: Iterable[str], secrets: Sequence[str] = ()) -> Iterator[str]:
-    """Secrets by their values, and what looks like a token of GitHub, Google or anybody's private key."""
+    """Yields a sentence for each kind of secret in the texts: known values, tokens, API keys, private keys."""
     whole = "\n".join(texts)
     known = [secret for secret in secrets if secret]
     if any(secret in whole for secret in known):
@@ -132,7 +132,7 @@ CHECKS = (schema, wiring, frozen, executors, images, paths)
 
 
 def containers(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yields each task with a container, and what is started in it."""
+    """Yields (task, container spec) of each task that runs in a container."""
     labels = spec.get("deploymentSpec", {}).get("executors", {})
     for name, task in spec["root"]["dag"]["tasks"].items():
         executor = labels.get(spec["components"][task["componentRef"]["name"]].get("executorLabel", ""), {})
@@ -141,7 +141,7 @@ def containers(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
 
 
 def constants(spec: Spec) -> Iterator[tuple[str, str]]:
-    """Yields every text that is the same in each run, and where it is: values of parameters and arguments."""
+    """Yields (place, text) of every text that is the same in each run: values of parameters, arguments, variables."""
     for name, task in spec["root"]["dag"]["tasks"].items():
         for key, source in task.get("inputs", {}).get("parameters", {}).items():
             value = source.get("runtimeValue", {}).get("constant")
@@ -149,14 +149,14 @@ def constants(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield f"{key} of {name}", value
     for name, container in containers(spec):
         for text in (*container.get("command", []), *container.get("args", [])):
-            if text != "{{$}}":  # where Vertex AI puts a task's inputs
+            if text != "{{$}}":  # Vertex AI replaces it by the task's inputs
                 yield f"an argument of {name}", text
         for variable in container.get("env", []):
             yield f"{variable['name']} of {name}", variable.get("value", "")
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Yields every text in what JSON has, names included."""
+    """Yields every text in a JSON value, names included."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):

@@ -1,4 +1,4 @@
-"""Submits the pipelines to Vertex AI: what has been asked for by its name is not asked for again."""
+"""Submits pipelines to Vertex AI, each run once: its name depends on what it does."""
 
 import itertools
 import json
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 
 
 def send(config: Config, request: Request) -> Submission:
-    """Asks Vertex AI for a run, unless it is there already. One that failed or was cancelled is followed by another.
+    """Submits a run unless it exists already; one that failed or was cancelled is replaced by another one.
 
-    Of several who ask at once, and of repeated calls, one starts the run. Raises InvalidSpec and CloudRefused.
+    Of concurrent and repeated calls, one starts the run. Raises InvalidSpec and CloudRefused.
     """
     leaked = list(spec_lint.leaked([*request.values.values(), *request.labels.values()], [config.github_token]))
     if leaked:
@@ -36,15 +36,15 @@ def send(config: Config, request: Request) -> Submission:
     wanted = _job(config, request)
     for attempt in itertools.count(1):
         name = request.name if attempt == 1 else f"{request.name}-{attempt}"
-        job, ours = _create(config, jobs, wanted, name)
+        job, created = _create(config, jobs, wanted, name)
         state = vertex_job.state_of(job)
-        if ours or state not in request.over:
-            return Submission(job.name, state, ours, request.pipeline.digest, vertex_job.link(config, job.name))
-    raise AssertionError("there is no last number")
+        if created or state not in request.replaced:
+            return Submission(job.name, state, created, request.pipeline.digest, vertex_job.link(config, job.name))
+    raise AssertionError("count() does not end")
 
 
 def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tuple["PipelineJob", bool]:
-    """Returns the job of this name, and whether it is the one that is `wanted`."""
+    """Returns the job of this name, and whether it is `wanted` itself and not an earlier one."""
     from google.api_core.exceptions import AlreadyExists
 
     parent = location(config)
@@ -53,8 +53,8 @@ def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tupl
         try:
             return jobs.create_pipeline_job(parent=parent, pipeline_job=wanted, pipeline_job_id=name, timeout=60), True
         except AlreadyExists:
-            there = jobs.get_pipeline_job(name=f"{parent}/pipelineJobs/{name}", retry=read_retry())
-            return there, there.labels.get("submission") == wanted.labels["submission"]
+            existing = jobs.get_pipeline_job(name=f"{parent}/pipelineJobs/{name}", retry=read_retry())
+            return existing, existing.labels.get("submission") == wanted.labels["submission"]
 
     return converge(f"Submitting {name}", step)
 
@@ -77,7 +77,7 @@ def outcome(config: Config, request: Request, job: str) -> TrainingReport | Retr
 
 
 def last(config: Config, name: str) -> dict[str, Any] | None:
-    """Returns the newest run of the pipeline `name` as JSON has it, None before the first."""
+    """Returns the newest run of the pipeline `name` as the JSON of a PipelineJob, None before the first."""
     from google.protobuf import json_format
 
     jobs = client(config, "PipelineService")
@@ -99,6 +99,6 @@ def _job(config: Config, request: Request) -> "PipelineJob":
         from google.cloud.aiplatform_v1 import PipelineJob
 
     job = vertex_request.described(config, request)
-    # Tells our own run, whose answer was lost, from one that somebody else asked for.
+    # Distinguishes this call's run, whose response was lost, from the run of another caller.
     job["labels"]["submission"] = secrets.token_hex(8)
     return PipelineJob.wrap(json_format.ParseDict(job, PipelineJob.pb(PipelineJob())))

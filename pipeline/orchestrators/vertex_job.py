@@ -1,4 +1,4 @@
-"""A run on Vertex AI: the states of its nodes as they change, and how it ended."""
+"""Runs on Vertex AI: their state, the progress of their nodes, their outputs and failures."""
 
 import time
 from typing import TYPE_CHECKING
@@ -7,7 +7,7 @@ from pipeline.cloud.calls import cloud_errors, poll_intervals, read_retry
 from pipeline.cloud.vertex import client, console_url
 from pipeline.config import Config
 from pipeline.errors import JobFailed
-from pipeline.progress.nodes import NodeLines
+from pipeline.progress.nodes import NodeProgress
 
 if TYPE_CHECKING:
     from google.cloud.aiplatform_v1 import PipelineJob
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 UNSUCCESSFUL = frozenset({"failed", "cancelling", "cancelled"})
 ENDED = UNSUCCESSFUL | {"succeeded"}
-# what people see of a node that ended
+# states of nodes that ended, as people see them
 SHOWN = {
     "succeeded": "done",
-    "skipped": "unchanged",  # Vertex AI's word for outputs that are those of an equal run
+    "skipped": "unchanged",  # Vertex AI's word for a node whose outputs an equal run had made
     "failed": "failed",
     "cancelled": "cancelled",
 }
@@ -30,25 +30,25 @@ def state_of(job: "PipelineJob") -> str:
 
 
 def link(config: Config, name: str) -> str:
-    """Returns the page that shows people the run with this resource name."""
+    """Returns the address of a run's page in the console."""
     return console_url(config, f"locations/{config.region}/pipelines/runs/{name.rpartition('/')[2]}")
 
 
 def follow(config: Config, name: str) -> str:
-    """Shows each node of the run as it ends, and returns the state that the run ended in. Raises JobFailed."""
+    """Shows each node of a run as it ends; returns the final state of the run. Raises JobFailed."""
     jobs = client(config, "PipelineService")
-    told_of: set[str] = set()
-    with NodeLines() as lines:
+    shown: set[str] = set()
+    with NodeProgress() as progress:
         for pause in poll_intervals(longest=5.0):
-            with cloud_errors(f"Asking how {name.rpartition('/')[2]} goes"):
+            with cloud_errors(f"Reading the state of {name.rpartition('/')[2]}"):
                 job = jobs.get_pipeline_job(name=name, retry=read_retry())
             nodes = _nodes(job)
             for node in nodes:
                 state = _state(node)
-                if state in SHOWN and node.task_name not in told_of:
-                    told_of.add(node.task_name)
-                    lines.ended(node.task_name, SHOWN[state], _seconds(node))
-            lines.busy([node.task_name for node in nodes if _state(node) == "running"] or [state_of(job)])
+                if state in SHOWN and node.task_name not in shown:
+                    shown.add(node.task_name)
+                    progress.ended(node.task_name, SHOWN[state], _seconds(node))
+            progress.running([node.task_name for node in nodes if _state(node) == "running"] or [state_of(job)])
             if state_of(job) in ENDED:
                 break
             time.sleep(pause)
@@ -58,15 +58,15 @@ def follow(config: Config, name: str) -> str:
 
 
 def output(config: Config, name: str, node: str, key: str) -> str:
-    """Returns the address of what a node of a run that succeeded wrote as `key`."""
-    with cloud_errors(f"Asking what came of {name.rpartition('/')[2]}"):
+    """Returns the address of a node's output `key` in a run that succeeded."""
+    with cloud_errors(f"Reading the outputs of {name.rpartition('/')[2]}"):
         job = client(config, "PipelineService").get_pipeline_job(name=name, retry=read_retry())
     (found,) = (task for task in _nodes(job) if task.task_name == node)
     return found.outputs[key].artifacts[0].uri
 
 
 def failure(config: Config, job: "PipelineJob") -> JobFailed:
-    """Returns an error that names the node that failed first, and why."""
+    """Returns an error about the node that failed first."""
     failed = [node for node in _nodes(job) if _state(node) == "failed"]
     where = link(config, job.name)
     if not failed:
@@ -76,7 +76,7 @@ def failure(config: Config, job: "PipelineJob") -> JobFailed:
 
 
 def _nodes(job: "PipelineJob") -> list["PipelineTaskDetail"]:
-    """The tasks of the pipeline, in the order in which they started; Vertex AI also lists the whole of it as one."""
+    """Returns the tasks in the order of their start, without the one that Vertex AI lists for the whole pipeline."""
     names = job.pipeline_spec["root"]["dag"]["tasks"]
     known = [task for task in job.job_detail.task_details if task.task_name in names]
     return sorted(known, key=lambda task: task.start_time.timestamp() if task.start_time else float("inf"))

@@ -1,4 +1,4 @@
-"""What Vertex AI is asked for: a compiled pipeline, a value for each parameter, labels, and a name that follows."""
+"""Requests for runs on Vertex AI: a compiled pipeline, its parameters, labels, and the name that follows from them."""
 
 import dataclasses
 import hashlib
@@ -28,23 +28,23 @@ NEEDED = ("workspace", "project", "region", "service_account")
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """A run that is wanted: what Vertex AI is asked for, and by which name."""
+    """A run to be submitted."""
 
     pipeline: Compiled
     about: str  # for people: "training on spans 1-3"
     values: Mapping[str, str]  # of all root parameters
     labels: Mapping[str, str]
-    root: str  # where nodes write
-    over: frozenset[str]  # states of an earlier run of this name that call for another one
+    root: str  # pipeline root, where nodes write
+    replaced: frozenset[str]  # states in which an earlier run of this name is replaced by another one
 
     @property
     def name(self) -> str:
-        """What the run does, as an ID: the same compiled pipeline with the same values has the same one.
+        """ID of the run: the same compiled pipeline with the same values has the same one.
 
-        The commit is told, but decides nothing: what it changes is in the image or in the modules.
+        The commit is a value of the run, but does not count: what it changes is in the image or in the modules.
         """
         decisive = [value for value in self.values.items() if value[0] != "commit"]
-        # The spans tell one retraining from the next: its values are the same each time.
+        # Retrainings differ in their span alone: their values are the same each time.
         what = json.dumps([self.pipeline.digest, sorted(decisive), self.labels["spans"]])
         return f"{self.pipeline.name}-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
 
@@ -52,8 +52,8 @@ class Request:
 def prepare(config: Config, name: str, selection: str) -> Request | None:
     """Returns a request for the pipeline `name` on `selection` ("1,2 | all | latest:N"), None with nothing to do.
 
-    Copies the modules, as they are here, to the workspace. The image is the one that was built of the code as it is
-    here, unless the settings name one. Raises MissingSettings, ConfigError, IncompatibleImage, and what
+    Copies the local modules to the workspace. Uses the image that was built of the local code, unless the settings name
+    one. Raises MissingSettings, ConfigError, IncompatibleImage, and what
     copying, planning and compiling do.
     """
     config.require(*NEEDED, *([] if config.image else ["image_repository"]))
@@ -75,7 +75,7 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
 
 
 def training(config: Config, selection: str, modules: Modules, commit: str) -> Request:
-    """Returns a request for a training with these modules, which lie in a wheel. Raises what plan.training does."""
+    """Returns a request for a training with modules from a wheel. Raises what plan.training does."""
     planned = plan.training(config, selection, modules, commit)
     pipeline = compiled.compile_pipeline(config, TRAINING, planned.shape)
     root = _root(config, TRAINING)
@@ -86,7 +86,7 @@ def training(config: Config, selection: str, modules: Modules, commit: str) -> R
         values=_values(pipeline, definitions.load(TRAINING).parameters(config, planned, root)),
         labels=_labels(config, pipeline, modules, commit, spans),
         root=root,
-        over=vertex_job.UNSUCCESSFUL,
+        replaced=vertex_job.UNSUCCESSFUL,
     )
 
 
@@ -98,8 +98,8 @@ def _retraining(config: Config, selection: str, modules: Modules, commit: str, s
         values=_values(pipeline, definitions.load(RETRAINING).parameters(config, selection, modules, commit)),
         labels=_labels(config, pipeline, modules, commit, str(span)),
         root=_root(config, RETRAINING),
-        # there is work to be done, so one that ended has not done it
-        over=vertex_job.ENDED,
+        # there is something to do, so a run that has ended did not do it
+        replaced=vertex_job.ENDED,
     )
 
 
@@ -139,7 +139,9 @@ def with_image(config: Config) -> Config:
         config.require("image")
     built = image.of_this_code(config)
     if not built:
-        raise IncompatibleImage("not set", f"would be the image of this code, but {config.workspace} knows of none")
+        raise IncompatibleImage(
+            "not set", f"defaults to the image of this code, but {config.workspace} has a record of none"
+        )
     return dataclasses.replace(config, image=built.image)
 
 
@@ -147,16 +149,15 @@ def check_image(config: Config, storage: Storage) -> None:
     """Raises IncompatibleImage unless the image was built with the TFX and the Python that compile here."""
     built = image.record(storage, config.image)
     if not built:
-        raise IncompatibleImage(config.image, f"is not known to {storage.address()}: nothing says what is in it")
-    here = {"tfx": metadata.version("tfx"), "python": ".".join(map(str, sys.version_info[:2]))}
-    there = {"tfx": built.tfx, "python": built.python}
-    if there != here:
-        has, wants = (f"TFX {found['tfx']} on Python {found['python']}" for found in (there, here))
-        raise IncompatibleImage(config.image, f"has {has}, but the pipeline is compiled by {wants}")
+        raise IncompatibleImage(config.image, f"has no record in {storage.address()}, so its contents are not known")
+    local = f"TFX {metadata.version('tfx')} on Python {'.'.join(map(str, sys.version_info[:2]))}"
+    remote = f"TFX {built.tfx} on Python {built.python}"
+    if remote != local:
+        raise IncompatibleImage(config.image, f"has {remote}, but the pipeline is compiled by {local}")
 
 
 def described(config: Config, request: Request) -> dict[str, Any]:
-    """Returns the PipelineJob that is asked for, as JSON has it."""
+    """Returns the request as the JSON of a PipelineJob."""
     job = {
         "displayName": request.about[:128],
         "pipelineSpec": request.pipeline.spec,
@@ -164,7 +165,7 @@ def described(config: Config, request: Request) -> dict[str, Any]:
         "runtimeConfig": {
             "gcsOutputDirectory": request.root,
             "parameterValues": dict(request.values),
-            "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",  # nothing that comes after a failed node is of use
+            "failurePolicy": "PIPELINE_FAILURE_POLICY_FAIL_FAST",  # without a failed node the others are of no use
         },
         "serviceAccount": config.service_account,
     }

@@ -1,4 +1,4 @@
-"""What people see of a run, and where its log goes."""
+"""Progress of a run for people, and its log file."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Where libraries talk: into a file, so that people see what matters and nothing is lost."""
+"""Redirects what libraries print to a file, so that people see what matters and nothing is lost."""
 
 import contextlib
 import logging
@@ -11,13 +11,13 @@ _terminal: TextIO | None = None  # stderr as it was before anything was redirect
 
 
 def terminal() -> TextIO:
-    """Returns the stream that people read, also while everything else goes into a file."""
+    """Returns the stream that people read, also while stdout and stderr are redirected to a file."""
     return _terminal or sys.stderr
 
 
 @contextlib.contextmanager
 def into_file(path: str) -> Iterator[None]:
-    """Sends all that this process and its libraries, native ones too, write on stdout and stderr to the file `path`."""
+    """Redirects stdout and stderr of this process, of native libraries too, to the file `path`."""
     global _terminal
     os.makedirs(os.path.dirname(path), exist_ok=True)
     sys.stdout.flush()
@@ -30,7 +30,7 @@ def into_file(path: str) -> Iterator[None]:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
     handlers = logging.root.handlers
-    # whatever a library has put there may keep a stream of its own
+    # a handler that a library has added may write to a stream of its own
     logging.root.handlers = [logging.StreamHandler(open(2, "w", closefd=False, buffering=1))]
     logging.root.handlers[0].setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     try:

@@ -1,4 +1,4 @@
-"""Shows how a pipeline goes: a line for each node that ended, and on a terminal what is under way."""
+"""Shows the progress of a pipeline: a line for each node that ended, and on a terminal the running ones."""
 
 from collections.abc import Iterable
 
@@ -9,14 +9,14 @@ import rich.spinner
 from pipeline.progress import logs
 
 
-class NodeLines:
-    """A context manager; writes on stderr as people see it."""
+class NodeProgress:
+    """A context manager that writes on the stderr that people see."""
 
     def __init__(self):
         self._console = rich.console.Console(file=logs.terminal(), highlight=False)
         self._live = rich.live.Live(console=self._console, refresh_per_second=4, transient=True)
 
-    def __enter__(self) -> "NodeLines":
+    def __enter__(self) -> "NodeProgress":
         if self._console.is_terminal:
             self._live.start()
         return self
@@ -24,10 +24,10 @@ class NodeLines:
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
-    def busy(self, doing: Iterable[str]) -> None:
-        """Shows what is under way, in place of what was."""
-        self._live.update(rich.spinner.Spinner("dots", ", ".join(doing)))
+    def running(self, nodes: Iterable[str]) -> None:
+        """Shows these nodes as running, in place of those before."""
+        self._live.update(rich.spinner.Spinner("dots", ", ".join(nodes)))
 
     def ended(self, node: str, state: str, seconds: float) -> None:
-        """Adds a node's line."""
+        """Prints the line of a node that ended."""
         self._console.print(f"  {node:<20} {state:<10} {seconds:6.1f} s", markup=False)

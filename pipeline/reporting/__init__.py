@@ -1,1 +1,1 @@
-"""HTML reports: one self-contained file each, for people."""
+"""Reports for people: self-contained HTML pages, and Markdown for GitHub."""

@@ -1,4 +1,4 @@
-"""The page about one evaluation: how right a released model is on what was collected."""
+"""The page about one evaluation: a released model on the collected images."""
 
 import datetime
 from collections.abc import Sequence

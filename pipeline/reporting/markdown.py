@@ -1,4 +1,4 @@
-"""Markdown as GitHub shows it, in which words from outside stay words: no mention, link, HTML, image or command."""
+"""Markdown for GitHub in which untrusted text stays text: no mention, link, HTML, image or command."""
 
 from collections.abc import Iterable, Sequence
 
@@ -6,9 +6,9 @@ LONGEST = 60  # characters of a word that are shown
 
 
 def code(text: str, longest: int = LONGEST) -> str:
-    """Returns `text` as a code span, in a table as elsewhere: the one place where GitHub looks for nothing in it.
+    """Returns `text` as a code span, in which GitHub interprets nothing; also fit for a table.
 
-    What would end the span or the table's cell, and what cannot be printed, becomes another character.
+    Characters that would end the span or the table's cell, and unprintable ones, are replaced.
     """
     return f"`{plain(text, longest).translate(_LOOK_ALIKE)}`"
 
@@ -17,10 +17,10 @@ _LOOK_ALIKE = str.maketrans({"`": "\N{MODIFIER LETTER GRAVE ACCENT}", "|": "\N{B
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """Returns `text` in one line, without what a terminal or a workflow's log would obey; not escaped for Markdown."""
+    """Returns `text` in one line, without terminal escapes and workflow commands; not escaped for Markdown."""
     shown = text if len(text) <= longest else f"{text[: longest - 1]}…"
     shown = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in shown)
-    # both begin a workflow command, the first at a line's start, the second anywhere
+    # both start a workflow command, the first at the start of a line, the second anywhere
     return shown.replace("::", ": :").replace("##[", "# #[") if shown.strip() else "(blank)"
 
 
@@ -31,5 +31,5 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], of_numbers: bool 
 
 
 def folded(summary: str, body: str) -> str:
-    """Returns `body` behind a line that opens it."""
+    """Returns `body` folded behind the line `summary`."""
     return f"<details><summary>{summary}</summary>\n\n{body}\n\n</details>"

@@ -1,4 +1,4 @@
-"""The model card that is released with a model: how good it is, what made it, what it takes and returns."""
+"""The model card that is released with a model: its metrics, lineage, inputs and outputs."""
 
 import datetime
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ CARD = "model-card.html"
 
 @dataclass(frozen=True)
 class Compared:
-    """How right a model is on a part of what was kept out of training, and the one before on the same."""
+    """Accuracy of a model on a part of the images kept out of training, and of the current model on the same part."""
 
     name: str
     accuracy: float | None
@@ -48,7 +48,7 @@ class ModelCard:
         return self._by(lambda metrics: metrics.per_label)
 
     def _by(self, part: Callable[[Metrics], Mapping[str, float | None]]) -> list[Compared]:
-        """Returns all in their order, or of too many those that are worst."""
+        """Returns all in their order, or the worst ones of too many."""
         before = part(self.current.metrics) if self.current else {}
         found = [Compared(name, of, before.get(name)) for name, of in part(self.release.metrics).items()]
         if len(found) > self.most_rows:
@@ -63,17 +63,17 @@ def card(release: Release, current: CurrentModel | None) -> dict[str, bytes]:
 
 
 def notes(release: Release) -> str:
-    """Returns the text of a release's page on GitHub: Markdown, in which no label and no name does anything."""
+    """Returns the Markdown of a release's page on GitHub, in which labels and names are escaped."""
     metrics, code = release.metrics, markdown.code
     rows = [
         ("trained on", f"{'span' if len(release.spans) == 1 else 'spans'} {listed(release.spans)}"),
         ("labels", f"{len(release.labels):,}"),
-        ("stood up to", code(release.previous) if release.previous else "no model before it"),
+        ("compared with", code(release.previous) if release.previous else "no model before it"),
         ("commit", code(release.commit or "not known")),
         ("modules", code(release.modules_digest, 64)),
         *([("image", code(release.image, 300))] if release.image else []),
         *((code(name), f"sha256 {code(digest, 64)}") for name, digest in release.files.items()),
     ]
-    told = f"**{percent(metrics.accuracy)}** of {counted(metrics.images, 'image')} that were kept out of training."
+    headline = f"**{percent(metrics.accuracy)}** of {counted(metrics.images, 'image')} that were kept out of training."
     card = f"The plots, span by span and label by label, are in `{CARD}` below."
-    return "\n\n".join([told, markdown.table(["", ""], rows, of_numbers=False), card]) + "\n"
+    return "\n\n".join([headline, markdown.table(["", ""], rows, of_numbers=False), card]) + "\n"

@@ -1,4 +1,4 @@
-"""Templates become pages: each is one HTML file that asks for nothing but itself."""
+"""Renders templates as self-contained HTML pages, which load nothing else."""
 
 import re
 
@@ -6,7 +6,7 @@ import jinja2
 
 from pipeline import formatting
 
-# What no HTML or XML document may hold. Labels and file names come from outside and may hold anything.
+# Characters that HTML and XML forbid. Labels and file names are untrusted and may hold any character.
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -32,5 +32,5 @@ def _environment() -> jinja2.Environment:
 
 
 def page(template: str, **values) -> str:
-    """Renders a template. Everything put in is escaped; what no page may hold becomes U+FFFD."""
+    """Renders a template. All values are escaped; forbidden characters become U+FFFD."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", _environment().get_template(template).render(values))

@@ -1,6 +1,6 @@
-"""A run's report as GitHub shows it below a pull request or on a workflow's page, and as a terminal does.
+"""A run's report as Markdown for pull requests and workflow pages, and as text for a terminal.
 
-Labels, reasons and names may be a stranger's: each is shown as a code span, and nothing of it does anything.
+Labels, reasons and names are untrusted: each is escaped as a code span.
 """
 
 import re
@@ -24,7 +24,7 @@ IMAGES = {
 
 
 def markdown(report: RunReport) -> str:
-    """Returns the report as Markdown, the verdict in its first line; below 60,000 characters, whatever it holds."""
+    """Returns the report as Markdown with the verdict in its first line; always below 60,000 characters."""
     return "\n\n".join([f"### {verdict(report)}", *_parts(report)]) + "\n"
 
 
@@ -52,7 +52,7 @@ def verdict(report: RunReport) -> str:
 
 
 def _parts(report: RunReport) -> Iterator[str]:
-    yield " ".join(_told(report))
+    yield " ".join(_sentences(report))
     if report.reasons:
         yield "\n".join(f"- {code(reason, SENTENCE)}" for reason in report.reasons[:OPEN])
     for kind in ("label", "span"):
@@ -67,15 +67,15 @@ def _parts(report: RunReport) -> Iterator[str]:
     yield folded("Lineage", _beside(report, ["", "this run"], _lineage(report), of_numbers=False))
 
 
-def _told(report: RunReport) -> Iterator[str]:
-    """Yields what the numbers stand for, in sentences."""
+def _sentences(report: RunReport) -> Iterator[str]:
+    """Yields sentences about the numbers: what they were measured on, and compared with."""
     pictures = "pictures of handwritten digits" if report.kind == REHEARSAL else "images"
-    judged = f"{report.metrics.images:,} {pictures} that were kept out of training"
+    images = f"{report.metrics.images:,} {pictures} that were kept out of training"
     current = report.current
     if current:
-        yield f"{_other(report, 'The')} gets {percent(current.metrics.accuracy)} of the same {judged} right."
+        yield f"{_other(report, 'The')} gets {percent(current.metrics.accuracy)} of the same {images} right."
     else:
-        yield f"Judged on {judged}."
+        yield f"Evaluated on {images}."
     if report.uncompared:
         yield f"Not compared: {code(report.uncompared, SENTENCE)}."
     if report.threshold is not None:
@@ -96,7 +96,7 @@ def _other(report: RunReport, article: str = "the") -> str:
 
 @dataclass(frozen=True)
 class _Row:
-    """What both models get right of one span or label."""
+    """Accuracy of both models on one span or label."""
 
     name: str
     now: float | None
@@ -104,7 +104,7 @@ class _Row:
 
     @property
     def order(self) -> tuple[float, float]:
-        """The more it lost, and then the worse it is, the earlier."""
+        """Sort key: the largest loss first, then the worst."""
         return (self.now or 0) - (self.before or 0), self.now or 0
 
 
@@ -114,7 +114,7 @@ def _rows(report: RunReport, part: str) -> list[_Row]:
 
 
 def _worst(rows: Sequence[_Row], most: int) -> Sequence[_Row]:
-    """Returns all in their order, or of too many those that lost most."""
+    """Returns all in their order, or those of too many that lost most."""
     return rows if len(rows) <= most else sorted(rows, key=lambda row: row.order)[:most]
 
 
@@ -142,7 +142,7 @@ def _table(report: RunReport, kind: str, rows: Sequence[_Row]) -> str:
 def _beside(
     report: RunReport, heads: Sequence[str], rows: Iterable[Sequence[str]], *more: str, of_numbers: bool = True
 ) -> str:
-    """Returns a table; all its columns after the second are there only when there is a model to compare with."""
+    """Returns a table; its columns after the second exist only when there is a model to compare with."""
     if report.current:
         return table([*heads, _other(report), *more], rows, of_numbers)
     return table(heads, (row[:2] for row in rows), of_numbers)
@@ -169,7 +169,7 @@ def _lineage(report: RunReport) -> Iterator[Sequence[str]]:
     known = (before.commit, before.modules_digest, before.release) if before else ("", "", "")
     yield "commit", code(report.commit or unknown, 70), code(known[0] or unknown, 70)
     yield "modules", code(report.modules_digest or unknown, 64), code(known[1] or unknown, 64)
-    if report.kind != REHEARSAL:  # which releases nothing that lasts
+    if report.kind != REHEARSAL:  # a rehearsal's release is deleted with its folder
         yield "release", code(report.release or "none"), code(known[2])
     yield "spans", code(numbers(report.spans), SENTENCE), ""
     yield "identity", code(report.identity, 64), ""
@@ -177,5 +177,5 @@ def _lineage(report: RunReport) -> Iterator[Sequence[str]]:
 
 
 def _word(name: str) -> str:
-    """Returns a name outside of a code span, where nothing but letters, digits and dashes is harmless."""
+    """Returns a name outside of a code span: other characters than letters, digits and dashes become underscores."""
     return re.sub(r"[^A-Za-z0-9-]", "_", name)[:40]

@@ -1,4 +1,4 @@
-"""What one training did, as a file: written where the code runs that is judged, read where nobody believes it."""
+"""The report of one training as a file: written next to untrusted code, so it is read as untrusted input."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from pipeline.releases.base import Release
 from pipeline.reporting import strict
 
 REHEARSAL, TRAINING = "rehearsal", "training"
-BRANCHES = ("", "none", "modules-only", "full-codebase")  # as `python -m ci route` names them; "" when nobody asked
+BRANCHES = ("", "none", "modules-only", "full-codebase")  # as `python -m ci route` names them; "" if not known
 STATES = ("done", "unchanged", "failed")
 
 MOST_CHARACTERS = 1_000_000
@@ -29,13 +29,13 @@ _TAG = r"model-[1-9]\d{0,8}"
 
 @dataclass(frozen=True)
 class Current:
-    """The model that a new one had to stand up to, judged on the same images."""
+    """The model that a new one was compared with, on the same images."""
 
     release: str
     commit: str  # "" where it is not known
     modules_digest: str  # the same
     metrics: Metrics
-    new_labels: tuple[str, ...]  # that it does not know
+    new_labels: tuple[str, ...]  # labels that it does not know
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,21 @@ class RunReport:
     reasons: tuple[str, ...]  # why it was not blessed
     release: str | None
     current: Current | None
-    uncompared: str  # why there is no current model, "" when that needs no explanation
-    threshold: float | None  # accuracy that was needed, None where it is not known
+    uncompared: str  # why there is no current model, or ""
+    threshold: float | None  # required accuracy, None where it is not known
     durations: tuple[NodeDuration, ...]
-    seconds: float  # of all, 0 where it is not known
-    branch: str  # which a push of this takes
-    why: str  # it takes that branch
-    machines: str  # what it is trained on in the cloud
+    seconds: float  # in total, 0 where it is not known
+    branch: str  # of the workflows that a push of this change takes
+    why: str  # reason for the branch
+    machines: str  # machine types of a training in the cloud
 
     def to_json(self) -> str:
-        """Returns what `from_json` reads."""
+        """Returns JSON that `from_json` reads."""
         return f"{json.dumps(dataclasses.asdict(self), indent=1, allow_nan=False)}\n"
 
     @classmethod
     def from_json(cls, text: str) -> "RunReport":
-        """Returns the report that `to_json` wrote. Raises UnreadableReport of anything else, of however little else."""
+        """Returns the report that `to_json` wrote. Raises UnreadableReport for anything that differs in form."""
         try:
             return _report(strict.load(text, MOST_CHARACTERS))
         except strict.Refused as why:
@@ -86,9 +86,9 @@ def of_training(
     """
     outcome, durations = training.outcome, tuple(durations)
     before = outcome.current
-    fields = {"kind": TRAINING, "uncompared": "", "threshold": None, "branch": "", "why": "", "machines": ""}
+    defaults = {"kind": TRAINING, "uncompared": "", "threshold": None, "branch": "", "why": "", "machines": ""}
     return RunReport(
-        **fields
+        **defaults
         | {"seconds": sum(duration.seconds for duration in durations)}
         | known
         | {
@@ -114,53 +114,55 @@ def of_training(
     )
 
 
-def _report(told: Any) -> RunReport:
-    with strict.fields(told, "the report") as of:
+def _report(value: Any) -> RunReport:
+    with strict.fields(value, "the report") as fields:
         return RunReport(
-            kind=of.choice("kind", (REHEARSAL, TRAINING)),
-            created=of.text("created", 20, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
-            commit=of.text("commit", 70, _COMMIT),
-            modules_digest=of.text("modules_digest", 64, _DIGEST),
-            identity=of.text("identity", 64, _DIGEST),
-            spans=of.wholes("spans", MOST_SPANS, LARGEST_SPAN),
-            metrics=of.read("metrics", _metrics),
-            blessed=of.flag("blessed"),
-            reasons=of.texts("reasons", MOST_REASONS, LONGEST_REASON),
-            release=of.maybe("release", lambda: of.text("release", 20, _TAG)),
-            current=of.maybe("current", lambda: of.read("current", _current)),
-            uncompared=of.text("uncompared", LONGEST_REASON),
-            threshold=of.share("threshold"),
-            durations=of.each("durations", MOST_NODES, _duration),
-            seconds=of.number("seconds", MOST_SECONDS),
-            branch=of.choice("branch", BRANCHES),
-            why=of.text("why", LONGEST_REASON),
-            machines=of.text("machines"),
+            kind=fields.choice("kind", (REHEARSAL, TRAINING)),
+            created=fields.text("created", 20, r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"),
+            commit=fields.text("commit", 70, _COMMIT),
+            modules_digest=fields.text("modules_digest", 64, _DIGEST),
+            identity=fields.text("identity", 64, _DIGEST),
+            spans=fields.wholes("spans", MOST_SPANS, LARGEST_SPAN),
+            metrics=fields.read("metrics", _metrics),
+            blessed=fields.flag("blessed"),
+            reasons=fields.texts("reasons", MOST_REASONS, LONGEST_REASON),
+            release=fields.maybe("release", lambda: fields.text("release", 20, _TAG)),
+            current=fields.maybe("current", lambda: fields.read("current", _current)),
+            uncompared=fields.text("uncompared", LONGEST_REASON),
+            threshold=fields.share("threshold"),
+            durations=fields.each("durations", MOST_NODES, _duration),
+            seconds=fields.number("seconds", MOST_SECONDS),
+            branch=fields.choice("branch", BRANCHES),
+            why=fields.text("why", LONGEST_REASON),
+            machines=fields.text("machines"),
         )
 
 
-def _metrics(told: Any) -> Metrics:
-    with strict.fields(told, "metrics") as of:
+def _metrics(value: Any) -> Metrics:
+    with strict.fields(value, "metrics") as fields:
         return Metrics(
-            accuracy=of.share("accuracy"),
-            images=of.whole("images", 10**12),
-            per_span=of.shares("per_span", MOST_SPANS, 20),
-            per_label=of.shares("per_label", MOST_LABELS, LONGEST_LABEL),
+            accuracy=fields.share("accuracy"),
+            images=fields.whole("images", 10**12),
+            per_span=fields.shares("per_span", MOST_SPANS, 20),
+            per_label=fields.shares("per_label", MOST_LABELS, LONGEST_LABEL),
         )
 
 
-def _current(told: Any) -> Current:
-    with strict.fields(told, "current") as of:
+def _current(value: Any) -> Current:
+    with strict.fields(value, "current") as fields:
         return Current(
-            release=of.text("release", 20, _TAG),
-            commit=of.text("commit", 70, _COMMIT),
-            modules_digest=of.text("modules_digest", 64, _DIGEST),
-            metrics=of.read("metrics", _metrics),
-            new_labels=of.texts("new_labels", MOST_LABELS, LONGEST_LABEL),
+            release=fields.text("release", 20, _TAG),
+            commit=fields.text("commit", 70, _COMMIT),
+            modules_digest=fields.text("modules_digest", 64, _DIGEST),
+            metrics=fields.read("metrics", _metrics),
+            new_labels=fields.texts("new_labels", MOST_LABELS, LONGEST_LABEL),
         )
 
 
-def _duration(told: Any) -> NodeDuration:
-    with strict.fields(told, "a duration") as of:
+def _duration(value: Any) -> NodeDuration:
+    with strict.fields(value, "a duration") as fields:
         return NodeDuration(
-            node=of.text("node", 100), state=of.choice("state", STATES), seconds=of.number("seconds", MOST_SECONDS)
+            node=fields.text("node", 100),
+            state=fields.choice("state", STATES),
+            seconds=fields.number("seconds", MOST_SECONDS),
         )

@@ -1,4 +1,4 @@
-"""The page about one demo: what happened, and what it did to the model."""
+"""The page about one demo: its steps, and how they changed the model."""
 
 import datetime
 import itertools
@@ -14,7 +14,7 @@ from pipeline.reporting.pictures import Picture, picture
 
 @dataclass(frozen=True)
 class Step:
-    """One command of the story, as it was typed, what came of it, and when (seconds since the story began)."""
+    """One command of the story, as it was typed, its result, and its times (seconds since the story began)."""
 
     chapter: str
     command: str
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Span:
-    """A span as the story sees it: which camera it came from, and its images by split."""
+    """A span of the story: its camera, and its images by split."""
 
     number: int
     camera: str
@@ -73,7 +73,7 @@ class Story:
 
     @property
     def acts(self) -> list[tuple[str, Release, Evaluation]]:
-        """What the model in service got right, act by act."""
+        """(act, release, evaluation) of the model in service."""
         first = self.on_spans[self.old.tag][self.spans[0].number]
         return [
             ("The first camera", self.old, first),

@@ -1,4 +1,4 @@
-"""JSON that strangers wrote, read so strictly that what comes out can be relied on."""
+"""Strict reader of untrusted JSON: each field is checked for type and size, unknown ones are refused."""
 
 import json
 import math
@@ -11,11 +11,11 @@ T = TypeVar("T")
 
 
 class Refused(ValueError):
-    """It is not what was expected; the message holds nothing of it."""
+    """The JSON differs from what is expected; the message holds none of its values."""
 
 
 def load(text: str, most: int) -> Any:
-    """Reads JSON of at most so many characters, in which no field is doubled and no number endless."""
+    """Parses JSON of at most `most` characters, without repeated fields and without infinite numbers."""
     if len(text) > most:
         raise Refused(f"it is longer than {most:,} characters")
     try:
@@ -36,7 +36,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 15:  # Python would take its time with a million of them
+    if len(digits) > 15:  # Python takes long to convert a million digits
         raise Refused("a number is too long")
     return int(digits)
 
@@ -52,19 +52,19 @@ def _not_finite(word: str) -> NoReturn:
 
 
 class Fields:
-    """The fields of one JSON object, to be taken once each by name and kind: `fields` sees that none is left over."""
+    """The fields of one JSON object, each taken once by name and type; `fields` checks that none is left over."""
 
-    def __init__(self, told: Any, of: str):
-        if not isinstance(told, dict):
+    def __init__(self, value: Any, of: str):
+        if not isinstance(value, dict):
             raise Refused(f"{of} is no object")
-        self._left, self._of = dict(told), of
+        self._left, self._of = dict(value), of
 
     def text(self, name: str, most: int = 300, pattern: str = "") -> str:
-        """Takes text, which matches `pattern` if there is one."""
+        """Takes text of at most `most` characters that matches `pattern`."""
         return self._check(name, self._take(name), _text(most, pattern))
 
     def choice(self, name: str, among: Collection[str]) -> str:
-        """Takes one of a few words."""
+        """Takes one of the texts in `among`."""
         return self._check(name, self._take(name), lambda value: isinstance(value, str) and value in among)
 
     def flag(self, name: str) -> bool:
@@ -84,17 +84,17 @@ class Fields:
         return self._check(name, self._take(name), lambda value: value is None or _number(1)(value))
 
     def shares(self, name: str, most: int, longest: int) -> dict[str, float | None]:
-        """Takes an object of shares by names, at most so many and so long."""
-        told = self._check(name, self._take(name), lambda value: isinstance(value, dict) and len(value) <= most)
-        for key, value in told.items():
+        """Takes an object {name: share} of at most `most` names of at most `longest` characters."""
+        found = self._check(name, self._take(name), lambda value: isinstance(value, dict) and len(value) <= most)
+        for key, value in found.items():
             self._check(name, key, _text(longest))
             self._check(name, value, lambda value: value is None or _number(1)(value))
-        return told
+        return found
 
     def each(self, name: str, most: int, item: Callable[[Any], T]) -> tuple[T, ...]:
-        """Takes a list of at most so many items, each of which `item` reads."""
-        told = self._check(name, self._take(name), lambda value: isinstance(value, list) and len(value) <= most)
-        return tuple(map(item, told))
+        """Takes a list of at most `most` items, each read by `item`."""
+        found = self._check(name, self._take(name), lambda value: isinstance(value, list) and len(value) <= most)
+        return tuple(map(item, found))
 
     def texts(self, name: str, most: int, longest: int) -> tuple[str, ...]:
         """Takes a list of text."""
@@ -109,15 +109,15 @@ class Fields:
         )
 
     def read(self, name: str, read: Callable[[Any], T]) -> T:
-        """Takes what `read` reads."""
+        """Takes a value that `read` converts."""
         return read(self._take(name))
 
     def maybe(self, name: str, take: Callable[[], T]) -> T | None:
-        """Takes null, or what `take` takes."""
+        """Takes null, or calls `take`."""
         return take() if self._left.get(name, self) is not None else self._left.pop(name)
 
     def finish(self) -> None:
-        """Sees that no field is left over."""
+        """Raises Refused when a field is left over."""
         if self._left:
             raise Refused(f"{self._of} has fields that it must not have")
 
@@ -133,9 +133,9 @@ class Fields:
 
 
 @contextmanager
-def fields(told: Any, of: str) -> Iterator[Fields]:
-    """Gives the fields of an object to be taken; raises Refused when one is not as it has to be or is left over."""
-    found = Fields(told, of)
+def fields(value: Any, of: str) -> Iterator[Fields]:
+    """Yields the fields of the object `value`, called `of` in messages; raises Refused when one is left over."""
+    found = Fields(value, of)
     yield found
     found.finish()
 

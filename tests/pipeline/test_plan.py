@@ -70,7 +70,7 @@ def test_another_plan_has_to_stand_up_to_the_newest_release(workspace, config, t
     assert back.current == "model-2" and back.identity != first.identity
 
 
-def test_the_commit_is_told_but_decides_nothing(workspace, config):
+def test_the_commit_is_recorded_but_does_not_count(workspace, config):
     add_span(workspace, range(40))
     planned = plan.training(config, "all")
 
@@ -78,15 +78,18 @@ def test_the_commit_is_told_but_decides_nothing(workspace, config):
 
 
 def test_what_cannot_be_trained_on_is_refused_at_once(workspace, config):
-    with pytest.raises(NoSpans):
+    with pytest.raises(NoSpans) as empty:
         plan.training(config, "all")
-    with pytest.raises(SpanNotFound, match="7, 9"):
+    assert empty.value.workspace == config.workspace
+    with pytest.raises(SpanNotFound) as missing:
         plan.training(config, "7,9")
+    assert (missing.value.wanted, missing.value.present) == ((7, 9), ())
 
     workspace.collect({f"cat/{name}": data for name, data in enumerate(photographs(range(40)).values())})
     spans.prepare(open_storage(str(workspace.root)))
-    with pytest.raises(TooFewImages, match="'cat'"):
+    with pytest.raises(TooFewImages, match="'cat'") as one_label:
         plan.training(config, "all")
+    assert one_label.value.spans == (1,)
 
 
 def test_an_image_in_each_split_is_the_least(workspace, config):

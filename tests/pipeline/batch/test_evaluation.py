@@ -33,7 +33,7 @@ def test_collected_images_are_read_with_their_labels(storage, pictures):
     assert found == expected | {("7_flat.png", "7", pictures[0][1] + b"\0")}
 
 
-def test_the_same_bytes_are_judged_once_and_those_in_a_span_not_at_all(storage, pictures):
+def test_the_same_bytes_are_evaluated_once_and_those_in_a_span_not_at_all(storage, pictures):
     collect(storage, pictures[:8])
     spans.prepare(storage)
     collect(storage, pictures[:5], "published-")
@@ -73,8 +73,9 @@ def test_the_images_of_a_span_are_read_as_they_were_published(storage, pictures)
     assert sorted((image.label, image.image) for image in found) == expected
 
 
-def test_without_a_release_there_is_nothing_to_judge(storage, pictures, tmp_path):
+def test_without_a_release_there_is_nothing_to_evaluate(storage, pictures, tmp_path):
     collect(storage, pictures)
 
-    with pytest.raises(NoRelease, match="python -m ci train"):
+    with pytest.raises(NoRelease, match="python -m ci train") as missing:
         evaluate(Config(workspace=str(tmp_path)), 0.8)
+    assert missing.value.releases == str(tmp_path / "releases")

@@ -1,4 +1,4 @@
-"""Evaluation as a batch prediction job: the job, what it is given, what comes back, and what a second one finds."""
+"""Evaluation as a batch prediction job: the job, its instances, its predictions, and a second call."""
 
 import base64
 import dataclasses
@@ -94,5 +94,9 @@ def test_many_images_go_in_shards_that_are_the_same_whatever_the_order(tmp_path,
 
 def test_an_image_that_the_model_cannot_read_is_said_with_the_page_of_the_job(serving):
     with on_vertex.predictor(serving.config, serving.release()) as predict:
-        with pytest.raises(BatchPredictionFailed, match="evaluate-model-1-.*console.cloud.google.com"):
+        with pytest.raises(
+            BatchPredictionFailed, match="evaluate-model-1-.*1 of 1 images have no prediction"
+        ) as failed:
             list(predict([LabelledImage("x", "7", b"no image")]))
+    assert failed.value.job.startswith("evaluate-model-1-")
+    assert failed.value.page.startswith("https://console.cloud.google.com/")

@@ -39,7 +39,7 @@ def test_beam_runs_in_the_node_unless_workers_are_allowed():
     assert not beam.on_dataflow(CONFIG, Shape())  # this machine has no workers, whatever is set
 
 
-def test_dataflow_is_told_where_who_how_many_and_which_image():
+def test_dataflow_gets_region_account_number_of_workers_and_image():
     spec = compile_pipeline(CONFIG, "training", Shape()).spec
 
     for node in ("StatisticsGen", "Transform", "Evaluator"):

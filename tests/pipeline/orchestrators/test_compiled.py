@@ -1,4 +1,4 @@
-"""What Vertex AI gets: one text for one structure and one image, whoever compiles it, wherever."""
+"""Compiled pipelines: the same text for the same structure and image, on any machine."""
 
 import dataclasses
 import hashlib

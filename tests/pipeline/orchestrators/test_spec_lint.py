@@ -30,9 +30,9 @@ def compile_nodes(*nodes):
 
 
 @tfx.component
-def Stray(text: tfx.Parameter[str], told: tfx.OutputArtifact[tfx.artifacts.String]):
+def Stray(text: tfx.Parameter[str], output: tfx.OutputArtifact[tfx.artifacts.String]):
     """Lies in a test, so the image does not have it."""
-    told.write(text)
+    output.write(text)
 
 
 def test_what_we_compile_is_right(spec):
@@ -62,8 +62,8 @@ def test_an_input_that_comes_from_nowhere(spec, where):
         evaluator["inputs"]["parameters"]["example_splits"] = {"componentInputParameter": "splits"}
 
     (mistake,) = spec_lint.lint(spec)
-    assert {"artifact": "no task", "order": "waits for Trainer_task", "root": "no root parameter"}.get(
-        where, "no such output" if where == "output" else "no task"
+    assert {"artifact": "not a task", "order": "waits for Trainer_task", "root": "not a root parameter"}.get(
+        where, "no such output" if where == "output" else "not a task"
     ) in mistake
 
 

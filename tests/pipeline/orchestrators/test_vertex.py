@@ -94,7 +94,7 @@ def test_a_failed_call_starts_no_second_run_and_none_too_few(cloud_config, wante
     assert done.submitted and runs(cloud) == [wanted.name]
 
 
-def test_what_vertex_ai_refuses_is_told_in_one_line(cloud_config, wanted, cloud):
+def test_a_refusal_of_vertex_ai_becomes_one_line(cloud_config, wanted, cloud):
     elsewhere = dataclasses.replace(cloud_config, service_account="pipelines@elsewhere.iam.gserviceaccount.com")
 
     with pytest.raises(CloudRefused, match=rf"Submitting {wanted.name} failed: .*act as.*ci doctor"):

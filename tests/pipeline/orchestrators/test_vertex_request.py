@@ -1,4 +1,4 @@
-"""What is going to be asked of Vertex AI. The workspace is a bucket; nobody else is called."""
+"""Requests for runs on Vertex AI. The workspace is a bucket; no other service is called."""
 
 import dataclasses
 import json
@@ -50,8 +50,8 @@ def test_the_same_run_has_the_same_name_and_another_one_another(cloud_config, sp
 
     assert prepare(cloud_config, "training", "1").name == request.name
     assert prepare(dataclasses.replace(cloud_config, seed=1), "training", "all").name != request.name
-    told = dataclasses.replace(request, values={**request.values, "commit": "another"})
-    assert told.name == request.name
+    committed = dataclasses.replace(request, values={**request.values, "commit": "another"})
+    assert committed.name == request.name
     other = dataclasses.replace(request, pipeline=Compiled("training", request.pipeline.text.replace("1a1a", "2b2b")))
     assert other.name != request.name
 
@@ -112,7 +112,7 @@ def test_a_pipeline_that_releases_on_github_needs_to_know_where_its_token_is(
 
 def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cloud_config, span_in_bucket, cloud):
     unset = dataclasses.replace(cloud_config, image="", image_repository=cloud.image_repository)
-    with pytest.raises(IncompatibleImage, match="not set.*knows of none.*build-image"):
+    with pytest.raises(IncompatibleImage, match="not set.*has a record of none.*build-image"):
         prepare(unset, "training", "all")
 
     content = image.make_recipe(unset, False, image.ROOT).content
@@ -125,8 +125,9 @@ def test_unless_one_is_named_the_image_is_the_one_that_was_built_of_this_code(cl
 def test_an_image_that_does_not_run_what_is_compiled_here_is_refused(cloud_config, span_in_bucket):
     storage = open_storage(cloud_config.workspace)
     unknown = dataclasses.replace(cloud_config, image=IMAGE.replace("1a", "2b"))
-    with pytest.raises(IncompatibleImage, match="nothing says what is in it.*build-image"):
+    with pytest.raises(IncompatibleImage, match="its contents are not known.*build-image") as refused:
         prepare(unknown, "training", "all")
+    assert refused.value.image == unknown.image
 
     record_image(storage, unknown.image, tfx="1.9.0")
     with pytest.raises(IncompatibleImage, match=rf"has TFX 1.9.0 on .* compiled by TFX {metadata.version('tfx')}"):
@@ -146,4 +147,4 @@ def test_a_parameter_without_a_value_is_refused(spec):
 
     with pytest.raises(UnsetParameters, match="pipeline/training.py") as unset:
         vertex_request._values(pipeline, parameters)
-    assert (unset.value.pipeline, unset.value.names) == ("training", ["forgotten"])
+    assert (unset.value.pipeline, unset.value.names) == ("training", ("forgotten",))

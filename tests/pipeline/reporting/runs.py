@@ -75,11 +75,11 @@ def hostile(words: list[str] = WORDS, most: bool = False) -> RunReport:
         labels += [f"{number} {'@|`<' * 20}" for number in range(1900)]
         reasons = tuple(["@octocat |`<b>" * 35] * 200)
         spans = tuple(range(1, 4000, 2))
-    judged = Metrics(0.5, 10**12, dict.fromkeys(map(str, spans), 0.25), dict.fromkeys(labels, 0.125))
+    both = Metrics(0.5, 10**12, dict.fromkeys(map(str, spans), 0.25), dict.fromkeys(labels, 0.125))
     made = report(
         spans=spans,
-        metrics=judged,
-        current=Current("model-1", "be" * 20, "", judged, tuple(labels)),
+        metrics=both,
+        current=Current("model-1", "be" * 20, "", both, tuple(labels)),
         blessed=False,
         reasons=reasons,
         uncompared=labels[0],
@@ -93,10 +93,10 @@ def hostile(words: list[str] = WORDS, most: bool = False) -> RunReport:
 
 def changed(path: str, value: Any) -> str:
     """The JSON of a report in which the field at `path`, such as metrics.accuracy, is another one."""
-    told = json.loads(report().to_json())
+    fields = json.loads(report().to_json())
     *way, last = path.split(".")
-    place = told
+    place = fields
     for name in way:
         place = place[name]
     place[last] = value
-    return json.dumps(told)
+    return json.dumps(fields)

@@ -34,7 +34,7 @@ def test_the_verdict_is_the_first_line():
     assert markdown(alone).startswith("### Training: released as model-2, 95.7\u202f% right\n")
 
 
-def test_both_models_are_told_on_each_label():
+def test_both_models_are_compared_on_each_label():
     shown = markdown(report())
     assert "The base bebebeb gets 94.9\u202f% of the same 118 pictures" in shown
     assert "label|this run|the base bebebeb|change" in cells(shown)
@@ -42,7 +42,7 @@ def test_both_models_are_told_on_each_label():
     assert "<sub>bars: this run, line: the base bebebeb</sub>" in shown
 
 
-def test_spans_are_told_where_there_are_several():
+def test_several_spans_are_listed():
     assert shown_kinds(markdown(report())) == ["label"]
     several = report(metrics=metrics(0.9, spans=3), current=None)
     assert shown_kinds(markdown(several)) == ["label", "span"] and "`3`|90.0\u202f%" in cells(markdown(several))
@@ -66,7 +66,7 @@ def test_a_run_that_was_not_compared_says_why():
         ("none", "none is built, and nothing is trained"),
     ],
 )
-def test_what_a_push_of_it_costs_is_told(branch, image):
+def test_the_costs_of_a_push_are_shown(branch, image):
     shown = markdown(report(branch=branch))
     assert f"image|{image}" in "\n".join(cells(shown))
     assert ("one, on `n1-standard-4`" in shown) == (branch != "none")
@@ -80,7 +80,7 @@ def test_durations_and_lineage_are_folded():
     assert f"modules|`{'9d' * 32}`|`{'3c' * 32}`" in cells(shown) and "Both have the same modules" not in shown
 
 
-def test_modules_that_did_not_change_are_told():
+def test_unchanged_modules_are_mentioned():
     same = Current("model-1", "be" * 20, "9d" * 32, metrics(0.949), ("x",))
     shown = markdown(report(current=same))
     assert "Both have the same modules." in shown and "Labels that it did not know: `x`." in shown
@@ -121,13 +121,13 @@ def test_every_row_of_a_table_has_as_many_cells_as_its_head():
     assert widths == {3, 4}  # durations, labels
 
 
-def test_a_terminal_is_told_in_a_few_harmless_lines():
+def test_a_terminal_gets_a_few_harmless_lines():
     made = report()
     assert text(made).splitlines() == [
         "Rehearsal: good enough to be released, 95.7\u202f% right (+0.8 points).",
         "The base bebebeb gets 94.9\u202f% of the same images right.",
     ]
     assert text(report(current=None, uncompared="there is no base")).endswith("Not compared: there is no base.")
-    told = text(hostile())
-    assert len(told.splitlines()) == 2 + OPEN and "\x1b" not in told
-    assert not re.search(r"(?m)^\s*::|##\[", told)
+    shown = text(hostile())
+    assert len(shown.splitlines()) == 2 + OPEN and "\x1b" not in shown
+    assert not re.search(r"(?m)^\s*::|##\[", shown)

@@ -16,9 +16,9 @@ from tests.pipeline.reporting.runs import changed, hostile, report
 def refused(text: str) -> str:
     with pytest.raises(UnreadableReport) as error:
         RunReport.from_json(text)
-    told = str(error.value)
-    assert "\n" not in told and "python -m ci rehearse --output FILE" in told and "octocat" not in told
-    return told
+    message = str(error.value)
+    assert "\n" not in message and "python -m ci rehearse --output FILE" in message and "octocat" not in message
+    return error.value.reason
 
 
 @pytest.mark.parametrize(
@@ -81,9 +81,9 @@ def test_a_field_that_is_not_as_it_has_to_be_is_named_and_its_value_is_not(path,
 
 @pytest.mark.parametrize("name", sorted(json.loads(report().to_json())))
 def test_every_field_has_to_be_there(name):
-    told = json.loads(report().to_json())
-    del told[name]
-    assert f"no field {name!r}" in refused(json.dumps(told))
+    fields = json.loads(report().to_json())
+    del fields[name]
+    assert f"no field {name!r}" in refused(json.dumps(fields))
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_training_of_the_workspace_becomes_a_report(release):
     assert made.metrics.per_label == {"cat": 0.75} and made.modules_digest == ""
 
 
-def test_a_training_whose_current_release_is_gone_is_still_told():
+def test_a_training_whose_current_release_is_gone_is_still_reported():
     training = TrainingReport.from_json(TRAINING, "reports/x")
     made = of_training(training, [], None)
     assert made.current.commit == made.current.modules_digest == "" and made.threshold is None

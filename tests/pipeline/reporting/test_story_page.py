@@ -51,7 +51,7 @@ def test_the_headline_is_what_both_models_make_of_the_same_new_pictures(release,
     assert page.texts("title") == ["Spanloop: 9 % to 97 % in 2 min 11 s"]
 
 
-def test_accuracy_of_both_releases_on_every_span_is_told(release, png, read):
+def test_both_releases_are_compared_on_every_span(release, png, read):
     rows = read(story_page(story(release, png))).texts("tr")
 
     assert "span 1, kept out of training 260 96.5 % 97.3 % 94.5 to 98.7 %" in rows
@@ -59,7 +59,7 @@ def test_accuracy_of_both_releases_on_every_span_is_told(release, png, read):
     assert "arrived after model-2 was released 247 8.5 % 97.2 % 94.3 to 98.6 %" in rows
 
 
-def test_every_step_is_told_in_order_with_its_time(release, png, read):
+def test_every_step_is_listed_in_order_with_its_time(release, png, read):
     steps = [text for text in read(story_page(story(release, png))).texts("li") if "python -m ci" in text]
 
     assert steps == [
@@ -69,10 +69,10 @@ def test_every_step_is_told_in_order_with_its_time(release, png, read):
     ]
 
 
-def test_the_lineage_of_both_releases_is_told(release, png, read):
+def test_the_lineage_of_both_releases_is_shown(release, png, read):
     page = read(story_page(story(release, png)))
 
-    assert "trained on spans 1 and 2" in page.text and "stood up to model-1" in page.text
+    assert "trained on spans 1 and 2" in page.text and "compared with model-1" in page.text
     for digest in ("ab" * 32, "9d" * 32, "c0ffee" * 6 + "beef"):
         assert page.text.count(digest) == 2
 
