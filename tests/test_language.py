@@ -39,10 +39,13 @@ CHECKED = (
     "tests/conftest.py",
     "tests/containers.py",
     "tests/emulators",
+    "tests/image",
+    "tests/modern",
     "tests/places.py",
     "tests/serving.py",
     "tests/test_install.py",
     "tests/test_repository.py",
+    "tests/workflows",
 )
 HERE = pathlib.Path(__file__).resolve().relative_to(ROOT)
 

@@ -1,4 +1,4 @@
-"""A stand-in for the Python image that the Dockerfile names: Debian by debootstrap, Python from this machine."""
+"""A stand-in for the Dockerfile's base image: Debian by debootstrap, with this machine's Python."""
 
 import hashlib
 import json
@@ -11,12 +11,12 @@ from pathlib import Path
 
 from tests import containers
 
-# Besides what Debian cannot do without, what Python's own modules are linked to, wherever it was built.
+# Libraries that Python's standard modules are linked to, and essential packages.
 PACKAGES = (
     "ca-certificates netbase tzdata libbz2-1.0 libexpat1 libffi8 liblzma5 libncursesw6 libnsl2 libsqlite3-0 libuuid1"
     " zlib1g"
 ).split()
-OLD, NEW = "bookworm", "trixie"  # for Python 3.10, and for those after it
+OLD, NEW = "bookworm", "trixie"  # for Python 3.10, and for later versions
 LIBRARIES = {
     OLD: ["libreadline8", "libssl3", "libtirpc3"],
     NEW: ["libreadline8t64", "libssl3t64", "libtirpc3t64"],
@@ -25,7 +25,7 @@ UNUSED = ("test", "idlelib", "tkinter", "ensurepip", "lib2to3/tests", "config-*"
 
 
 def make(name: str, cache: Path, podman: dict[str, str]) -> None:
-    """Makes the image `name` in podman's storage, unless it is there and made of the same."""
+    """Builds the image `name` in podman's storage, unless it exists and was built from the same inputs."""
     version = ".".join(platform.python_version_tuple()[:2])
     release = OLD if version == "3.10" else NEW
     packages = (*PACKAGES, *LIBRARIES[release])
@@ -51,7 +51,7 @@ def make(name: str, cache: Path, podman: dict[str, str]) -> None:
         for path in Path(sys.base_prefix, "lib", f"python{version}", "site-packages").glob("pip*"):
             shutil.copytree(path, root / "usr/local" / path.relative_to(sys.base_prefix))
         _name_interpreters(root / "usr/local/bin", version)
-        for name_of in ("etc/pip.conf", "etc/uv/uv.toml"):  # what a mount lies over while packages are installed
+        for name_of in ("etc/pip.conf", "etc/uv/uv.toml"):  # mount points for settings while packages are installed
             (root / name_of).parent.mkdir(exist_ok=True)
             (root / name_of).touch()
         subprocess.run(["chroot", root, "/sbin/ldconfig"], check=True)
@@ -67,7 +67,7 @@ def make(name: str, cache: Path, podman: dict[str, str]) -> None:
 
 
 def _name_interpreters(folder: Path, version: str) -> None:
-    """Leaves the interpreter under its usual names, and nothing that names the place it came from."""
+    """Keeps only the interpreter, under its usual names: other scripts hold its original path."""
     for path in list(folder.iterdir()):
         if path.name != f"python{version}":
             path.unlink()

@@ -1,4 +1,4 @@
-"""Docker's part of Cloud Build, done by podman: builds with this machine's network, pushes to a loopback registry."""
+"""Docker steps of Cloud Build performed by podman: builds with this machine's network, pushes to a local registry."""
 
 import contextlib
 import os
@@ -21,16 +21,19 @@ USER = 1000  # of the image
 
 
 class Podman(Runner):
-    """Runs podman with storage of its own, where names of `host` are images of the registry at `registry`.
+    """Runs podman with isolated storage; maps image names of `host` to the registry at `registry`.
 
-    `network` is the file of the network namespace that packages are installed from.
+    `network` is the file of the network namespace in which packages are installed.
     """
 
     def __init__(self, settings: dict[str, str], host: str, registry: str, network: str, folder: pathlib.Path):
         places = folder / "registries.conf"
         places.write_text(f'[[registry]]\nprefix = "{host}"\nlocation = "{registry}"\ninsecure = true\n')
         self.environment = os.environ | settings | {"CONTAINERS_REGISTRIES_CONF": str(places)}
-        for name in ("NO_PROXY", "no_proxy"):  # this machine may reach packages by a proxy, but not its own registry
+        for name in (
+            "NO_PROXY",
+            "no_proxy",
+        ):  # this machine may use a proxy for packages, but not for the local registry
             self.environment[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1"]))
         self._network, self._host, self._registry = network, host, registry
         self._log = (folder / "podman.log").open("ab")
@@ -39,9 +42,9 @@ class Podman(Runner):
     def step(self, args: list[str], environment: list[str], context: pathlib.Path) -> None:
         command, *options = args
         if command == "build":
-            # of BuildKit; podman keeps its layers itself
+            # an option of BuildKit; podman caches layers by default
             options = [option for option in options if not option.startswith("--cache-from=")]
-            mounts = [f"--volume={ours}:{theirs}:ro" for ours, theirs in containers.installer_settings().items()]
+            mounts = [f"--volume={source}:{target}:ro" for source, target in containers.installer_settings().items()]
             options = ["--layers", "--pull=never", "--network=host", "--isolation=chroot", *mounts, *options]
             self._run(["nsenter", f"--net={self._network}", "podman", "build", *options], environment, context)
         elif command == "push":
@@ -56,11 +59,11 @@ class Podman(Runner):
             return digest.read().strip()
 
     def _push(self, image: str, *options: str) -> None:
-        place = f"docker://{self._registry}{image.removeprefix(self._host)}"  # podman maps names of what it pulls only
+        place = f"docker://{self._registry}{image.removeprefix(self._host)}"  # podman maps names only for pulls
         self._run(["podman", "push", "--tls-verify=false", *options, image, place], [], pathlib.Path("/"))
 
     def pull(self, image: str) -> int:
-        """Fetches an image by its digest, unless it is here; returns its size in bytes. Raises NoSuchImage."""
+        """Pulls an image by digest if necessary; returns its size in bytes. Raises NoSuchImage."""
         if self.run("image", "exists", image).returncode:
             pulled = self.run("pull", "--quiet", image)
             if pulled.returncode:
@@ -68,7 +71,7 @@ class Podman(Runner):
         return int(self.run("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
     def tidy(self) -> None:
-        """Removes images that no later build can use layers of."""
+        """Removes images whose layers no later build can use."""
         listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout.splitlines()
         for name, identity in map(str.split, listed):
             if name.startswith(self._host) and not re.search(":(dependencies|newest)-", name):
@@ -76,7 +79,7 @@ class Podman(Runner):
         self.run("image", "prune", "--force")
 
     def run(self, *command: str) -> subprocess.CompletedProcess:
-        """Runs podman and returns how it ended and what it printed."""
+        """Runs podman; returns exit code and output."""
         return subprocess.run(["podman", *command], env=self.environment, capture_output=True, text=True)
 
     def _run(self, command: list[str], environment: list[str], folder: pathlib.Path) -> None:
@@ -89,11 +92,11 @@ class Podman(Runner):
         print(f"image: {what}: {time.monotonic() - began:.0f} s", flush=True)
         if done.returncode:
             last = self.log.read_text(errors="replace").strip().splitlines()[-5:]
-            raise BuildError(f"{what} ended with {done.returncode}: {' '.join(last)} (all of it: {self.log})")
+            raise BuildError(f"{what} ended with {done.returncode}: {' '.join(last)} (full log: {self.log})")
 
 
 class InContainers(Containers):
-    """Runs the tasks of jobs in containers: as the image's user, with a read-only root, on this network."""
+    """Runs tasks in containers: as the image's user, with a read-only root, in this network namespace."""
 
     def __init__(self, podman: Podman, folder: pathlib.Path):
         self._podman, self._folder = podman, folder
@@ -105,7 +108,7 @@ class InContainers(Containers):
         options = ["--rm", f"--name={name}", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777"]
         options += ["--cap-drop=all", "--security-opt=no-new-privileges", "--http-proxy=false"]
         for number, file in enumerate(sorted({value for value in environment.values() if os.path.isfile(value)})):
-            # certificates and keys, which a machine there has for its user alone
+            # certificates and keys must be readable by the container's user only
             own = self._folder / f"{name}-{number}"
             shutil.copyfile(file, own)
             os.chown(own, USER, USER)
@@ -126,7 +129,7 @@ class InContainers(Containers):
 
 @contextlib.contextmanager
 def registry(folder: pathlib.Path) -> Iterator[str]:
-    """Runs a registry of images on loopback, empty at first; its address."""
+    """Runs an empty image registry on loopback; yields its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % free.getsockname()[1]  # noqa: UP031

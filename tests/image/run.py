@@ -1,9 +1,9 @@
-"""Builds the image and trains in it, with no network but the local servers: what `make test-image` does.
+"""`make test-image`: builds the image and trains in it, with no network but the local servers.
 
-The base that the Dockerfile names is not to be had everywhere: a stand-in of that name is made. Then all is as on
-Google Cloud: `build-image` has the local Cloud Build do the steps of cloudbuild.yaml, by podman, which pushes to a
-registry on loopback; `submit` has the local Vertex AI run every task in a container of that digest, as nobody, with a
-read-only root. All of it happens in a network namespace with nothing but loopback; packages alone come from outside.
+The Dockerfile's base image is not available everywhere, so a stand-in gets its name. The rest is as on Google Cloud:
+`build-image` makes the local Cloud Build perform the steps of cloudbuild.yaml with podman, which pushes to a local
+registry; `submit` makes the local Vertex AI run every task in a container of that digest, as an unprivileged user with
+a read-only root. Everything runs in a network namespace with only loopback; only packages are installed from outside.
 """
 
 import argparse
@@ -40,7 +40,7 @@ LARGEST = 2.4e9  # bytes
 
 
 def outside() -> int:
-    """Makes the base, then runs the rest where there is no network."""
+    """Builds the base image, then runs the rest without a network."""
     containers.check_machine("test-image", PROGRAMS)
     from tests.image import base
 
@@ -53,7 +53,7 @@ def outside() -> int:
 
 
 def inside(network: str) -> int:
-    """Builds, and trains, in a network of its own; `network` is the file of the one that packages come from."""
+    """Builds and trains in an isolated network namespace; `network` is the file of the one for installing packages."""
     from tests.emulators.cloud import Cloud
     from tests.image.podman import InContainers, Podman, registry
 
@@ -73,20 +73,20 @@ def inside(network: str) -> int:
         tasks = cloud.vertex.containers = InContainers(podman, folder)
         _probe(tasks, built["image"], folder / "probe.log")
         _train(cloud, folder, built["image"])
-        assert not cloud.refused, f"somebody asked for {cloud.refused}"
-        print(f"image: {tasks.ran} containers, none of which asked for another host", flush=True)
+        assert not cloud.refused, f"clients tried to reach {cloud.refused}"
+        print(f"image: {tasks.ran} containers, none of which tried to reach another host", flush=True)
         podman.tidy()
         return 0
 
 
 def _probe(tasks: "Containers", image: str, log: pathlib.Path) -> None:
-    """Has a container say what it can do, and what it cannot."""
+    """Runs PROBE in a container of the image."""
     code = tasks.run(image, ["python", "-c", PROBE], {}, log, lambda end: None)
     if code:
-        raise SystemExit(f"error: the image is not what it has to be: {log.read_text()}")
+        raise SystemExit(f"error: the image violates a requirement: {log.read_text()}")
 
 
-# what has to be so in a container
+# requirements for a container of the image
 PROBE = """
 import importlib.util, os, pathlib, shutil, socket
 assert os.getuid() == os.getgid() == 1000 and os.getcwd() == "/app"
@@ -105,12 +105,12 @@ try:
 except OSError:
     pass
 else:
-    raise AssertionError("there is a way out")
+    raise AssertionError("an outside address is reachable")
 """
 
 
 def _train(cloud: "Cloud", folder: pathlib.Path, image: str) -> None:
-    """Trains on Vertex AI, from images to a release."""
+    """Imports images, trains on Vertex AI and checks the release."""
     from pipeline.data import digits
 
     digits.write(str(folder / "digits"), digits.FIRST, limit=600)
@@ -122,7 +122,7 @@ def _train(cloud: "Cloud", folder: pathlib.Path, image: str) -> None:
 
 
 def _ci(cloud: "Cloud", *arguments: str, **variables: str) -> dict:
-    """Runs a command as a client of the local servers; what it found."""
+    """Runs a command as a client of the local servers; returns its JSON."""
     environment = os.environ | cloud.environment | {"WORKSPACE": f"gs://{cloud.bucket}/workspace"} | variables
     command = [sys.executable, "-m", "ci", *arguments, "--json"]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
@@ -132,9 +132,9 @@ def _ci(cloud: "Cloud", *arguments: str, **variables: str) -> dict:
 
 
 def _bring_up_loopback() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         up = struct.pack("16sh", b"lo", 1)  # IFF_UP
-        fcntl.ioctl(any_socket, 0x8914, up)  # SIOCSIFFLAGS
+        fcntl.ioctl(probe, 0x8914, up)  # SIOCSIFFLAGS
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
-"""Runs the tests on TFX 1.21, in a Debian 13 machine of their own: what `make test-modern` does.
+"""`make test-modern`: runs the tests on TFX 1.21 in a Debian 13 container.
 
-A folder holds that machine: Debian by debootstrap, then what `make install` makes of it, as an ordinary user. It stays
-in the cache and is kept up with the lock, so that a second run is quick. Installing uses this machine's network and its
-settings for it, which are mounted and never copied; the tests have no network but loopback.
+The container's root is a folder: Debian by debootstrap, then `make install` as an ordinary user. It stays in the cache
+and follows the lock, so that a second run is fast. Installing uses this machine's network and its installer settings,
+which are mounted and never copied; the tests have no network but loopback.
 """
 
 import fcntl
@@ -24,13 +24,13 @@ from tests.containers import CannotRun, git, step  # noqa: E402
 RELEASE = "trixie"
 PACKAGES = ("ca-certificates", "git", "make", "python3", "python3-venv")
 HOME = "/home/spanloop"
-USER = 1000  # not root, like most who run the tests
+USER = 1000  # not root, like most users
 OF_INSTALLING = ("PIP_", "UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA_INDEX", "UV_HTTP", "HTTP_", "HTTPS_", "NO_PROXY")
 OF_TESTS = ("CI", "TESTS", "OPENBLAS_")  # OPENBLAS_: some processors compute wrong results without
 
 
 class Machine:
-    """Debian 13 in a folder."""
+    """A Debian 13 root folder with a checkout."""
 
     def __init__(self, cache: Path):
         self.cache = cache
@@ -38,27 +38,27 @@ class Machine:
         self.checkout = self.root / HOME[1:] / "spanloop"
 
     def make(self) -> None:
-        """Has debootstrap fill the folder, unless it did."""
-        asked = self.root / "packages.json"
-        if asked.exists() and json.loads(asked.read_text()) == list(PACKAGES):
+        """Installs Debian into the folder unless it has the packages."""
+        installed = self.root / "packages.json"
+        if installed.exists() and json.loads(installed.read_text()) == list(PACKAGES):
             return
         with step("modern", f"Debian {RELEASE} with {', '.join(PACKAGES)}"):
             containers.debootstrap(RELEASE, self.root, PACKAGES)
             useradd = f"useradd --create-home --uid {USER} --home-dir {HOME} spanloop"
             subprocess.run(["chroot", self.root, *useradd.split()], check=True)
-            for name in ("etc/pip.conf", "etc/uv/uv.toml"):  # what a mount lies over while packages are installed
+            for name in ("etc/pip.conf", "etc/uv/uv.toml"):  # mount points for settings while packages are installed
                 (self.root / name).parent.mkdir(exist_ok=True)
                 (self.root / name).touch()
-            asked.write_text(json.dumps(PACKAGES))
+            installed.write_text(json.dumps(PACKAGES))
 
     def copy_checkout(self) -> None:
-        """Makes the machine's checkout the same as this one, as a repository of its own, and keeps its environment."""
+        """Copies this checkout into the machine as a separate repository; keeps the machine's .venv."""
         self.checkout.mkdir(exist_ok=True)
         for path in self.checkout.iterdir():
             if path.name not in (".venv", ".tools"):
                 shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for name in filter(None, git(ROOT, "ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0")):
-            if os.path.lexists(ROOT / name):  # git still lists what was deleted and not committed
+            if os.path.lexists(ROOT / name):  # git still lists files whose deletion is not committed
                 (self.checkout / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, self.checkout / name, follow_symlinks=False)
         git(self.checkout, "init", "--quiet")
@@ -71,7 +71,7 @@ class Machine:
             folders[:] = [name for name in folders if name not in (".venv", ".tools")]
 
     def run(self, command: str, network: str, passed: tuple[str, ...], mounts: dict[str, str]) -> int:
-        """Runs a shell command in the machine's checkout, as its user. Returns its exit code."""
+        """Runs a shell command in the machine's checkout as its user; returns the exit code."""
         with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
             scratch = Path(folder, "tmp")
             scratch.mkdir()

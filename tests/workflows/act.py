@@ -1,4 +1,4 @@
-"""Executes one workflow of a clone with `act`, on this machine and without containers, and returns its run."""
+"""Executes one workflow of a clone with `act`, without containers, and returns its run."""
 
 import contextlib
 import json
@@ -17,22 +17,22 @@ from tests.workflows.run import Run
 
 STAND_INS = pathlib.Path(__file__).parent / "stand_ins"
 MACHINE = "ubuntu-24.04"
-LEFT = "stand-ins"  # folder of what the stand-ins leave behind
+LEFT = "stand-ins"  # folder in which the stand-ins keep artifacts and caches
 LONGEST = 400  # seconds
 
 
 class Setting(NamedTuple):
-    """Where workflows run: the clone, the repository's name, its variables, and what a runner's network is like."""
+    """Surroundings of a run: clone, repository name, variables, and environment of the runner."""
 
     clone: pathlib.Path
-    folder: pathlib.Path  # what act and the stand-ins leave behind
+    folder: pathlib.Path  # logs of act, and files of the stand-ins
     repository: str
     variables: Mapping[str, str]
     environment: Mapping[str, str]
 
 
 def execute(setting: Setting, workflow: str, event_name: str, event: Mapping[str, Any], id: int, token: str) -> Run:
-    """Runs a workflow's jobs one after another. `id` is the run's number; `token` is what its jobs may do on GitHub."""
+    """Runs a workflow's jobs one after another. `id` is the run's number; `token` is its jobs' GitHub token."""
     folder = setting.folder / f"{id}"
     (folder / "home").mkdir(parents=True)
     (setting.folder / LEFT).mkdir(exist_ok=True)
@@ -58,7 +58,7 @@ def _command(setting: Setting, folder: pathlib.Path, workflow: str, event_name: 
     command += ["-C", str(setting.clone), "-W", f".github/workflows/{workflow}", "-e", str(folder / "event.json")]
     command += ["-P", f"{MACHINE}=-self-hosted", "--json", "-v", "--rm", "--concurrent-jobs", "1", "--no-skip-checkout"]
     command += ["--no-cache-server", "--action-offline-mode", "--action-cache-path", str(folder / "cache")]
-    command += ["--env-file", "", "--secret-file", "", "--var-file", "", "--input-file", "", "--actor", "somebody"]
+    command += ["--env-file", "", "--secret-file", "", "--var-file", "", "--input-file", "", "--actor", "octocat"]
     command += ["-s", f"GITHUB_TOKEN={token}"]
     for name, value in setting.variables.items():
         command += ["--var", f"{name}={value}"]
@@ -70,13 +70,13 @@ def _command(setting: Setting, folder: pathlib.Path, workflow: str, event_name: 
 
 
 def _call(command: list[str], folder: pathlib.Path, log: Any) -> None:
-    """Runs act with nothing of this process's environment but the PATH; stops it when it takes too long."""
+    """Runs act with only the PATH of this process's environment; stops it after LONGEST seconds."""
     environment = {"HOME": str(folder / "home"), "PATH": os.environ["PATH"], "LANG": "C.UTF-8"}
     process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         process.wait(LONGEST)
     except BaseException as error:
-        # it then ends what its jobs have started
+        # SIGINT lets act end the processes of its jobs
         process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(20)

@@ -1,3 +1,3 @@
-"""What needs Go or Node.js: `make test-workflows` names it, `make test` needs nothing but Python."""
+"""Excludes tests that need Go or Node.js from `make test`; `make test-workflows` names them."""
 
 collect_ignore = ["executed", "test_openapi.py"]

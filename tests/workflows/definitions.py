@@ -1,4 +1,4 @@
-"""What a clone's workflows say: their jobs, permissions, environments and triggers."""
+"""Parsed workflows of a clone: jobs, permissions, environments and triggers."""
 
 import pathlib
 import re
@@ -9,7 +9,7 @@ import yaml
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as GitHub reads it: `on` is a word."""
+    """YAML as GitHub reads it: `on` is a string."""
 
 
 Loader.yaml_implicit_resolvers = {
@@ -20,11 +20,11 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("^(true|false)
 
 
 class Job(NamedTuple):
-    """A job, and the job of the caller where it is one of a workflow that is called."""
+    """A job of a workflow, or of a workflow that it calls."""
 
-    name: str  # as its workflow names it for people
+    name: str  # display name
     says: dict[str, Any]
-    caller: str  # name of the caller's job, "" for a job of the workflow itself
+    caller: str  # display name of the calling job, "" for a job of the workflow itself
 
 
 class Definition:
@@ -36,7 +36,7 @@ class Definition:
         self.name: str = self.says.get("name", f".github/workflows/{file}")
 
     def jobs(self) -> Iterator[Job]:
-        """Yields its jobs, and those of the workflows that it calls in place of the calls."""
+        """Yields the workflow's jobs; a call is replaced by the jobs of the called workflow."""
         for key, says in self.says["jobs"].items():
             name = says.get("name", key)
             if "uses" in says:
@@ -46,14 +46,14 @@ class Definition:
                 yield Job(name, says, "")
 
     def triggers(self) -> dict[str, Any]:
-        """What starts it, and what is said about that."""
+        """The events that start the workflow, with their filters."""
         on = self.says["on"]
         if isinstance(on, dict):
             return {event: about or {} for event, about in on.items()}
         return dict.fromkeys([on] if isinstance(on, str) else on, {})
 
     def permissions(self) -> dict[str, str]:
-        """All that its jobs may do, together: `act` has one token for all of them."""
+        """The union of its jobs' permissions, because `act` has one token for all jobs."""
         found: dict[str, str] = {}
         for job in self.jobs():
             for scope, level in job.says.get("permissions", self.says.get("permissions", {})).items():
@@ -69,7 +69,7 @@ class Definition:
         }
 
     def inputs(self) -> set[str] | None:
-        """The names of what its button asks for; None when it has no button."""
+        """Names of the inputs of `workflow_dispatch`; None when it has no such trigger."""
         triggers = self.triggers()
         if "workflow_dispatch" not in triggers:
             return None
@@ -77,6 +77,6 @@ class Definition:
 
 
 def read(clone: pathlib.Path) -> dict[str, Definition]:
-    """Reads the workflows of a clone, by their files."""
+    """Reads the workflows of a clone, by file name."""
     folder = clone / ".github/workflows"
     return {path.name: Definition(folder, path.name) for path in sorted(folder.glob("*.yml"))}

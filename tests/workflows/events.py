@@ -1,4 +1,4 @@
-"""What GitHub tells a workflow of the event that started it: of its fields those that anybody here looks at."""
+"""Payloads of GitHub events, limited to the fields that workflows and commands read."""
 
 from typing import Any
 
@@ -21,19 +21,19 @@ class Events:
         }
 
     def push(self, before: str, after: str) -> Event:
-        """To the default branch."""
+        """A push to the default branch."""
         return self._about(
             ref=f"refs/heads/{DEFAULT}",
             before=before,
             after=after,
             created=not before.strip("0"),
-            deleted=False,  # act takes the commit from the event only where this is said
+            deleted=False,  # act takes the commit from the event only if this field is false
             forced=False,
             head_commit={"id": after},
         )
 
     def pull_request(self, number: int, head: str, base: str, fork: str = "", action: str = "opened") -> Event:
-        """From a branch of the repository, or of its fork "owner/name"."""
+        """A pull request from a branch of the repository, or of its fork "owner/name"."""
         source = {"full_name": fork, "fork": True} if fork else self._repository
         return self._about(
             action=action,
@@ -49,13 +49,13 @@ class Events:
         return self._about(schedule=cron)
 
     def workflow_dispatch(self, inputs: dict[str, str]) -> Event:
-        """Switches are "true" or "false", as a browser sends them."""
+        """A dispatch; boolean inputs are "true" or "false", as a browser sends them."""
         return self._about(ref=f"refs/heads/{DEFAULT}", inputs=inputs)
 
     def workflow_run(self, run: dict[str, Any], pull_requests: list[Any], head: str) -> Event:
-        """A run has ended. `head` is the repository that its commit is in."""
+        """The end of a run. `head` is the repository that has its commit."""
         about = {"head_repository": {"full_name": head}, "pull_requests": pull_requests}
         return self._about(action="completed", workflow_run={**run, **about}, workflow={"name": run["name"]})
 
     def _about(self, **fields: Any) -> Event:
-        return {**fields, "repository": self._repository, "sender": {"login": "somebody"}}
+        return {**fields, "repository": self._repository, "sender": {"login": "octocat"}}

@@ -1,4 +1,4 @@
-"""GitHub's own description of its API: its methods, the part of it that is in use, and what an answer may hold."""
+"""GitHub's OpenAPI description: its methods, the part in use, and JSON schemas of responses."""
 
 import json
 import re
@@ -9,20 +9,20 @@ from typing import Any, NamedTuple
 VERBS = ("get", "put", "post", "delete", "patch")
 HOSTS = re.compile(r"https://(api|uploads)\.github\.com")
 JSON = "application/json"
-# GitHub's name for its JSON, and what PyGithub asks for since a method was on trial: GitHub takes both.
+# GitHub's media type for JSON, and one that PyGithub sends since a method was in preview: GitHub accepts both.
 ALSO_JSON = ("application/vnd.github+json", "application/vnd.github.ant-man-preview+json")
 
 
 class Method(NamedTuple):
-    """One method: "POST", "/repos/{owner}/{repo}/releases", and all that is told of it."""
+    """One method: "POST", "/repos/{owner}/{repo}/releases", and its operation object in OpenAPI."""
 
     verb: str
     path: str
-    told: dict[str, Any]
+    operation: dict[str, Any]
 
     @property
     def shape(self) -> tuple[str, str]:
-        """Verb and path without the names of the path's parts, which everybody chooses for himself."""
+        """Verb and path without the names of the path's parts, which differ between descriptions."""
         return shape(self.verb, self.path)
 
 
@@ -31,29 +31,29 @@ def shape(verb: str, path: str) -> tuple[str, str]:
 
 
 class Description:
-    """What GitHub says of its API (OpenAPI 3.0), in a file of 13 MB."""
+    """GitHub's description of its API (OpenAPI 3.0), a file of 13 MB."""
 
     def __init__(self, file: Path):
         self._all = json.loads(file.read_text(encoding="utf-8"))
-        # of a file that did not arrive, as is told of uploads in words
+        # The state of an incomplete upload, which the description mentions only in its text.
         self._all["components"]["schemas"]["release-asset"]["properties"]["state"]["enum"].append("starter")
         self.methods = {
-            told["operationId"]: Method(verb.upper(), path, told)
+            operation["operationId"]: Method(verb.upper(), path, operation)
             for path, verbs in self._all["paths"].items()
-            for verb, told in verbs.items()
+            for verb, operation in verbs.items()
             if verb in VERBS
         }
 
     def trimmed(self, names: Iterable[str], address: str) -> dict[str, Any]:
-        """The description of some methods only, as of a server at `address`.
+        """The description limited to some methods, for a server at `address`.
 
-        All addresses in it lead there, so that a client which follows them stays there. What a server could not do as
-        it is written is written otherwise.
+        All addresses in it point to that server, so that clients that follow them stay there. Parts that Prism does not
+        support are rewritten.
         """
         paths: dict[str, dict[str, Any]] = {}
         for name in names:
-            verb, path, told = self.methods[name]
-            paths.setdefault(path, {})[verb.lower()] = told
+            verb, path, operation = self.methods[name]
+            paths.setdefault(path, {})[verb.lower()] = operation
         rest = {name: value for name, value in self._all.items() if name not in ("paths", "components", "x-webhooks")}
         whole = {**rest, "paths": paths, "components": self._components(paths)}
         found = json.loads(HOSTS.sub(address, json.dumps(whole)))
@@ -61,42 +61,42 @@ class Description:
         return found
 
     def fields(self, name: str) -> tuple[set[str], set[str]]:
-        """Which parameters of the query and which fields of a JSON body a method has."""
-        told = self.methods[name].told
-        parameters = [self._resolved(parameter) for parameter in told.get("parameters", ())]
+        """Names of a method's query parameters, and of the fields of its JSON body."""
+        operation = self.methods[name].operation
+        parameters = [self._resolved(parameter) for parameter in operation.get("parameters", ())]
         query = {parameter["name"] for parameter in parameters if parameter["in"] == "query"}
-        body = self._resolved(told.get("requestBody", {})).get("content", {}).get(JSON, {}).get("schema", {})
+        body = self._resolved(operation.get("requestBody", {})).get("content", {}).get(JSON, {}).get("schema", {})
         return query, set(self._resolved(body).get("properties", ()))
 
     def answers(self, name: str) -> dict[int, dict[str, Any] | None]:
-        """By HTTP status the JSON schema of what a method answers, None where that is nothing or no JSON.
+        """JSON schemas of a method's responses by HTTP status; None for a response without JSON.
 
-        What GitHub always sends may be missing, since a stand-in sends only what somebody reads. What is there has
-        GitHub's type, and what GitHub never sends is not there.
+        The schemas require no field, since the local GitHub sends only fields that the project reads. Fields must have
+        GitHub's types, and fields that GitHub does not send are refused.
         """
         found: dict[int, dict[str, Any] | None] = {}
-        for status, told in self.methods[name].told["responses"].items():
-            schema = self._resolved(told).get("content", {}).get(JSON, {}).get("schema")
+        for status, response in self.methods[name].operation["responses"].items():
+            schema = self._resolved(response).get("content", {}).get(JSON, {}).get("schema")
             found[int(status)] = self._answer(schema) if schema else None
         return found
 
     def refusal(self) -> dict[str, Any]:
-        """The JSON schema of all refusals: those of single fields tell their status too, which is not described."""
+        """The JSON schema of error responses; those about single fields also hold a status, which GitHub omits."""
         kinds = [self._all["components"]["schemas"][name] for name in ("basic-error", "validation-error")]
         return self._answer({"type": "object", "properties": {**kinds[0]["properties"], **kinds[1]["properties"]}})
 
     def _answer(self, schema: dict[str, Any]) -> dict[str, Any]:
         used = self._components(schema).get("schemas", {})
-        return _sparing(schema) | {"components": {"schemas": {name: _sparing(told) for name, told in used.items()}}}
+        return _optional(schema) | {"components": {"schemas": {name: _optional(each) for name, each in used.items()}}}
 
-    def _resolved(self, told: dict[str, Any]) -> dict[str, Any]:
-        while "$ref" in told:
-            kind, name = told["$ref"].split("/")[2:]
-            told = self._all["components"][kind][name]
-        return told
+    def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
+        while "$ref" in part:
+            kind, name = part["$ref"].split("/")[2:]
+            part = self._all["components"][kind][name]
+        return part
 
     def _components(self, used_by: Any) -> dict[str, Any]:
-        """Everything that is referred to, directly or not."""
+        """All components that `used_by` refers to, directly or indirectly."""
         found: dict[str, dict[str, Any]] = {}
         waiting = [used_by]
         while waiting:
@@ -108,15 +108,15 @@ class Description:
         return found
 
 
-def _references(told: Any) -> Iterator[str]:
-    for part in _parts(told):
+def _references(description: Any) -> Iterator[str]:
+    for part in _parts(description):
         if isinstance(part.get("$ref"), str):
             yield part["$ref"]
 
 
-def _parts(told: Any) -> Iterator[dict[str, Any]]:
-    """Every object in what was read from JSON."""
-    waiting = [told]
+def _parts(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value."""
+    waiting = [value]
     while waiting:
         part = waiting.pop()
         if isinstance(part, dict):
@@ -127,15 +127,15 @@ def _parts(told: Any) -> Iterator[dict[str, Any]]:
 
 
 def _patch(description: dict[str, Any]) -> None:
-    """Writes otherwise what Prism does not understand, or what GitHub tells only in words."""
-    # "integer or string, one of both": a number in a path is both. A file's name is what is sent.
+    """Rewrites parts that Prism does not support, and adds what the description has only in its text."""
+    # "oneOf integer or string" refuses a number in a path, which is both. The project sends names of files.
     description["components"].get("parameters", {}).get("workflow-id", {})["schema"] = {"type": "string"}
     for verbs in description["paths"].values():
-        for told in verbs.values():
-            told.pop("servers", None)  # uploads have a host of their own
-            if told["operationId"] == "repos/get-release-asset":
-                # the file itself may be asked for
-                told["responses"]["200"]["content"]["application/octet-stream"] = {"example": "a file"}
+        for operation in verbs.values():
+            operation.pop("servers", None)  # uploads have a separate host
+            if operation["operationId"] == "repos/get-release-asset":
+                # clients may request the file itself
+                operation["responses"]["200"]["content"]["application/octet-stream"] = {"example": "a file"}
     for part in _parts(description):
         _patch_answer(part)
         _patch_example(part, description["components"].get("examples", {}))
@@ -144,42 +144,42 @@ def _patch(description: dict[str, Any]) -> None:
 
 def _patch_answer(part: dict[str, Any]) -> None:
     if isinstance(headers := part.get("headers"), dict):
-        headers.pop("Link", None)  # each page of the examples has a next one, at an address that nothing has
+        headers.pop("Link", None)  # examples link to a next page at an address that does not exist
     if isinstance(content := part.get("content"), dict) and JSON in content:
         content.update(dict.fromkeys(ALSO_JSON, content[JSON]))
 
 
 def _patch_example(part: dict[str, Any], examples: dict[str, Any]) -> None:
-    # an example that is referred to is more than its value
+    # a referenced example has more fields than its value
     if isinstance(value := part.get("value"), dict) and str(value.get("$ref")).startswith("#/components/examples/"):
         part["value"] = examples[value["$ref"].rpartition("/")[2]]["value"]
 
 
 def _patch_schema(part: dict[str, Any]) -> None:
-    # Prism passes over a whole body without a word when its schema has `nullable` beside no `type`.
+    # Prism silently skips a whole body when its schema has `nullable` without `type`.
     if part.get("nullable") is True and "type" not in part and "oneOf" in part:
         part["oneOf"] = [*part["oneOf"], {"enum": [None]}]
         del part["nullable"]
 
 
-def _sparing(schema: dict[str, Any], closed: bool = True) -> dict[str, Any]:
-    """A schema of OpenAPI 3.0 as one of JSON Schema: nothing is required, and nothing more may be there if `closed`."""
+def _optional(schema: dict[str, Any], closed: bool = True) -> dict[str, Any]:
+    """Converts a schema of OpenAPI 3.0 to JSON Schema without required fields; `closed` refuses unknown fields."""
     if "$ref" in schema:
         return {"$ref": schema["$ref"]}
     found = {name: schema[name] for name in ("type", "enum") if name in schema}
     if "properties" in schema:
-        found["properties"] = {name: _sparing(told) for name, told in schema["properties"].items()}
+        found["properties"] = {name: _optional(each) for name, each in schema["properties"].items()}
         found["additionalProperties"] = not closed
     if "additionalProperties" in schema:
         more = schema["additionalProperties"]
-        found["additionalProperties"] = _sparing(more) if isinstance(more, dict) else more
+        found["additionalProperties"] = _optional(more) if isinstance(more, dict) else more
     if "items" in schema:
-        found["items"] = _sparing(schema["items"])
+        found["items"] = _optional(schema["items"])
     if "allOf" in schema:
-        found["allOf"] = [_sparing(part, closed=False) for part in schema["allOf"]]
-    # without what is required several may fit, of which one has to
+        found["allOf"] = [_optional(part, closed=False) for part in schema["allOf"]]
+    # without required fields several choices may match, so oneOf becomes anyOf
     if choices := [*schema.get("anyOf", ()), *schema.get("oneOf", ())]:
-        found["anyOf"] = [_sparing(choice) for choice in choices]
+        found["anyOf"] = [_optional(choice) for choice in choices]
     if not schema.get("nullable"):
         return found
     if "type" not in found:

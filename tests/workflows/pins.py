@@ -1,4 +1,4 @@
-"""Actions from elsewhere: the release and its commit that every workflow uses. Dependabot proposes newer ones."""
+"""Third-party actions: the release and commit that every workflow uses. Dependabot proposes newer ones."""
 
 PINS = {
     "actions/attest-build-provenance": ("v4.1.0", "a2bbfa25375fe432b6a289bc6b6cd05ecd0c4c32"),

@@ -1,6 +1,6 @@
-"""Programs in Go that this machine may lack: `act` executes workflows, `actionlint` finds mistakes in them.
+"""Installs programs written in Go: `act` executes workflows, `actionlint` checks them.
 
-python -m tests.workflows.programs actionlint    runs it, installed first where it is not there
+python -m tests.workflows.programs actionlint    runs it, after installing it if necessary
 """
 
 import os
@@ -19,7 +19,7 @@ PROGRAMS = {
 
 
 def installed(name: str) -> Path:
-    """Returns the program, of the version that is named above; installs it once. Raises CannotRun."""
+    """Path of a program in its pinned version; installs it if necessary. Raises CannotRun."""
     package, version = PROGRAMS[name]
     folder = cache() / "go" / f"{name}-{version}"
     if not (folder / name).exists():
@@ -31,16 +31,16 @@ def _install(package: str, folder: Path) -> None:
     go = shutil.which("go")
     if not go:
         raise CannotRun(
-            f"Go is not on the PATH, and {package} is built by it: install Go 1.25 or newer, then run this again."
+            f"Go is not on the PATH, and {package} needs it: install Go 1.25 or newer, then run this again."
         )
-    print(f"Installing {package}, which takes a minute, once.", file=sys.stderr, flush=True)
-    # renamed when it is finished, so that nobody finds half a program
+    print(f"Installing {package} (a minute, once).", file=sys.stderr, flush=True)
+    # installed elsewhere and renamed, so that another process never finds an incomplete program
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
     command, settings = [go, "install", package], {**os.environ, "GOBIN": str(unfinished)}
     try:
         done = subprocess.run(command, env=settings, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
-            last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            last = (done.stderr.strip().splitlines() or ["no output"])[-1]
             raise CannotRun(
                 f"`go install {package}` failed: {last}. Check the network and Go (1.25 or newer), then run this again."
             )
@@ -52,10 +52,10 @@ def _install(package: str, folder: Path) -> None:
 
 
 def check() -> None:
-    """Raises CannotRun where workflows cannot be executed."""
+    """Raises CannotRun when this machine cannot execute workflows."""
     installed("act")
     prism.installed()
-    for program in ("bash", "git", "make", "node"):  # which the runners of GitHub have
+    for program in ("bash", "git", "make", "node"):  # present on GitHub's runners
         if not shutil.which(program):
             raise CannotRun(f"{program} is not on the PATH: install it, then run this again.")
 
@@ -69,7 +69,7 @@ def main() -> None:
             program = installed(name)
             os.execv(program, [str(program), *arguments])
         else:
-            sys.exit(f"error: say check, {' or '.join(PROGRAMS)}, followed by its arguments")
+            sys.exit(f"error: the first argument must be check, {' or '.join(PROGRAMS)}.")
     except CannotRun as reason:
         sys.exit(f"error: {reason}")
 

@@ -1,4 +1,4 @@
-"""A repository on the local GitHub: what happens to it runs its workflows, and what these start runs after them."""
+"""A repository on the local GitHub: events run its workflows, and the workflows that these start."""
 
 import collections
 import hashlib
@@ -21,37 +21,37 @@ TESTS = "tests/ci/test_formatting.py"
 
 
 class Repository:
-    """A clone, its variables, and who pushes to it. Every method that makes something happen returns the run of it."""
+    """A clone with variables. Each event is a method that returns the run that it starts."""
 
     def __init__(self, cloud: Cloud, folder: pathlib.Path, variables: dict[str, str] | None = None):
         self.cloud, self._folder = cloud, folder
         self.clone = Clone(folder / "clone")
         self.clone.git("config", "uploadpack.allowAnySHA1InWant", "true")
         self.variables = variables or {}
-        self.tokens: dict[int, dict[str, str]] = {}  # what each run may do on GitHub
+        self.tokens: dict[int, dict[str, str]] = {}  # {run: permissions of its token}
         self._events = Events(cloud.github.repository)
         self._waiting: collections.deque[Dispatch] = collections.deque()
         self._pushed = self.clone.head()
         cloud.github.actions.dispatch = self._waiting.append
         self._arrive(self._pushed)
 
-    # What happens
+    # Events
 
     def push(self, message: str = "a change", workflow: str = "cd.yml") -> Run:
-        """Commits what was changed in the clone, and pushes it."""
+        """Commits and pushes all changes in the clone."""
         before, self._pushed = self._pushed, self.clone.commit(message)
         self._arrive(self._pushed)
         return self._run(workflow, "push", self._events.push(before, self._pushed))
 
     def propose(self, number: int, message: str = "a change", fork: str = "", action: str = "opened") -> Run:
-        """Commits what was changed to a pull request's branch, which may be in a fork, and pushes it there."""
+        """Commits all changes to the branch of a pull request, which may be in a fork, and pushes it."""
         git, base, branch = self.clone.git, self.clone.head(), f"change-{number}"
         try:
             git("stash", "--quiet", "--include-untracked")
             git("switch", "--quiet", *([branch] if action == "synchronize" else ["--create", branch]))
             git("stash", "pop", "--quiet")
             head = self.clone.commit(message)
-            # What GitHub has a pull request's workflows run on: the branch, merged into the one it is for.
+            # Workflows of a pull request run on its branch merged into the base branch.
             git("switch", "--quiet", "--detach", DEFAULT)
             git("merge", "--quiet", "--no-ff", "--message", f"Merge {head} into {base}", head)
             self.cloud.github.pulls.propose(number, head, base, fork)
@@ -63,19 +63,19 @@ class Repository:
         return run
 
     def tick(self, workflow: str) -> Run:
-        """The clock starts a workflow."""
+        """Starts a workflow by its schedule."""
         (entry,) = self._definitions()[workflow].triggers()["schedule"]
         return self._run(workflow, "schedule", self._events.schedule(entry["cron"]))
 
     def press(self, workflow: str, **inputs: str) -> Run:
-        """Somebody starts a workflow; switches are "true" or "false"."""
+        """Starts a workflow by hand; boolean inputs are "true" or "false"."""
         return self._run(workflow, "workflow_dispatch", self._dispatched(workflow, inputs))
 
-    def click(self, workflow: str, **inputs: str) -> None:
-        """Somebody starts a workflow while another one runs: it runs beside what that one starts."""
+    def press_during_next_run(self, workflow: str, **inputs: str) -> None:
+        """Starts a workflow by hand during the next run: it runs in parallel with those that that run starts."""
         self._waiting.append(Dispatch(workflow, DEFAULT, inputs))
 
-    # What is left behind
+    # Results
 
     def artifacts(self, run: Run) -> dict[str, dict[str, str]]:
         """The files of each artifact of a run, with their sha256."""
@@ -83,14 +83,14 @@ class Repository:
         return {artifact.name: _digests(artifact) for artifact in sorted(folder.iterdir())} if folder.exists() else {}
 
     def attested(self) -> list[str]:
-        """The sha256 of all that was attested."""
-        noted = self._folder / act.LEFT / "attested"
-        return [line.split()[0] for line in noted.read_text().splitlines()] if noted.exists() else []
+        """The sha256 of all attested files."""
+        attested = self._folder / act.LEFT / "attested"
+        return [line.split()[0] for line in attested.read_text().splitlines()] if attested.exists() else []
 
-    # What follows
+    # Execution
 
     def _run(self, workflow: str, event_name: str, event: Event, head: str = "", fork: str = "") -> Run:
-        """Runs a workflow, and after it what it has dispatched."""
+        """Runs a workflow, then the workflows that it dispatched."""
         definition, actions = self._definitions()[workflow], self.cloud.github.actions
         if event_name not in definition.triggers():
             raise AssertionError(f"{workflow} is not started by {event_name}")
@@ -99,12 +99,12 @@ class Repository:
             permissions = {scope: "read" for scope in permissions if scope != "id-token"}
         head = head or self.clone.head()
         number = actions.add_run(workflow, head, "", event_name)
-        told = next(run for run in actions.runs if run["id"] == number)
-        told.update(name=definition.name, status="in_progress", conclusion=None)
+        listed = next(run for run in actions.runs if run["id"] == number)
+        listed.update(name=definition.name, status="in_progress", conclusion=None)
         self.tokens[number] = permissions
         token = self.cloud.github.token(**permissions)
         run = act.execute(self._setting(permissions, fork), workflow, event_name, event, number, token)
-        told.update(status="completed", conclusion=run.conclusion)
+        listed.update(status="completed", conclusion=run.conclusion)
         for job, environment in definition.environments().items():
             if run.results.get(job, "skipped") != "skipped":
                 self.cloud.github.deployments.add(environment, head, "in_progress", run.results[job])
@@ -112,7 +112,7 @@ class Repository:
         return run
 
     def _run_waiting(self, cause: Run) -> None:
-        """Runs what was dispatched, all at the same time: GitHub's queues are not there to keep it apart."""
+        """Runs dispatched workflows in parallel, because `act` has no concurrency groups."""
         dispatches = [self._waiting.popleft() for _ in range(len(self._waiting))]
         with ThreadPoolExecutor(max(1, len(dispatches))) as together:
             cause.started += together.map(self._run_dispatched, dispatches)
@@ -124,39 +124,39 @@ class Repository:
         return self._run(dispatch.workflow, "workflow_dispatch", self._dispatched(dispatch.workflow, inputs))
 
     def _follow(self, run: Run, pull_request: Any, fork: str) -> None:
-        """Runs, on the default branch, the workflows that wait for the end of such a run."""
-        told = next(told for told in self.cloud.github.actions.runs if told["id"] == run.id)
+        """Runs, on the default branch, the workflows that the end of this run starts (`workflow_run`)."""
+        listed = next(each for each in self.cloud.github.actions.runs if each["id"] == run.id)
         event = self._events.workflow_run(
-            {**told, "head_branch": "change"}, [] if fork else [pull_request], fork or self.cloud.github.repository
+            {**listed, "head_branch": "change"}, [] if fork else [pull_request], fork or self.cloud.github.repository
         )
         for file, definition in self._definitions().items():
-            if told["name"] in definition.triggers().get("workflow_run", {}).get("workflows", ()):
+            if listed["name"] in definition.triggers().get("workflow_run", {}).get("workflows", ()):
                 run.started.append(self._run(file, "workflow_run", event))
 
     def _dispatched(self, workflow: str, inputs: dict[str, str]) -> Event:
         unknown = set(inputs) - (self._definitions()[workflow].inputs() or set())
-        assert not unknown, f"{workflow} does not ask for {unknown}"
+        assert not unknown, f"{workflow} has no inputs {unknown}"
         return self._events.workflow_dispatch(inputs)
 
     def _definitions(self) -> dict[str, Definition]:
         return definitions.read(self.clone.folder)
 
     def _arrive(self, commit: str) -> None:
-        """Lets GitHub know a commit of the default branch, and what can be dispatched there."""
+        """Makes GitHub know a commit of the default branch, and its workflows with `workflow_dispatch`."""
         self.cloud.github.releases.commits.add(commit)
         self.cloud.github.releases.head = commit
         found = {file: definition.inputs() for file, definition in self._definitions().items()}
         self.cloud.github.actions.workflows = {file: inputs for file, inputs in found.items() if inputs is not None}
 
     def _setting(self, permissions: dict[str, str], fork: str) -> act.Setting:
-        """What a runner gives to jobs. Of Google Cloud it has nothing but the way there."""
+        """The surroundings of jobs: routes to the local Google Cloud, but no credentials or settings for it."""
         environment = {
             name: value
             for name, value in self.cloud.environment.items()
             if name not in SETTINGS and not name.startswith("GOOGLE_")
         }
         environment |= {"TESTS": TESTS, "STAND_IN_VENV": str(ROOT / ".venv")}
-        # jobs are on a terminal here
+        # act runs jobs on a terminal
         environment |= {"NO_COLOR": "1", "GIT_PAGER": "cat", "TERM": "dumb"}
         if permissions.get("id-token") == "write":
             environment["ACTIONS_ID_TOKEN_REQUEST_URL"] = f"{ID_TOKENS}?api-version=2.0"

@@ -1,4 +1,4 @@
-"""A run of a workflow, read from what `act` has logged."""
+"""A run of a workflow, parsed from the log of `act`."""
 
 import json
 import pathlib
@@ -10,9 +10,9 @@ FAILED = "  \N{CROSS MARK}  Failure"  # how act ends a step
 
 
 class Run:
-    """What became of a run: its jobs with their outputs and summaries, by name.
+    """Results of a run: its jobs with their outputs and summaries, by name.
 
-    A job of a workflow that is called is named after both: "modules only/deploy".
+    A job of a called workflow is named "CALLER/JOB": "modules only/deploy".
     """
 
     def __init__(self, workflow: str, id: int, sha: str, log: pathlib.Path, seconds: float):
@@ -22,26 +22,26 @@ class Run:
         self.summaries: dict[str, str] = {}
         self._lines: dict[str, list[str]] = {}
         self._other: list[str] = []
-        self.started: list[Run] = []  # what it dispatched, and what waits for its end
-        self.everything = log.read_text(errors="replace")  # also what act tells about itself, such as environments
+        self.started: list[Run] = []  # runs that it dispatched, or that its end started
+        self.everything = log.read_text(errors="replace")  # with act's own messages, such as environments
         for line in self.everything.splitlines():
             try:
                 self._take(json.loads(line))
             except ValueError:
                 self._other.append(line)
 
-    def _take(self, told: dict[str, Any]) -> None:
-        job = _job(told.get("job", ""))
-        if "jobResult" in told:
-            self.results[job] = told["jobResult"]
-        elif told.get("command") == "set-output":
-            self.outputs.setdefault(f"{job}: {told['stepID'][-1]}", {})[told["name"]] = told["arg"]
-        elif told.get("command") == "summary":
-            there = self.summaries.get(job, "")
-            if not there.endswith(told["content"]):  # a composite action repeats what its last step has told
-                self.summaries[job] = there + told["content"]
-        message = told.get("msg", "").rstrip()
-        if told.get("level") == "debug" or "\N{GEAR}" in message or message.startswith("LocalRepositoryCache"):
+    def _take(self, entry: dict[str, Any]) -> None:
+        job = _job(entry.get("job", ""))
+        if "jobResult" in entry:
+            self.results[job] = entry["jobResult"]
+        elif entry.get("command") == "set-output":
+            self.outputs.setdefault(f"{job}: {entry['stepID'][-1]}", {})[entry["name"]] = entry["arg"]
+        elif entry.get("command") == "summary":
+            summary = self.summaries.get(job, "")
+            if not summary.endswith(entry["content"]):  # a composite action repeats the summary of its last step
+                self.summaries[job] = summary + entry["content"]
+        message = entry.get("msg", "").rstrip()
+        if entry.get("level") == "debug" or "\N{GEAR}" in message or message.startswith("LocalRepositoryCache"):
             return
         if job:
             self._lines.setdefault(job, []).append(message)
@@ -61,15 +61,15 @@ class Run:
         return [job for job, result in self.results.items() if result != "skipped"]
 
     def output(self, job: str, step: str, name: str) -> str:
-        """What a step has put out."""
+        """An output of a step."""
         return self.outputs[f"{job}: {step}"][name]
 
     def log(self, job: str = "") -> str:
-        """What a job has written, or all of them."""
+        """The log of a job, or of all jobs."""
         return "\n".join(self._lines[job] if job else [line for lines in self._lines.values() for line in lines])
 
-    def tell(self) -> str:
-        """Why it is not what was expected: the results, and the last lines of what failed."""
+    def describe(self) -> str:
+        """Results of the jobs, and the last lines of those that failed, for messages of tests."""
         return "\n".join([f"{self.workflow} #{self.id} after {self.seconds:.0f} s: {self.results}", *self._failures()])
 
     def _failures(self) -> Iterator[str]:
@@ -82,6 +82,6 @@ class Run:
 
 
 def _job(text: str) -> str:
-    """`full codebase/full codebase/tests` is the job tests of the workflow that the job "full codebase" calls."""
+    """Shortens act's name `full codebase/full codebase/tests` of a job in a called workflow to CALLER/JOB."""
     parts = text.strip().split("/")
     return "/".join(parts[::2]) if len(parts) == 3 else parts[-1]

@@ -1,4 +1,4 @@
-"""Every call that we make of GitHub's API, held against GitHub's own description of it."""
+"""Validates every call of GitHub's API that the project makes against GitHub's own description."""
 
 import ast
 import contextlib
@@ -22,22 +22,22 @@ from tests.containers import CannotRun
 from tests.emulators.cloud import Cloud
 from tests.emulators.github.endpoints import Endpoint, Exchange
 from tests.test_repository import ROOT, belongs, imports, sources, tree
-from tests.workflows import asking
 from tests.workflows import prism as servers
-from tests.workflows.asking import PLAYS, Stage
+from tests.workflows import scenarios
 from tests.workflows.openapi import Description, shape
+from tests.workflows.scenarios import SCENARIOS, Stage
 
-RUNNERS_OWN = "id-token"  # a job asks its runner for it: no part of the API
+RUNNERS_OWN = "id-token"  # a method of the job's runner, not of the API
 REPOSITORY = "/repos/acme/widget"
 JSON = {"Content-Type": "application/json"}
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
 OF_THE_CONNECTION = ("host", "connection", "content-length", "accept-encoding", "authorization")
-EVERYWHERE = {"per_page"}  # PyGithub adds it to all lists, also to one that has no pages
-READY = ("GET", f"{REPOSITORY}/issues")  # a call that Prism answers
+EVERYWHERE = {"per_page"}  # PyGithub adds it to all lists, also to those without pages
+READY = ("GET", f"{REPOSITORY}/issues")  # a call that succeeds
 
 
 def endpoints(cloud: Cloud) -> list[Endpoint]:
-    """What the stand-in for GitHub answers, of the API."""
+    """The endpoints of the local GitHub that are part of the API."""
     found = [endpoint for part in cloud.github.parts() for endpoint in getattr(cloud.github, part).endpoints()]
     return [endpoint for endpoint in found if endpoint.method != RUNNERS_OWN]
 
@@ -59,41 +59,41 @@ def prism(packages, description, cloud_servers):
         yield prism
 
 
-class Played(NamedTuple):
-    """What plays asked the stand-in and were answered, and which functions they called, by file and name."""
+class Executed(NamedTuple):
+    """Requests and responses of each scenario, and the functions that they called, by file and name."""
 
-    asked: dict[str, list[Exchange]]
+    exchanges: dict[str, list[Exchange]]
     called: set[tuple[str, str]]
 
 
 @pytest.fixture(scope="module")
-def played(cloud_servers, tmp_path_factory) -> Played:
-    found = Played({}, set())
-    for play in PLAYS:
+def executed(cloud_servers, tmp_path_factory) -> Executed:
+    found = Executed({}, set())
+    for scenario in SCENARIOS:
         cloud_servers.reset()
-        with pytest.MonkeyPatch.context() as monkeypatch, noted(found.called):
+        with pytest.MonkeyPatch.context() as monkeypatch, recorded_calls(found.called):
             for name, value in cloud_servers.environment.items():
                 monkeypatch.setenv(name, value)
-            play(Stage(cloud_servers.github, monkeypatch, tmp_path_factory.mktemp("play")))
-        found.asked[play.__name__] = list(cloud_servers.github.exchanges)
+            scenario(Stage(cloud_servers.github, monkeypatch, tmp_path_factory.mktemp("scenario")))
+        found.exchanges[scenario.__name__] = list(cloud_servers.github.exchanges)
     return found
 
 
 @pytest.fixture(scope="module")
-def asked(played) -> dict[str, list[Exchange]]:
-    return played.asked
+def exchanges(executed) -> dict[str, list[Exchange]]:
+    return executed.exchanges
 
 
 @contextlib.contextmanager
-def noted(called: set[tuple[str, str]]) -> Iterator[None]:
-    """Adds every function that is called meanwhile."""
+def recorded_calls(called: set[tuple[str, str]]) -> Iterator[None]:
+    """Adds every function that is called in this context to `called`."""
 
-    def note(frame: types.FrameType, event: str, _: object) -> None:
+    def record(frame: types.FrameType, event: str, _: object) -> None:
         if event == "call":
             called.add((frame.f_code.co_filename, frame.f_code.co_name))
 
-    threading.setprofile(note)
-    sys.setprofile(note)
+    threading.setprofile(record)
+    sys.setprofile(record)
     try:
         yield
     finally:
@@ -101,8 +101,8 @@ def noted(called: set[tuple[str, str]]) -> Iterator[None]:
         threading.setprofile(None)
 
 
-def ask_github() -> set[tuple[str, str]]:
-    """Our functions that ask GitHub, by file and name: each says what for, by `told`."""
+def callers_of_github() -> set[tuple[str, str]]:
+    """The project's functions that call GitHub, by file and name, recognised by `with github_errors(...)`."""
     return {
         (str(ROOT / path), function.name)
         for path in sources("ci", "pipeline")
@@ -112,14 +112,14 @@ def ask_github() -> set[tuple[str, str]]:
         for block in ast.walk(function)
         if isinstance(block, ast.With)
         for item in block.items
-        if re.match(r"(github_client\.)?told\(", ast.unparse(item.context_expr))
+        if re.match(r"(github_client\.|client\.)?github_errors\(", ast.unparse(item.context_expr))
     }
 
 
-def test_all_of_ours_that_asks_github_is_played(played):
-    ours = ask_github()
-    left_out = ours - played.called
-    assert ours and not left_out
+def test_the_scenarios_execute_every_function_that_calls_github(executed):
+    callers = callers_of_github()
+    left_out = callers - executed.called
+    assert callers and not left_out
 
 
 def check(answer: Any, schema: dict[str, Any]) -> None:
@@ -139,25 +139,25 @@ def distinct(exchanges: list[Exchange]) -> Iterator[tuple[Exchange, str]]:
             yield exchange, target
 
 
-@pytest.mark.parametrize("play", [play.__name__ for play in PLAYS])
-def test_every_call_is_accepted(play, asked, prism, description):
-    assert asked[play]
-    for (endpoint, request, _), target in distinct(asked[play]):
+@pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in SCENARIOS])
+def test_every_call_is_accepted(scenario, exchanges, prism, description):
+    assert exchanges[scenario]
+    for (endpoint, request, _), target in distinct(exchanges[scenario]):
         headers = {name: value for name, value in request.headers.items() if name not in OF_THE_CONNECTION}
-        refused = prism.ask(request.verb, target, request.body, headers).refused
+        refused = prism.call(request.verb, target, request.body, headers).refused
         assert not refused, f"{endpoint.method}: {request.verb} {target} {request.body[:500]!r}"
 
         query, fields = description.fields(endpoint.method)
-        assert request.parameters().keys() <= query | EVERYWHERE, f"GitHub passes over what it does not know: {target}"
+        assert request.parameters().keys() <= query | EVERYWHERE, f"GitHub ignores unknown parameters: {target}"
         if request.headers.get("content-type") == JSON["Content-Type"]:
-            assert request.json().keys() <= fields, f"GitHub passes over what it does not know: {request.body!r}"
+            assert request.json().keys() <= fields, f"GitHub ignores unknown fields: {request.body!r}"
 
 
-@pytest.mark.parametrize("play", [play.__name__ for play in PLAYS])
-def test_what_the_stand_in_answers_github_could_answer(play, asked, description):
-    for endpoint, _, response in asked[play]:
+@pytest.mark.parametrize("scenario", [scenario.__name__ for scenario in SCENARIOS])
+def test_the_local_github_sends_only_responses_that_github_can_send(scenario, exchanges, description):
+    for endpoint, _, response in exchanges[scenario]:
         schemas = description.answers(endpoint.method)
-        # Of many refusals a method does not tell: of a tag that is taken, of what any call may meet.
+        # Methods do not describe all errors, such as those of a tag in use or of every call.
         assert (
             response.status in schemas or response.status >= 400
         ), f"{endpoint.method} never answers {response.status}"
@@ -165,32 +165,32 @@ def test_what_the_stand_in_answers_github_could_answer(play, asked, description)
             check(json.loads(response.body), schema)
 
 
-@pytest.mark.parametrize("play", PLAYS, ids=lambda play: play.__name__)
-def test_what_github_shows_as_its_answers_is_understood(play, prism, cloud, monkeypatch, tmp_path):
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)
+def test_the_project_understands_githubs_example_responses(scenario, prism, cloud, monkeypatch, tmp_path):
     monkeypatch.setenv("GITHUB_API_URL", prism.address)
-    # Prism keeps nothing: of a release its description shows other files than were sent.
+    # Prism has no state: its example of a release has other files than those that were sent.
     end = (
         pytest.raises(GitHubRefused, match="did not arrive as sent")
-        if play is asking.release
+        if scenario is scenarios.release
         else contextlib.nullcontext()
     )
     with end:
-        play(Stage(cloud.github, monkeypatch, tmp_path))
+        scenario(Stage(cloud.github, monkeypatch, tmp_path))
     assert not cloud.github.exchanges
 
 
-def test_all_that_the_stand_in_can_do_is_asked_for(asked, cloud):
-    seen = {exchange.endpoint.method for exchanges in asked.values() for exchange in exchanges}
+def test_the_scenarios_call_every_endpoint_of_the_local_github(exchanges, cloud):
+    seen = {exchange.endpoint.method for each in exchanges.values() for exchange in each}
     unused = {endpoint.method for endpoint in endpoints(cloud)} - seen
     assert not unused
 
 
-def test_every_method_of_the_stand_in_is_one_of_github(cloud, description):
-    there = {method: found.shape for method, found in description.methods.items()}
+def test_every_endpoint_of_the_local_github_exists_on_github(cloud, description):
+    shapes = {method: found.shape for method, found in description.methods.items()}
     invented = [
         f"{endpoint.verb} {endpoint.path} is not {endpoint.method}"
         for endpoint in endpoints(cloud)
-        if there.get(endpoint.method) != shape(endpoint.verb, endpoint.path)
+        if shapes.get(endpoint.method) != shape(endpoint.verb, endpoint.path)
     ]
     assert not invented
 
@@ -220,18 +220,18 @@ def test_every_method_of_the_stand_in_is_one_of_github(cloud, description):
     ],
 )
 def test_a_wrong_call_is_refused(prism, verb, path, body, why):
-    verdict = prism.ask(verb, REPOSITORY + path, json.dumps(body).encode() if body is not None else b"", JSON)
-    assert why in verdict.refused and verdict.status >= 400
+    reply = prism.call(verb, REPOSITORY + path, json.dumps(body).encode() if body is not None else b"", JSON)
+    assert why in reply.refused and reply.status >= 400
 
 
-def test_every_body_is_looked_at(prism, cloud, description):
-    """Prism passes over a body in silence if it does not understand its schema."""
+def test_every_body_is_validated(prism, cloud, description):
+    """Prism silently skips a body whose schema it does not support."""
     with_body = [endpoint for endpoint in endpoints(cloud) if description.fields(endpoint.method)[1]]
     assert with_body
     for endpoint in with_body:
         path = re.sub(r"\{\w+\}", "1", endpoint.path)
         for wrong in (b"[]", b"1", b'"text"'):
-            refused = prism.ask(endpoint.verb, path, wrong, JSON).refused
+            refused = prism.call(endpoint.verb, path, wrong, JSON).refused
             assert "must be object" in refused, f"{endpoint.method} with {wrong!r}"
 
 
@@ -247,7 +247,7 @@ def test_every_body_is_looked_at(prism, cloud, description):
         ("pulls/get", {"state": "ajar"}, "'ajar' is not one of"),
     ],
 )
-def test_an_answer_that_github_does_not_give_is_found(description, method, answer, why):
+def test_a_response_that_github_does_not_send_is_found(description, method, answer, why):
     with pytest.raises(jsonschema.ValidationError, match=re.escape(why)):
         check(answer, description.answers(method)[200])
 
@@ -257,10 +257,10 @@ def test_prism_ends_when_the_tests_fail(packages, description):
         return description.trimmed(["issues/list-for-repo"], address)
 
     with pytest.raises(ZeroDivisionError), servers.serving(packages, describe, READY) as prism:
-        assert prism.ask(*READY).status == 200
+        assert prism.call(*READY).status == 200
         raise ZeroDivisionError
     with pytest.raises(ConnectionRefusedError):
-        prism.ask(*READY)
+        prism.call(*READY)
 
 
 def test_prism_ends_when_the_tests_are_killed(packages, tmp_path):
@@ -275,16 +275,16 @@ def test_prism_ends_when_the_tests_are_killed(packages, tmp_path):
     command = [sys.executable, "-c", textwrap.dedent(program)]
     with subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(tmp_path)}, **PIPES) as tests:
         prism = servers.Prism(int(tests.stdout.readline().rpartition(b":")[2]))
-        assert prism.ask(*READY).status == 404
+        assert prism.call(*READY).status == 404
         tests.kill()
     until = time.monotonic() + 30
     with pytest.raises(ConnectionError):
         while time.monotonic() < until:
-            prism.ask(*READY)
+            prism.call(*READY)
             time.sleep(0.05)
 
 
-def test_what_prism_cannot_serve_is_told(packages):
+def test_an_invalid_description_is_reported(packages):
     with pytest.raises(CannotRun, match="does not serve"), servers.serving(packages, lambda address: {}, READY):
         pass
 
@@ -296,7 +296,7 @@ def test_without_node_the_next_step_is_named(monkeypatch, tmp_path):
         servers.installed()
 
 
-def test_when_npm_fails_its_words_are_told_and_nothing_is_left(monkeypatch, tmp_path):
+def test_when_npm_fails_the_error_has_its_output_and_no_files_are_left(monkeypatch, tmp_path):
     for name, script in {"node": "exit 0", "npm": "echo 'npm error: no network' >&2; exit 1"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)

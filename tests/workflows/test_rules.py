@@ -1,4 +1,4 @@
-"""What holds of every workflow, by reading it: also what no execution on one machine can show."""
+"""Rules for all workflows, checked in their files, including those that execution on one machine cannot show."""
 
 import importlib
 import pathlib
@@ -28,14 +28,14 @@ def read(path: pathlib.Path) -> dict[str, Any]:
 
 
 def jobs(*names: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yields (workflow, job, what it says) of some workflows, or of all."""
+    """Yields (workflow, job, definition) of some workflows, or of all."""
     for workflow in names or WORKFLOWS:
         for job, says in read(WORKFLOWS[workflow])["jobs"].items():
             yield workflow, job, says
 
 
 def steps() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yields (where, step) of every step of workflows and actions."""
+    """Yields (place, step) of all steps in workflows and actions."""
     for workflow, job, says in jobs():
         yield from ((f"{workflow}: {job}", step) for step in says.get("steps", ()))
     for name, path in ACTIONS.items():
@@ -65,43 +65,43 @@ def test_each_run_is_one_line_that_a_person_can_type():
     assert not wrong
 
 
-def test_what_runs_is_a_command_with_options_that_it_has():
-    told = 0
+def test_each_run_is_a_command_with_options_that_exist():
+    checked = 0
     for where, run in runs():
         words = shlex.split(run)
         if words[:3] != [".venv/bin/python", "-m", "ci"]:
             assert words[0] in ("make", "python3", "echo"), f"{where}: {run}"
             continue
-        name, told = words[3], told + 1
+        name, checked = words[3], checked + 1
         assert name in commands(), f"{where}: {run}"
         module = name.replace("-", "_")
         made = getattr(importlib.import_module(f"ci.commands.{module}"), module)
         options = {option for parameter in made.params for option in parameter.opts}
         unknown = [word for word in words[4:] if word.startswith("--") and word not in options]
         assert not unknown, f"{where}: {run}"
-    assert told > 15
+    assert checked > 15
 
 
-def test_targets_of_make_that_run_are_there():
+def test_targets_of_make_in_workflows_exist():
     phony = re.search(r"^\.PHONY: (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
     wanted = {shlex.split(run)[1] for _, run in runs() if run.startswith("make ")}
     assert wanted and wanted <= set(phony)
 
 
-def test_nothing_is_permitted_but_what_a_job_says():
+def test_each_job_declares_its_permissions():
     for name, path in WORKFLOWS.items():
         assert read(path)["permissions"] == {}, name
     for workflow, job, says in jobs():
         assert says["permissions"], f"{workflow}: {job}"
 
 
-def test_security_md_tells_the_permissions_as_they_are():
+def test_security_md_lists_the_permissions_of_every_job():
     rows = re.findall(r"(?m)^\| ([\w-]+) \| ([\w-]+) \| ([\w-]+: [\w:, -]+) \|$", (ROOT / "SECURITY.md").read_text())
-    told = {(workflow, job): dict(pair.split(": ") for pair in may.split(", ")) for workflow, job, may in rows}
-    assert told == {(workflow, job): says["permissions"] for workflow, job, says in jobs()}
+    listed = {(workflow, job): dict(pair.split(": ") for pair in may.split(", ")) for workflow, job, may in rows}
+    assert listed == {(workflow, job): says["permissions"] for workflow, job, says in jobs()}
 
 
-def test_a_called_workflow_gets_what_its_jobs_need_and_no_more():
+def test_a_called_workflow_gets_only_the_permissions_that_its_jobs_need():
     for workflow, job, says in jobs():
         if "uses" not in says:
             continue
@@ -123,7 +123,7 @@ def test_only_jobs_that_sign_in_or_attest_get_an_identity():
         assert (says["permissions"].get("attestations") == "write") == attests, f"{workflow}: {job}"
 
 
-def test_code_of_strangers_meets_no_secret_no_setting_and_no_token_that_writes():
+def test_code_of_pull_requests_gets_no_secret_no_setting_and_no_token_that_writes():
     exposed = [name for name in WORKFLOWS if "pull_request" in triggers(name)]
     assert exposed == ["ci", "lint"]
     for name in exposed:
@@ -134,12 +134,12 @@ def test_code_of_strangers_meets_no_secret_no_setting_and_no_token_that_writes()
     assert not [name for name in WORKFLOWS if "pull_request_target" in triggers(name)]
 
 
-def test_what_reports_on_pull_requests_runs_none_of_their_code():
+def test_the_report_workflow_runs_no_code_of_pull_requests():
     assert [name for name in WORKFLOWS if "workflow_run" in triggers(name)] == ["report"]
     assert triggers("report")["workflow_run"] == {"workflows": ["ci"], "types": ["completed"]}
     ((_, _, says),) = jobs("report")
     (checkout,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/checkout@")]
-    assert set(checkout["with"]) == {"persist-credentials"}, "the default branch, which is what is checked out unasked"
+    assert set(checkout["with"]) == {"persist-credentials"}, "without `ref` the default branch is checked out"
     (download,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/download-artifact@")]
     assert download["with"]["path"] == "found"
     (run,) = [step["run"] for step in says["steps"] if "run" in step]
@@ -161,16 +161,16 @@ def test_checkouts_leave_no_token_behind():
     assert len(found) > 15 and all(step["with"]["persist-credentials"] is False for step in found)
 
 
-def test_actions_from_elsewhere_are_pinned_as_the_table_says():
+def test_third_party_actions_are_pinned_as_in_the_table():
     used = set()
     for path in FILES:
         for action, commit, tag in re.findall(r"uses: ([\w-]+/[\w/-]+)@(\S+)(?: # (\S+))?", path.read_text()):
             assert PINS[action] == (tag, commit), f"{path.name}: {action}"
             used.add(action)
-    assert used == set(PINS), "the table has what is used, and nothing else"
+    assert used == set(PINS), "the table has exactly the actions in use"
 
 
-def test_actions_of_ours_are_there():
+def test_local_actions_exist_and_are_used():
     used = {step["uses"] for _, step in steps() if step.get("uses", "").startswith("./")}
     assert used == {f"./.github/actions/{name}" for name in ACTIONS}
 
@@ -185,22 +185,22 @@ def test_each_job_ends_and_runs_on_one_kind_of_machine():
 def test_a_push_runs_on_main_alone_and_paths_are_the_routers_business():
     pushed = {name: triggers(name)["push"] for name in WORKFLOWS if "push" in triggers(name)}
     assert pushed == {"cd": {"branches": ["main"]}, "lint": {"branches": ["main"]}}
-    # a check that is required stays pending for ever where `paths` keep its workflow from running
+    # a required check stays pending for ever when `paths` keep its workflow from running
     assert not [path.name for path in FILES if re.search(r"(?m)^ *paths(-ignore)?:", path.read_text())]
     assert triggers("ci") == {"pull_request": {}}
 
 
-def test_what_is_called_starts_in_no_other_way():
+def test_called_workflows_have_no_other_trigger():
     assert [name for name in WORKFLOWS if "workflow_call" in triggers(name)] == list(CALLED)
     assert all(set(triggers(name)) == {"workflow_call"} for name in CALLED)
 
 
-def test_the_clock_is_one_that_github_understands():
+def test_the_schedule_is_valid_cron_syntax():
     clocks = {name: triggers(name)["schedule"] for name in WORKFLOWS if "schedule" in triggers(name)}
     assert list(clocks) == ["collected-data"]
     ((entry,),) = clocks.values()
     minute, hour, *rest = entry["cron"].split(" ")
-    assert 0 < int(minute) < 60 and 0 <= int(hour) < 24, "at a full hour GitHub is late"
+    assert 0 < int(minute) < 60 and 0 <= int(hour) < 24, "GitHub delays runs at the full hour"
     assert rest == ["*", "*", "*"]
 
 
@@ -210,10 +210,10 @@ def test_runs_that_must_not_overlap_wait_for_each_other():
         assert waits[name] == {"group": name, "cancel-in-progress": False}, name
     for name in ("ci", "lint"):
         assert waits[name] == {"group": f"{name}-${{{{ github.ref }}}}", "cancel-in-progress": True}, name
-    assert all(waits[name] is None for name in CALLED), "the caller's group is theirs, too"
+    assert all(waits[name] is None for name in CALLED), "they are in the caller's group"
 
 
-def test_environments_say_what_is_deployed():
+def test_jobs_that_deploy_name_their_environment():
     found = {(workflow, job): says["environment"] for workflow, job, says in jobs() if "environment" in says}
     deploys = {(name, "deploy"): deployments.ENVIRONMENT for name in CALLED}
     assert found == deploys | {("promote", "promote"): "endpoint"}
@@ -233,7 +233,7 @@ def test_images_are_built_by_one_branch_and_modules_copied_by_the_other():
 
 
 @pytest.mark.parametrize("workflow", ["ci", "cd"])
-def test_a_gate_waits_for_every_other_job_whatever_becomes_of_it(workflow):
+def test_a_gate_waits_for_every_other_job_even_if_it_fails(workflow):
     found = read(WORKFLOWS[workflow])["jobs"]
     gate = found["gate"]
     assert gate["name"] == f"{workflow} passed" and gate["if"] == "always()"
@@ -257,13 +257,13 @@ def test_inputs_of_buttons_have_types_and_defaults():
     assert options == ["retraining", "training"]
 
 
-def test_a_workflow_that_is_dispatched_can_be():
+def test_dispatched_workflows_have_the_trigger():
     targets = [shlex.split(run)[4] for _, run in runs() if " ci dispatch " in run]
     assert targets == ["evaluation.yml"]
     assert all("workflow_dispatch" in triggers(pathlib.Path(target).stem) for target in targets)
 
 
-def test_what_runs_unwatched_tells_when_it_fails():
+def test_unattended_runs_open_an_issue_when_they_fail():
     for name, job, when in (
         ("collected-data", "count", "always() && github.event_name == 'schedule'"),
         ("evaluation", "evaluate", "always()"),

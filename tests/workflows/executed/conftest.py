@@ -1,4 +1,4 @@
-"""Repositories to which things happen, at a local GitHub and with a local Google Cloud."""
+"""Repositories on the local GitHub with the local Google Cloud."""
 
 import os
 import subprocess
@@ -11,16 +11,16 @@ from tests import documentation
 from tests.emulators.cloud import Cloud
 from tests.workflows.repository import Repository
 
-# Few images and a short training: what is shown here is how the workflows work together.
+# Few images and a short training: these tests are about the interaction of workflows.
 SETTINGS = {"ACCURACY_THRESHOLD": "0.4", "ACCURACY_MARGIN": "0.6", "EVALUATION_THRESHOLD": "100"}
 
 
 @pytest.fixture(scope="module")
 def servers(cloud_servers) -> Iterator[Cloud]:
-    """The local servers, as new. It is an error when anybody asked for a host that is not theirs."""
+    """The local servers after a reset. Tests fail when a client tries to reach any other host."""
     cloud_servers.reset()
     yield cloud_servers
-    assert not cloud_servers.refused, "somebody asked for hosts that are not there"
+    assert not cloud_servers.refused, "clients tried to reach hosts that no local server has"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def configured(servers, tmp_path_factory) -> Repository:
 
 @pytest.fixture(scope="module")
 def fork(servers, tmp_path_factory) -> Repository:
-    """A repository in which nothing was set."""
+    """A repository without variables."""
     return Repository(servers, tmp_path_factory.mktemp("fork"))
 
 
@@ -44,7 +44,7 @@ def workflows_account(cloud: Cloud) -> str:
 
 
 def type_in(repository: Repository, *arguments: str) -> None:
-    """A person runs a command of the clone, as the account of the workflows."""
+    """Runs a command of the clone as a user would, with the workflows' account."""
     cloud = repository.cloud
     key = str(cloud.oauth.key_file(workflows_account(cloud)))
     settings = {**cloud.environment, **repository.variables, "GOOGLE_APPLICATION_CREDENTIALS": key}
@@ -53,13 +53,13 @@ def type_in(repository: Repository, *arguments: str) -> None:
 
 
 def jobs(cloud: Cloud, pipeline: str = "") -> list[str]:
-    """The names of what was submitted to Vertex AI, of one pipeline or of all."""
+    """Names of the jobs submitted to Vertex AI, of one pipeline or of all."""
     found = cloud.vertex.pipelines.jobs.items()
     return [name for name, job in found if pipeline in ("", job.labels["pipeline"])]
 
 
 def finish(cloud: Cloud) -> dict[str, str]:
-    """Waits for all that runs on Vertex AI, also for what that starts; how each ended."""
+    """Waits for all jobs on Vertex AI, and for jobs that they start; returns their states by name."""
     ended: dict[str, str] = {}
     while waiting := [name for name in jobs(cloud) if name not in ended]:
         ended |= {name: cloud.vertex.pipelines.wait(name).state.name for name in waiting}

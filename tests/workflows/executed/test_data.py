@@ -1,4 +1,4 @@
-"""The loop of data, executed: a push leads to a model, and collected images that it gets wrong lead to another one."""
+"""The data loop, executed: a push trains a model, and collected images that it gets wrong train another one."""
 
 import json
 
@@ -16,12 +16,12 @@ MODELS = ["model-1", "model-2"]
 
 
 class Story:
-    """What happened, in this order, and what was there in between."""
+    """The events in order, and the state after each."""
 
     def __init__(self, repository: Repository, folder):
         self.repository, self.cloud = repository, repository.cloud
         cloud = self.cloud
-        # the warm process of the local Vertex AI gets ready meanwhile
+        # the warm process of the local Vertex AI starts in parallel
         cloud.vertex.workers.warm.warm_up()
         digits.write(str(folder), digits.FIRST, limit=FIRST)
         type_in(repository, "import-images", str(folder))
@@ -35,7 +35,7 @@ class Story:
         for name, data in digits.images(digits.CHANGED, limit=CHANGED):
             cloud.gcs.put(f"{WORKSPACE}/collected/{name}", data)
         cloud.vertex.pipelines.hold()
-        repository.click("evaluation.yml")
+        repository.press_during_next_run("evaluation.yml")
         self.with_enough = repository.tick("collected-data.yml")
         self.submitted = jobs(cloud)
         self.dry = repository.press("retraining.yml", **{"dry-run": "true"})
@@ -50,20 +50,20 @@ class Story:
         self.serving = self.traffic()
 
         cloud.vertex.pipelines.hold()
-        repository.clone.append("pipeline/formatting.py", "# a change that nobody has built an image of")
-        repository.clone.commit("not pushed to anywhere")
+        repository.clone.append("pipeline/formatting.py", "# a change without an image of its own")
+        repository.clone.commit("not pushed")
         before = set(jobs(cloud))
         self.by_hand = repository.press("retraining.yml", pipeline="training", spans="1", commit=self.push.sha)
         self.trained_by_hand = [cloud.vertex.pipelines.jobs[name] for name in jobs(cloud) if name not in before]
         cloud.vertex.pipelines.reset()
 
     def traffic(self) -> dict[str, int]:
-        """Who gets how much of the endpoint's traffic."""
+        """The endpoint's traffic split by model."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
         return {model.display_name: endpoint.traffic_split.get(model.id, 0) for model in endpoint.deployed_models}
 
     def models(self) -> dict[str, dict]:
-        """What each release says of itself."""
+        """model.json of each release."""
         published = self.cloud.github.releases.published()
         return {tag: json.loads(files["model.json"]) for tag, files in published.items()}
 
@@ -73,9 +73,9 @@ def story(configured, tmp_path_factory) -> Story:
     return Story(configured, tmp_path_factory.mktemp("first"))
 
 
-def test_a_push_that_changes_a_pipeline_takes_the_full_branch_and_leads_to_a_model(story):
+def test_a_push_that_changes_a_pipeline_takes_the_full_branch_and_trains_a_model(story):
     run = story.push
-    assert run.passed, run.tell()
+    assert run.passed, run.describe()
     assert run.results == {
         "route": "success",
         "full codebase/tests": "success",
@@ -89,25 +89,25 @@ def test_a_push_that_changes_a_pipeline_takes_the_full_branch_and_leads_to_a_mod
     assert list(story.models_then) == MODELS[:1] and story.models_then["model-1"]["commit"] == run.sha
 
 
-def test_what_was_rehearsed_is_attested(story):
+def test_the_rehearsed_model_is_attested(story):
     (model,) = story.repository.artifacts(story.push)["model"].values()
     assert story.repository.attested() == [model]
 
 
-def test_too_few_images_start_nothing_and_the_summary_says_why(story):
+def test_too_few_images_start_nothing_and_the_summary_has_the_reason(story):
     run = story.with_few
-    assert run.results == {"count": "success", "watch": "success"}, run.tell()
+    assert run.results == {"count": "success", "watch": "success"}, run.describe()
     assert "0 of 100 images: wait for more." in run.summaries["count"]
     assert not run.started
 
 
 def test_enough_images_start_an_evaluation_that_calls_for_a_retraining(story):
     run = story.with_enough
-    assert run.results == {"count": "success", "watch": "success"}, run.tell()
+    assert run.results == {"count": "success", "watch": "success"}, run.describe()
     assert "100 of 100 images: enough to evaluate." in run.summaries["count"]
     for evaluation in run.started:
         assert evaluation.workflow == "evaluation.yml"
-        assert evaluation.results == {"evaluate": "success", "watch": "success"}, evaluation.tell()
+        assert evaluation.results == {"evaluate": "success", "watch": "success"}, evaluation.describe()
         assert evaluation.output("evaluate", "evaluate", "should_retrain") == "true"
         assert "model-1 gets" in evaluation.summaries["evaluate"]
 
@@ -116,10 +116,10 @@ def test_two_evaluations_of_the_same_images_at_the_same_time_submit_one_retraini
     assert len(story.with_enough.started) == 2
     assert [name for name in story.submitted if "retraining" in name] == story.submitted[1:]
     assert len(story.submitted) == 2, "a training of the push, and one retraining"
-    told = [evaluation.log("evaluate") for evaluation in story.with_enough.started]
+    logs = [evaluation.log("evaluate") for evaluation in story.with_enough.started]
     assert (
-        len([log for log in told if "is there already" in log]) == 1
-    ), "one of them found what the other had submitted"
+        len([log for log in logs if "is there already" in log]) == 1
+    ), "one of them found the job that the other had submitted"
 
 
 def test_a_retraining_ends_with_a_new_release(story):
@@ -130,20 +130,20 @@ def test_a_retraining_ends_with_a_new_release(story):
     assert not [name for name in story.cloud.gcs.names(f"{WORKSPACE}/") if "/collected/" in name]
 
 
-def test_a_dry_run_says_what_would_be_submitted_and_submits_nothing(story):
-    assert story.dry.passed, story.dry.tell()
+def test_a_dry_run_shows_the_job_and_submits_nothing(story):
+    assert story.dry.passed, story.dry.describe()
     assert "Would submit" in story.dry.summaries["submit"]
     assert story.submitted_after_dry == story.submitted
 
 
-def test_the_button_promotes_releases_and_takes_the_last_step_back(story):
+def test_the_button_promotes_releases_and_rolls_the_last_one_back(story):
     for run, model in zip([*story.promoted, story.rolled_back], [*MODELS, "model-1"], strict=True):
-        assert run.results == {"promote": "success"}, run.tell()
+        assert run.results == {"promote": "success"}, run.describe()
         assert f"digits: {model} 100 %" in run.summaries["promote"]
     assert story.serving == {"model-1": 100}
 
 
 def test_the_button_trains_on_chosen_spans_with_the_code_of_a_commit(story):
-    assert story.by_hand.passed, story.by_hand.tell()
+    assert story.by_hand.passed, story.by_hand.describe()
     (job,) = story.trained_by_hand
     assert (job.labels["pipeline"], job.labels["spans"], job.labels["commit"]) == ("training", "1", story.push.sha)

@@ -1,4 +1,4 @@
-"""A fresh fork, and pull requests from another one, executed: there is no cloud, and nobody has a secret."""
+"""A fresh fork, and pull requests from another fork, executed without a cloud and without secrets."""
 
 import re
 
@@ -21,7 +21,7 @@ class Story:
         self.push = repository.push("a change of the pipeline")
         self.cron = repository.tick("collected-data.yml")
         self.button = repository.press("retraining.yml")
-        self.asked_of_google = [asked.service for asked in repository.cloud.asked() if asked.service != "github"]
+        self.google_services = [call.service for call in repository.cloud.asked() if call.service != "github"]
 
         repository.clone.change(SETTINGS, "dropout: float = 0.1", "dropout: float = 0.2")
         self.opened = repository.propose(NUMBER, "drop more", STRANGERS)
@@ -48,35 +48,35 @@ def test_a_push_to_a_fresh_fork_is_tested_and_rehearsed_and_passes(story):
         "full codebase/deploy": "skipped",
         "modules only": "skipped",
         "cd passed": "success",
-    }, run.tell()
-    assert not story.asked_of_google
+    }, run.describe()
+    assert not story.google_services
 
 
 @pytest.mark.parametrize("run", ["push", "cron", "button"])
-def test_a_fresh_fork_is_told_what_is_missing(story, run):
+def test_a_fresh_fork_shows_the_missing_settings(story, run):
     run = getattr(story, run)
-    assert run.passed, run.tell()
-    told = "".join(run.summaries.values())
-    missing = re.findall(r"(?m)^  ([A-Z_]+): ", told)
-    assert "Google Cloud is not configured" in told and {"GCP_PROJECT", "WORKLOAD_IDENTITY_PROVIDER"} <= set(missing)
+    assert run.passed, run.describe()
+    summary = "".join(run.summaries.values())
+    missing = re.findall(r"(?m)^  ([A-Z_]+): ", summary)
+    assert "Google Cloud is not configured" in summary and {"GCP_PROJECT", "WORKLOAD_IDENTITY_PROVIDER"} <= set(missing)
 
 
-def test_a_pull_request_is_judged_by_every_job(story):
+def test_a_pull_request_runs_every_job(story):
     for run in (story.opened, story.changed):
         wanted = dict.fromkeys(("route", "tests", "compile", "rehearse", "ci passed"), "success")
-        assert run.results == wanted, run.tell()
+        assert run.results == wanted, run.describe()
 
 
 def test_a_pull_request_gets_its_report_from_a_second_workflow(story):
     (report,) = story.opened.started
-    assert report.workflow == "report.yml" and report.results == {"report": "success"}, report.tell()
+    assert report.workflow == "report.yml" and report.results == {"report": "success"}, report.describe()
     (text,) = story.first_report
     assert text.startswith("<!-- spanloop report -->") and "% right" in text
 
 
 def test_a_second_push_updates_the_same_comment(story):
     (report,) = story.changed.started
-    assert report.passed, report.tell()
+    assert report.passed, report.describe()
     (before,), (after,) = story.first_report, story.second_report
     assert before != after
 
@@ -84,13 +84,13 @@ def test_a_second_push_updates_the_same_comment(story):
 def test_a_pull_request_of_documentation_passes_without_running_anything(story):
     run = story.documentation
     skipped = dict.fromkeys(("tests", "compile", "rehearse"), "skipped")
-    assert run.results == {"route": "success", **skipped, "ci passed": "success"}, run.tell()
+    assert run.results == {"route": "success", **skipped, "ci passed": "success"}, run.describe()
     (report,) = run.started
-    assert report.passed, report.tell()
+    assert report.passed, report.describe()
     assert not story.repository.cloud.github.issues.texts(NUMBER + 1)
 
 
-def test_the_code_of_strangers_meets_no_secret(story):
+def test_code_from_another_fork_gets_no_secret(story):
     for run in (story.opened, story.changed, story.documentation):
         assert "ACTIONS_ID_TOKEN_REQUEST" not in run.everything
         assert story.repository.tokens[run.id] == {"contents": "read"}

@@ -1,4 +1,4 @@
-"""What nobody watches, executed: one issue for as long as the clock's workflow fails."""
+"""Unattended runs, executed: one issue for as long as the scheduled workflow fails."""
 
 import datetime
 
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.timeout(300)
 
 
 class Story:
-    """The clock's workflow fails twice, since its bucket is gone, and then passes; later nobody has pushed for long."""
+    """The scheduled workflow fails twice without its bucket, then passes; later the last push is 50 days old."""
 
     def __init__(self, repository: Repository):
         self.repository, github = repository, repository.cloud.github
@@ -33,7 +33,7 @@ def story(configured) -> Story:
 
 def test_a_scheduled_run_that_fails_opens_one_issue(story):
     first = story.runs[0]
-    assert first.results == {"count": "failure", "watch": "success"}, first.tell()
+    assert first.results == {"count": "failure", "watch": "success"}, first.describe()
     (issue,) = story.issues[0]
     assert issue["state"] == "open" and issue["title"] == "The workflow collected data fails"
     assert f"/actions/runs/{first.id}" in issue["body"]
@@ -41,7 +41,7 @@ def test_a_scheduled_run_that_fails_opens_one_issue(story):
 
 def test_a_second_failure_is_added_to_it(story):
     first, second, _ = story.runs
-    assert second.results == {"count": "failure", "watch": "success"}, second.tell()
+    assert second.results == {"count": "failure", "watch": "success"}, second.describe()
     (issue,) = story.issues[1]
     assert issue["state"] == "open"
     assert all(f"/actions/runs/{run.id}" in issue["body"] for run in (first, second))
@@ -49,12 +49,12 @@ def test_a_second_failure_is_added_to_it(story):
 
 def test_a_run_that_passes_closes_it(story):
     third = story.runs[2]
-    assert third.results == {"count": "success", "watch": "success"}, third.tell()
+    assert third.results == {"count": "success", "watch": "success"}, third.describe()
     (issue,) = story.issues[2]
     assert issue["state"] == "closed" and any(f"/actions/runs/{third.id}" in text for text in story.closing_words)
 
 
-def test_an_issue_warns_before_github_switches_the_clock_off(story):
-    assert story.late.passed, story.late.tell()
+def test_an_issue_warns_before_github_disables_the_schedule(story):
+    assert story.late.passed, story.late.describe()
     assert "Scheduled workflows end on" in story.warning["title"] and story.warning["state"] == "open"
     assert story.late.started == []

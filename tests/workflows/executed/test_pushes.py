@@ -1,4 +1,4 @@
-"""Pushes, executed: each takes the branch that it has to, and what fails on the way submits nothing."""
+"""Pushes, executed: each takes the right branch, and a failing one submits nothing."""
 
 from typing import NamedTuple
 
@@ -17,7 +17,7 @@ IMAGES = 200
 
 
 class Push(NamedTuple):
-    """A push's run, and what there was after it: builds, jobs on Vertex AI, and commits that were deployed."""
+    """A push's run, and the state after it: builds, jobs on Vertex AI, and deployed commits."""
 
     run: Run
     builds: int
@@ -30,7 +30,7 @@ class Push(NamedTuple):
 
 
 class Story:
-    """Pushes one after another; what is submitted waits, since another story shows what becomes of it."""
+    """Pushes one after another. Submitted jobs stay pending: test_data.py runs them."""
 
     def __init__(self, repository: Repository, folder):
         self.repository, self.cloud = repository, repository.cloud
@@ -43,10 +43,10 @@ class Story:
         repository.clone.append("pipeline/formatting.py", "# a change of the pipeline")
         self.mixed = self.push("modules and pipeline")
         repository.clone.change("ci/formatting.py", "SHOWN = 10", "SHOWN = 9")
-        self.failing = self.push("what breaks a unit test")
+        self.failing = self.push("break a unit test")
         repository.clone.change("ci/formatting.py", "SHOWN = 9", "SHOWN = 10")
         repository.clone.change(SETTINGS, "dropout: float = 0.2", "dropout: float = 0.3")
-        self.modules = self.push("what was broken is mended, and modules have changed")
+        self.modules = self.push("fix the unit test, and change modules")
         repository.clone.append("README.md", "One more word.")
         self.documentation = self.push("documentation")
         self.cloud.vertex.pipelines.reset()
@@ -71,7 +71,7 @@ def test_a_mixed_push_takes_the_full_branch_alone(story):
         "full codebase/deploy": "success",
         "modules only": "skipped",
         "cd passed": "success",
-    }, run.tell()
+    }, run.describe()
     assert run.output("route", "route", "branch") == "full-codebase"
     assert story.mixed.counts == (1, 1) and story.mixed.deployed[-1] == run.sha
 
@@ -94,14 +94,14 @@ def test_a_push_of_modules_copies_them_and_builds_no_image(story):
         "modules only/rehearse": "success",
         "modules only/deploy": "success",
         "cd passed": "success",
-    }, run.tell()
-    assert run.output("route", "route", "base") == story.mixed.run.sha, "what was deployed, not what failed"
+    }, run.describe()
+    assert run.output("route", "route", "base") == story.mixed.run.sha, "the deployed commit, not the failed one"
     assert story.modules.counts == (1, 2) and story.modules.deployed[-1] == run.sha
     wheels = [name for name in story.cloud.gcs.names(f"gs://{story.cloud.bucket}/") if name.endswith(".whl")]
     assert len(wheels) == 2
 
 
-def test_a_push_is_compared_with_the_model_that_the_one_before_has_rehearsed(story):
+def test_a_push_is_compared_with_the_model_that_the_previous_push_rehearsed(story):
     trainings = [
         run.log(job).count("training: full log in")
         for run, job in (
@@ -109,7 +109,7 @@ def test_a_push_is_compared_with_the_model_that_the_one_before_has_rehearsed(sto
             (story.modules.run, "modules only/rehearse"),
         )
     ]
-    assert trainings == [2, 1], "of the first push nobody has kept the base's model yet"
+    assert trainings == [2, 1], "before the first push no model of the base was kept"
     assert f"base {story.mixed.run.sha[:7]} gets" in story.modules.run.summaries["modules only/rehearse"]
 
 
@@ -120,6 +120,6 @@ def test_a_push_of_documentation_runs_nothing_and_passes(story):
         "full codebase": "skipped",
         "modules only": "skipped",
         "cd passed": "success",
-    }, run.tell()
+    }, run.describe()
     assert "only documentation changed: README.md" in run.summaries["route"]
     assert story.documentation.counts == (1, 2) and story.documentation.deployed == story.modules.deployed

@@ -1,4 +1,4 @@
-"""The stand-ins themselves, and what act makes of jobs, by small workflows of our own."""
+"""The stand-ins and act itself, tested with a small workflow."""
 
 import pytest
 
@@ -73,14 +73,14 @@ def repository(fork) -> Repository:
 
 @pytest.fixture(scope="module")
 def runs(repository):
-    """One that fails, so nothing is kept; one that keeps; and one that finds what was kept."""
+    """Three runs: one fails and keeps nothing, one keeps a folder in the cache, one restores it."""
     return [repository.press("small.yml", **inputs) for inputs in ({"end": "3"}, {"depth": "0"}, {})]
 
 
-def test_a_job_that_fails_leaves_the_next_ones_out_but_not_the_gate(runs):
+def test_a_failing_job_skips_the_next_ones_but_not_the_gate(runs):
     failed = runs[0]
     assert failed.results == {"makes": "failure", "takes": "skipped", "signs-in": "skipped", "gate": "success"}
-    assert failed.output("gate", "gate", "failed") == "1" and "exit status 3" in failed.tell()
+    assert failed.output("gate", "gate", "failed") == "1" and "exit status 3" in failed.describe()
 
 
 def test_a_cache_is_kept_by_a_job_that_passes(runs):
@@ -89,14 +89,14 @@ def test_a_cache_is_kept_by_a_job_that_passes(runs):
     assert third.output("takes", "found", "runs").split() == [f"{second.id}", f"{third.id}"]
 
 
-def test_history_is_there_only_when_it_is_asked_for(runs):
+def test_a_checkout_has_history_only_on_request(runs):
     assert [run.output("makes", "history", "commits") for run in runs] == ["1", "2", "1"]
 
 
-def test_who_may_not_ask_for_an_identity_cannot_sign_in(runs):
+def test_a_job_without_id_token_permission_cannot_sign_in(runs):
     assert runs[2].results["signs-in"] == "failure"
     assert "the job lacks `id-token: write`" in runs[2].log("signs-in")
 
 
-def test_a_job_has_what_its_workflow_declares_and_no_more(repository, runs):
+def test_a_job_has_only_the_permissions_that_its_workflow_declares(repository, runs):
     assert repository.tokens[runs[0].id] == {"contents": "read"}

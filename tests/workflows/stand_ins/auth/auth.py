@@ -1,4 +1,4 @@
-"""Who a job is to Google Cloud: no key, but where to ask GitHub for a proof and Google for a token."""
+"""Writes a credential file without a key: it names where to get tokens from GitHub and from Google."""
 
 import json
 import os
@@ -27,7 +27,7 @@ written = {
     "service_account_impersonation_url": "https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
     f"{account}:generateAccessToken",
 }
-# In the checkout, where the real one writes it, too.
+# In the checkout, like the real action.
 path = os.path.join(os.environ["GITHUB_WORKSPACE"], f"gha-creds-{secrets.token_hex(8)}.json")
 with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o640), "w") as file:
     json.dump(written, file)

@@ -1,6 +1,6 @@
-// Brings back what was kept by this key.
+// Restores the cache entry with this key.
 const fs = require("fs");
-const { at, say } = require("./place.js");
+const { at, write } = require("./place.js");
 
 const path = process.env.INPUT_PATH;
 if (!path || !process.env.INPUT_KEY) throw new Error("Input required and not supplied: path or key");
@@ -12,6 +12,6 @@ if (path === ".venv") {
 } else {
   hit = false;
 }
-say("GITHUB_OUTPUT", "cache-hit", hit ? "true" : "");
-say("GITHUB_STATE", "hit", String(hit));
+write("GITHUB_OUTPUT", "cache-hit", hit ? "true" : "");
+write("GITHUB_STATE", "hit", String(hit));
 console.log(hit ? `Cache restored from key: ${process.env.INPUT_KEY}` : "Cache not found");

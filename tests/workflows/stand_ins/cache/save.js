@@ -1,4 +1,4 @@
-// Keeps the path under the key, unless it came from there.
+// Saves the path under the key, unless it was restored from there.
 const fs = require("fs");
 const { at } = require("./place.js");
 

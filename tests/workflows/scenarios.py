@@ -1,4 +1,4 @@
-"""Every function of ours that asks GitHub, made to do so: of the stand-in here, or of whoever is at GITHUB_API_URL."""
+"""Scenarios that execute every function that calls GitHub: the local GitHub, or the server at GITHUB_API_URL."""
 
 import datetime
 import json
@@ -22,7 +22,7 @@ from tests.emulators.github.service import GitHub
 
 
 class Stage:
-    """Where commands are run in this process. What `github` is told to hold, only the stand-in answers."""
+    """Runs commands in this process. State that scenarios set on `github` exists only on the local GitHub."""
 
     def __init__(self, github: GitHub, monkeypatch: pytest.MonkeyPatch, folder: pathlib.Path):
         self.github, self._monkeypatch, self.folder = github, monkeypatch, folder
@@ -38,7 +38,7 @@ class Stage:
         return client.repository(self.github.repository, os.environ["GITHUB_TOKEN"])
 
     def propose(self, head: str) -> int:
-        """A pull request."""
+        """Opens a pull request; returns its number."""
         return self.github.pulls.propose(7, head, "b" * 40)["number"]
 
     def ci(self, command: str, *arguments: str, **variables: str) -> None:
@@ -60,10 +60,10 @@ def dispatch(stage: Stage) -> None:
 
 
 def incident(stage: Stage) -> None:
-    told: dict[str, Any] = {"count": {"result": "success"}}
+    needs: dict[str, Any] = {"count": {"result": "success"}}
     for run, result in enumerate(("failure", "failure", "success"), 1):
-        told["count"]["result"] = result
-        stage.ci("incident", NEEDS=json.dumps(told), GITHUB_WORKFLOW="collected data", GITHUB_RUN_ID=f"{run}")
+        needs["count"]["result"] = result
+        stage.ci("incident", NEEDS=json.dumps(needs), GITHUB_WORKFLOW="collected data", GITHUB_RUN_ID=f"{run}")
 
 
 def route(stage: Stage) -> None:
@@ -76,13 +76,13 @@ def route(stage: Stage) -> None:
 
 
 def release(stage: Stage) -> None:
-    there = stage.github.releases
+    remote = stage.github.releases
     model = stage.folder / "model"
     put(model, {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"})
     releases = open_releases(f"github:{stage.github.repository}")
 
     def publish(identity: str, commit: str, attach: Callable[[Release], dict[str, bytes]]) -> Release:
-        told = {"modules_digest": "a" * 64, "spans": [1], "labels": ["cat", "dog"], "metrics": {"accuracy": 0.9}}
+        details = {"modules_digest": "a" * 64, "spans": [1], "labels": ["cat", "dog"], "metrics": {"accuracy": 0.9}}
         return releases.publish(
             str(model),
             identity=identity,
@@ -91,17 +91,17 @@ def release(stage: Stage) -> None:
             image="",
             attach=attach,
             describe=lambda release: f"**{release.tag}**",
-            **told,
+            **details,
         )
 
-    def others_take_the_tag(release: Release) -> dict[str, bytes]:
+    def another_client_takes_the_tag(release: Release) -> dict[str, bytes]:
         if release.tag == "model-2":
-            there.add(release.tag, {})
+            remote.add(release.tag, {})
         return {"model-card.md": b"# A card"}
 
-    there.failing_uploads = 1
-    assert publish("one", there.head, lambda release: {}).tag == "model-1"
-    assert publish("two", "b" * 40, others_take_the_tag).tag == "model-3"
+    remote.failing_uploads = 1
+    assert publish("one", remote.head, lambda release: {}).tag == "model-1"
+    assert publish("two", "b" * 40, another_client_takes_the_tag).tag == "model-3"
     assert publish("two", "not committed", lambda release: {}).tag == "model-3"
     releases.fetch(releases.newest(), str(stage.folder / "fetched"))
     with pytest.raises(ReleaseNotFound):
@@ -116,8 +116,8 @@ def comment(stage: Stage) -> None:
     comments.keep(stage.repository, pull.number, "d" * 40, "# Of an older commit")
 
 
-def look(stage: Stage) -> None:
-    """What nothing of ours asks, but others who look at the stand-in."""
+def other_calls(stage: Stage) -> None:
+    """Calls of endpoints that only tests and other clients of the local GitHub use."""
     stage.github.actions.workflows["evaluation.yml"] = set()
     stage.github.actions.add_run("evaluation.yml", "a" * 40, "success")
     workflow = stage.repository.get_workflow("evaluation.yml")
@@ -127,4 +127,12 @@ def look(stage: Stage) -> None:
     assert issue.get_comment(issue.create_comment("A word").id).body
 
 
-PLAYS: tuple[Callable[[Stage], None], ...] = (check_schedule, dispatch, incident, route, release, comment, look)
+SCENARIOS: tuple[Callable[[Stage], None], ...] = (
+    check_schedule,
+    dispatch,
+    incident,
+    route,
+    release,
+    comment,
+    other_calls,
+)
