@@ -106,6 +106,7 @@ class TrainingOutcome:
     durations: tuple[NodeDuration, ...] = ()  # of each node in turn; empty where it is not known
     slices: tuple[SliceVerdict, ...] = ()  # all images first, then each span, then each label
     unlearned: Mapping[str, int] = field(default_factory=dict)  # {label without an image for training: others of it}
+    page: str | None = None  # address of the page about it
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -118,6 +119,7 @@ class TrainingOutcome:
             "durations": [duration.to_json() for duration in self.durations],
             "slices": [verdict.to_json() for verdict in self.slices],
             "unlearned": dict(self.unlearned),
+            "page": self.page,
         }
 
     @classmethod
@@ -132,6 +134,7 @@ class TrainingOutcome:
             durations=tuple(map(NodeDuration.from_json, found.get("durations", ()))),
             slices=tuple(map(SliceVerdict.from_json, found.get("slices", ()))),
             unlearned=found.get("unlearned", {}),
+            page=found.get("page"),
         )
 
 
@@ -145,6 +148,7 @@ NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was t
     "durations": [],
     "slices": [],
     "unlearned": {},
+    "page": None,
 }
 
 

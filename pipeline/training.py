@@ -120,6 +120,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
         evaluation=evaluator.outputs["evaluation"],
+        model_run=trainer.outputs["model_run"],
         requirements=run.requirements,
         workspace=run.workspace,
         releases=run.releases,

@@ -36,4 +36,6 @@ def summary(outcome: TrainingOutcome) -> str:
         lines.append(f"Released as {outcome.release}.")
     else:
         lines.append(f"Not released: {'; '.join(outcome.reasons)}.")
+    if outcome.page:
+        lines.append(f"Page: {outcome.page}")
     return "\n".join(lines)

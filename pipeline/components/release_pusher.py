@@ -1,8 +1,10 @@
 """Releases a blessed model; writes the outcome of the training."""
 
 import dataclasses
+import datetime
 import json
 import os
+from collections.abc import Collection
 
 import tensorflow as tf
 from tfx.utils import path_utils
@@ -10,11 +12,16 @@ from tfx.utils import path_utils
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
+from pipeline.data.spans import published as spans_of
 from pipeline.outcomes import CurrentModel, TrainingOutcome
 from pipeline.quality import release_gate
+from pipeline.quality.scores import Evaluation, Prediction
+from pipeline.quality.tally import Tally
 from pipeline.quality.verdict import Requirements, decide
 from pipeline.releases.factory import open_releases
 from pipeline.reporting import model_card
+from pipeline.reporting.training_page import TrainingPage, training_page
+from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 
 artifacts = tfx.artifacts
@@ -27,6 +34,7 @@ def ReleasePusher(
     model: InputArtifact[artifacts.Model],
     blessing: InputArtifact[artifacts.ModelBlessing],
     evaluation: InputArtifact[artifacts.ModelEvaluation],
+    model_run: InputArtifact[artifacts.ModelRun],
     requirements: Parameter[str],
     workspace: Parameter[str],
     releases: Parameter[str],
@@ -40,7 +48,8 @@ def ReleasePusher(
     image: Parameter[str],
     pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
 ):
-    """Publishes a blessed `model` with its lineage; writes a TrainingOutcome to `outcome.json` and a report.
+    """Publishes a blessed `model` with its lineage; writes a TrainingOutcome to `outcome.json` and a report
+    with a page.
 
     A model is released when the Evaluator blessed it and it meets `requirements`, a Requirements as JSON.
     `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
@@ -50,7 +59,8 @@ def ReleasePusher(
     """
     catalog = open_releases(releases, token_secret)
     tallies = release_gate.tallies(evaluation.uri, bool(current))
-    verdict = decide(tallies, Requirements.from_json(requirements), current)
+    needed = Requirements.from_json(requirements)
+    verdict = decide(tallies, needed, current)
     learned = sorted(set(json.loads(labels)).difference(tallies.unlearned))
     compared = None
     if current:
@@ -81,11 +91,50 @@ def ReleasePusher(
                 describe=model_card.notes,
             )
         outcome = dataclasses.replace(outcome, release=release.tag)
+    storage = open_storage(workspace)
+    page = TrainingPage(
+        outcome=outcome,
+        requirements=needed,
+        created=datetime.datetime.now(datetime.timezone.utc),
+        evaluation=Evaluation(tallies.overall.confusion),
+        mistakes=_mistakes(storage, outcome.spans, tallies.overall),
+        curves=_curves(model_run.uri),
+        lineage={"commit": commit, "modules": modules_digest, "image": image or "none", "identity": identity},
+    )
+    report = reports.save_training(
+        storage,
+        outcome,
+        identity=identity,
+        modules_digest=modules_digest,
+        commit=commit,
+        page=training_page(page),
+    )
+    outcome = dataclasses.replace(outcome, page=f"{report}/{reports.PAGE}")
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
         json.dump(outcome.to_json(), file, indent=1)
-    reports.save_training(
-        open_storage(workspace), outcome, identity=identity, modules_digest=modules_digest, commit=commit
-    )
 
 
 OUTCOME = "outcome.json"
+EPOCHS = "epochs.json"  # written by the modules' `run_fn` if it likes: a list of {name: value}, one an epoch
+
+
+def _curves(model_run: str) -> list[dict[str, float]]:
+    address = os.path.join(model_run, EPOCHS)
+    if not tf.io.gfile.exists(address):
+        return []
+    with tf.io.gfile.GFile(address) as file:
+        return json.load(file)
+
+
+def _mistakes(storage: Storage, chosen: Collection[int], tally: Tally) -> list[Prediction]:
+    """Returns the most confident mistakes with their images, which only the spans have."""
+    wanted = {mistake.source: mistake for mistake in tally.mistakes}
+    found = {}
+    for span in spans_of(storage):
+        if span.number in chosen and len(found) < len(wanted):
+            found |= {example.source: example.image for example in span.examples("eval") if example.source in wanted}
+    return [
+        Prediction(of.source, of.label, found[of.source], of.predicted, of.confidence)
+        for of in tally.mistakes
+        if of.source in found
+    ]

@@ -1,5 +1,6 @@
 """Reports: one folder in the workspace for each training and each evaluation, never changed or deleted."""
 
+import dataclasses
 import datetime
 import itertools
 import json
@@ -15,6 +16,7 @@ from pipeline.storage.base import Storage
 FOLDER = "reports"
 OUTCOME = "outcome.json"
 DURATIONS = "durations.json"  # of a training's nodes, where they were known only after its outcome was written
+PAGE = "report.html"
 TRAINING, EVALUATION = "training", "evaluation"
 
 
@@ -41,8 +43,11 @@ class TrainingReport:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any], address: str) -> "TrainingReport":
+        outcome = TrainingOutcome.from_json(found)
+        if outcome.page == PAGE:  # in this folder; else it is that of an earlier report
+            outcome = dataclasses.replace(outcome, page=f"{address}/{PAGE}")
         return cls(
-            outcome=TrainingOutcome.from_json(found),
+            outcome=outcome,
             identity=found.get("identity", ""),
             modules_digest=found.get("modules_digest", ""),
             commit=found.get("commit", ""),
@@ -77,11 +82,13 @@ Report = TypeVar("Report", TrainingReport, EvaluationReport)
 
 
 def save_training(
-    storage: Storage, outcome: TrainingOutcome, *, identity: str, modules_digest: str, commit: str
+    storage: Storage, outcome: TrainingOutcome, *, identity: str, modules_digest: str, commit: str, page: str = ""
 ) -> str:
-    """Writes the report of a training and returns the address of its folder."""
-    decisive = {"identity": identity, "modules_digest": modules_digest, "commit": commit}
-    return _save(storage, TRAINING, outcome.to_json() | decisive, {})
+    """Writes the report of a training, with a `page` (HTML) if there is one; returns the address of its folder."""
+    fields = outcome.to_json() | {"identity": identity, "modules_digest": modules_digest, "commit": commit}
+    if not page:
+        return _save(storage, TRAINING, fields, {})
+    return _save(storage, TRAINING, fields | {"page": PAGE}, {PAGE: page.encode()})
 
 
 def save_evaluation(

@@ -68,7 +68,7 @@ class Finding(str, Enum):
     WORSE = "worse than chance explains"
     ALLOWED = "worse, but by less than the margin"
     CHANCE = "within chance"
-    FEW = "too few images to compare"
+    FEW = "too few images"
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ TRAINING = TrainingOutcome(
         SliceVerdict("span", "2", 20, 16, 18, 3, 1, "within chance", 0.31, 0.025, (-0.3, 0.1), 0.2),
     ),
     unlearned={"eel": 1},
+    page="/w/reports/training-1/report.html",
 )
 SUBMISSION = Submission("projects/1/x", "pending", True, "5e" * 32, "https://example.org/x")
 EVALUATION = EvaluationOutcome(
@@ -67,7 +68,7 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
     assert type(outcome).from_json(written | {"added_by_a_later_version": 1}) == outcome
 
 
-TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned"}
+TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned", "page"}
 SPAN = {"span", "images", "labels", "rejected", "duplicates"}
 
 

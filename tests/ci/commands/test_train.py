@@ -17,6 +17,7 @@ OUTCOME = TrainingOutcome(
         SliceVerdict("label", "cat", 40, 30, 32, lost=8, gained=6, finding="within chance"),
     ),
     unlearned={"eel": 1},
+    page="/w/reports/training-1/report.html",
 )
 
 
@@ -38,7 +39,7 @@ def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
     assert "\n  span 2: 12 of 20 right, model-3 20 of 20: worse than chance explains\n" in text
     assert "No image for training, so always wrong: eel 1." in text
     assert "Labels that model-3 did not know: zebra." in text
-    assert text.endswith(f"Not released: {OUTCOME.reasons[0]}.")
+    assert text.endswith(f"Not released: {OUTCOME.reasons[0]}.\nPage: /w/reports/training-1/report.html")
 
 
 @pytest.mark.parametrize("spans, said", [("7,8", "Span 7-8 does not exist"), ("newest", "--spans is 'newest'")])

@@ -120,3 +120,18 @@ def test_durations_are_in_the_outcome_or_beside_it_or_not_known(storage):
     assert reports.durations(storage, inside) == reports.durations(storage, beside) == durations
     assert reports.durations(storage, unknown) == ()
     assert reports.trainings(storage) == [inside, beside, unknown]
+
+
+def test_the_page_of_a_training_is_found_where_its_report_is(storage, workspace):
+    outcome = TrainingOutcome(spans=(1,), blessed=False, metrics=Metrics())
+    address = reports.save_training(storage, outcome, identity="5e", modules_digest="9d", commit="", page="<p>")
+
+    assert reports.newest_training(storage).outcome.page == f"{address}/report.html"
+    assert list(workspace.files("reports").values()).count(b"<p>") == 1
+
+
+def test_a_training_that_was_not_run_again_keeps_the_address_of_its_page(storage):
+    outcome = TrainingOutcome(spans=(1,), blessed=False, metrics=Metrics(), page="/w/reports/training-1/report.html")
+    reports.save_training(storage, outcome, identity="5e", modules_digest="9d", commit="")
+
+    assert reports.newest_training(storage).outcome == outcome
