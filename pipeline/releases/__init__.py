@@ -1,1 +1,1 @@
-"""Where models are published: a folder, a bucket, GitHub."""
+"""Places where models are released: a folder, a bucket, GitHub."""

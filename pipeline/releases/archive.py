@@ -1,4 +1,4 @@
-"""A model as one file: packed the same everywhere, unpacked only when all in it belongs where it goes."""
+"""A model as one archive: packed reproducibly, unpacked only when every member stays within the folder."""
 
 import gzip
 import hashlib
@@ -11,16 +11,16 @@ from pipeline.storage import files
 
 ARCHIVE = "model.tar.gz"
 MOST_FILES = 10_000
-MOST_BYTES = 32 << 30  # so much a model may take up on any disk
-LARGEST_GAIN = 100  # times what the archive takes; a SavedModel's weights hardly shrink, its graph to a tenth
+MOST_BYTES = 32 << 30  # of an unpacked model
+LARGEST_GAIN = 100  # unpacked bytes per packed byte; a SavedModel's weights hardly shrink, its graph to a tenth
 
 
 class Unsafe(Exception):
-    pass
+    """An archive has a member that must not be unpacked."""
 
 
 def pack(folder: str, archive: str) -> None:
-    """Packs a folder; the same files give the same archive, whenever and wherever."""
+    """Packs a folder; the same files give the same bytes, on any machine at any time."""
 
     def anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = member.mtime = 0
@@ -31,11 +31,11 @@ def pack(folder: str, archive: str) -> None:
     with files.create(archive) as file, gzip.GzipFile("", "wb", fileobj=file, mtime=0) as packed:
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name in sorted(os.listdir(folder)):
-                tar.add(os.path.join(folder, name), name, filter=anonymous)  # which goes through folders in order
+                tar.add(os.path.join(folder, name), name, filter=anonymous)  # `add` sorts the names in folders
 
 
 def unpack(archive: str, folder: str) -> None:
-    """Unpacks into a folder when all in the archive belongs there. Raises Unsafe, and then nothing was written."""
+    """Unpacks into a folder. Raises Unsafe before anything is written."""
     with tarfile.open(archive, "r:gz") as tar:
         members = _checked(tar, min(MOST_BYTES, LARGEST_GAIN * max(os.path.getsize(archive), 1 << 20)))
         for member in members:
@@ -47,9 +47,9 @@ def unpack(archive: str, folder: str) -> None:
 
 
 def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
-    """Returns what is in the archive, which takes at most so many bytes. Raises Unsafe."""
+    """Returns the members, which hold at most `most` bytes. Raises Unsafe."""
     members, names, folders, size = [], set(), set(), 0
-    for member in tar:  # which reads no further than this member's head
+    for member in tar:  # reads no further than this member's header
         name, parts = member.name, member.name.split("/")
         if name.startswith("/") or ".." in parts or not (member.isreg() or member.isdir()) or member.issparse():
             raise Unsafe(f"{name!r} would leave the folder")
@@ -57,7 +57,7 @@ def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
         if member.size < 0 or size > most or len(members) == MOST_FILES:
             raise Unsafe(f"it would take more than {most / 1e9:.1f} GB or {MOST_FILES:,} files")
         if name in names or posixpath.normpath(name) != name:
-            raise Unsafe(f"{name!r} is another name of what is there")
+            raise Unsafe(f"{name!r} is another name of an earlier member")
         members.append(member)
         names.add(name)
         folders.update("/".join(parts[:depth]) for depth in range(1, len(parts)))
@@ -67,7 +67,7 @@ def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
 
 
 def sha256(path: str) -> str:
-    """Returns the checksum of a file, hexadecimal."""
+    """Returns the sha256 of a file, hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while piece := file.read(1 << 20):

@@ -1,4 +1,4 @@
-"""Released models: each says what made it, and is complete or not there at all."""
+"""Released models: each records what made it, and appears complete or not at all."""
 
 import abc
 import contextlib
@@ -24,26 +24,26 @@ RECORD = "model.json"
 
 @dataclass(frozen=True)
 class Release:
-    """A released model, as its `model.json` tells."""
+    """A released model: the fields of its `model.json`."""
 
     tag: str
-    identity: str  # sha256 of everything that decided what the training did
-    commit: str  # "" where it was not known
+    identity: str  # sha256 of all inputs of the training
+    commit: str  # "" where unknown
     modules_digest: str
     spans: tuple[int, ...]
     labels: tuple[str, ...]
     metrics: Metrics
     files: Mapping[str, str]  # {name: sha256}
     created: str  # UTC, ISO 8601
-    previous: str | None  # tag of the release that it had to stand up to
-    image: str = ""  # by digest, that the training ran in; "" where it ran in none
+    previous: str | None  # tag of the release that it was compared with
+    image: str = ""  # of the training, by digest; "" without a container
 
 
 class Releases(abc.ABC):
     """A place where models are released under the tags model-1, model-2 and so on.
 
-    A release is the model packed, what is released beside it, and its record; without a record it is none. What a kind
-    of place has to bring is below `newest`; all the rest is the same everywhere.
+    A release is the packed model, the files beside it, and its record; without a record it does not exist. Subclasses
+    implement the abstract methods.
     """
 
     def get(self, tag: str) -> Release:
@@ -51,8 +51,8 @@ class Releases(abc.ABC):
         if not TAG.fullmatch(tag):
             raise ReleaseNotFound(tag, self.address)
         try:
-            told = {"image": ""} | json.loads(self._record(tag))  # which records did not tell at first
-            known = {name: told[name] for name in Release.__dataclass_fields__}
+            record = {"image": ""} | json.loads(self._record(tag))  # records of earlier versions have no image
+            known = {name: record[name] for name in Release.__dataclass_fields__}
             spans, labels, metrics = tuple(known["spans"]), tuple(known["labels"]), Metrics.from_json(known["metrics"])
             return Release(**known | {"spans": spans, "labels": labels, "metrics": metrics})
         except (ValueError, KeyError, TypeError) as error:
@@ -73,15 +73,14 @@ class Releases(abc.ABC):
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
         describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
-        """Releases the SavedModel in the folder `model`; if there is a release of this identity, returns that.
+        """Releases the SavedModel in the folder `model`; returns the existing release of this identity, if any.
 
-        `attach` returns files, by name, to be released beside the model, and `describe` what people read where a kind
-        of place shows a text.
+        `attach` returns files to release beside the model, by name; `describe` returns the text that GitHub shows.
         """
-        with self._exclusive(), self._workshop() as folder:
+        with self._exclusive(), self._packing_folder() as folder:
             archive, number, spans, labels = os.path.join(folder, ARCHIVE), 0, tuple(spans), tuple(labels)
             while True:
-                # In this order: of two who release the same at once, the other one is found or has taken the number.
+                # In this order: of two processes that release the same, one finds the other's release or number.
                 number = 1 + max([number, *map(_number, self._taken())])
                 if there := self._find(identity):
                     return there
@@ -107,9 +106,9 @@ class Releases(abc.ABC):
                     return release
 
     def fetch(self, release: Release, folder: str) -> str:
-        """Unpacks a release's SavedModel into a folder that is empty or not there yet, and returns that folder.
+        """Unpacks a release's SavedModel into an empty or new folder, and returns that folder.
 
-        Nothing is unpacked unless the archive has the checksum that the release names: BrokenRelease.
+        Raises BrokenRelease, before anything is unpacked, unless the archive has the recorded checksum.
         """
         with files.os_errors(folder), self._archive(release.tag) as archive:
             if sha256(archive) != release.files.get(ARCHIVE):
@@ -124,18 +123,18 @@ class Releases(abc.ABC):
         return folder
 
     def newest(self) -> Release | None:
-        """Returns the newest release, or None before the first."""
+        """Returns the newest release, None before the first."""
         return next(map(self.get, self.tags()), None)
 
     def _find(self, identity: str) -> Release | None:
-        """Returns the release of this identity, None when there is none."""
+        """Returns the release of this identity, None without one."""
         for tag in self.tags():
             with contextlib.suppress(BrokenRelease):
                 if (there := self.get(tag)).identity == identity:
                     return there
         return None
 
-    address: str  # as errors name the place
+    address: str  # of the place, for errors
 
     @abc.abstractmethod
     def tags(self) -> list[str]:
@@ -143,7 +142,7 @@ class Releases(abc.ABC):
 
     @abc.abstractmethod
     def _taken(self) -> list[str]:
-        """Returns the tags that a release cannot have any more, also of what is none."""
+        """Returns all tags in use, also those of incomplete releases."""
 
     @abc.abstractmethod
     def _record(self, tag: str) -> bytes:
@@ -151,19 +150,19 @@ class Releases(abc.ABC):
 
     @abc.abstractmethod
     def _archive(self, tag: str) -> contextlib.AbstractContextManager[str]:
-        """Gives the path of a local file with a release's packed model; raises BrokenRelease when it is missing."""
+        """Yields the path of a local file with a release's packed model. Raises BrokenRelease without one."""
 
     @abc.abstractmethod
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:
         """Lets one process at a time release a model."""
 
     @abc.abstractmethod
-    def _workshop(self) -> contextlib.AbstractContextManager[str]:
-        """Gives an empty local folder to pack a model in."""
+    def _packing_folder(self) -> contextlib.AbstractContextManager[str]:
+        """Yields an empty local folder to pack a model in."""
 
     @abc.abstractmethod
     def _release(self, folder: str, release: Release, text: str) -> bool:
-        """Makes a release of its files and its record, which lie in the folder; False when the tag is taken."""
+        """Publishes the files of the folder, the record last; returns False when the tag is taken."""
 
 
 def newest_first(tags: Iterable[str]) -> list[str]:
@@ -178,7 +177,7 @@ def _number(tag: str) -> int:
 
 
 def _with_files(folder: str, release: Release, attached: Mapping[str, bytes]) -> Release:
-    """Writes what is released beside the model to the folder, and adds the checksums."""
+    """Writes the files beside the model to the folder, and adds their checksums to the release."""
     for name, data in attached.items():
         _write(folder, name, data)
     sums = {name: hashlib.sha256(data).hexdigest() for name, data in attached.items()}
@@ -188,6 +187,6 @@ def _with_files(folder: str, release: Release, attached: Mapping[str, bytes]) ->
 def _write(folder: str, name: str, data: bytes) -> None:
     path = os.path.join(folder, name)
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # of a tag that was taken
+        os.unlink(path)  # from the attempt with a tag that was taken
     with files.create(path) as file:
         file.write(data)

@@ -12,9 +12,9 @@ from pipeline.storage.factory import open_storage
 
 
 class BucketReleases(Releases):
-    """A prefix of a bucket: the archive takes the tag, for it is written only where there is none; the record is last.
+    """A prefix of a bucket. Creating the archive reserves the tag; writing the record completes the release.
 
-    A process that is killed between both leaves an archive without a record, which is no release and keeps its number.
+    A process killed in between leaves an archive without a record, which is not a release and keeps its number.
     """
 
     def __init__(self, address: str):
@@ -47,7 +47,7 @@ class BucketReleases(Releases):
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:
         return self._storage.exclusive("releasing a model")
 
-    def _workshop(self) -> contextlib.AbstractContextManager[str]:
+    def _packing_folder(self) -> contextlib.AbstractContextManager[str]:
         return tempfile.TemporaryDirectory(prefix="spanloop-")
 
     def _release(self, folder: str, release: Release, text: str) -> bool:

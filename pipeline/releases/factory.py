@@ -1,4 +1,4 @@
-"""Opens the kind of place that RELEASES names."""
+"""Opens the place that RELEASES names: a folder, a bucket or GitHub."""
 
 from pipeline.config import Config
 from pipeline.releases.base import Releases
@@ -7,9 +7,9 @@ GITHUB = "github:"
 
 
 def open_releases(address: str, token_secret: str = "") -> Releases:
-    """Returns the place that RELEASES names: a folder, gs://bucket/prefix, or github:owner/name.
+    """Returns the releases at a folder's path, gs://bucket/prefix, or github:owner/name.
 
-    For GitHub the token is $GITHUB_TOKEN, or else the secret of that resource name.
+    The token for GitHub is $GITHUB_TOKEN, or else the secret `token_secret` (its resource name).
     """
     if address.startswith(GITHUB):
         from pipeline.cloud.secrets import github_token
@@ -26,5 +26,5 @@ def open_releases(address: str, token_secret: str = "") -> Releases:
 
 
 def releases_of(config: Config) -> Releases:
-    """Returns the place that the settings name, with what they say about its token."""
+    """Returns the releases of the settings, with their token."""
     return open_releases(config.releases, config.release_token_secret)

@@ -14,7 +14,7 @@ from pipeline.storage.folder import Folder
 
 
 class FolderReleases(Releases):
-    """A folder with a folder for each release, which appears by one rename."""
+    """A folder with a subfolder per release, which appears by one rename."""
 
     def __init__(self, path: str):
         self.address = self._root = os.path.abspath(path)
@@ -46,11 +46,11 @@ class FolderReleases(Releases):
         return Folder(self._root).exclusive("releasing a model")
 
     @contextlib.contextmanager
-    def _workshop(self) -> Iterator[str]:
-        # Beside the releases, so that a rename gets it there.
+    def _packing_folder(self) -> Iterator[str]:
+        # on the releases' file system, so that a rename publishes it
         folder = self._path(".publishing")
         with files.os_errors(self._root):
-            shutil.rmtree(folder, ignore_errors=True)  # of a process that was killed
+            shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
             os.mkdir(folder)
             try:
                 yield folder

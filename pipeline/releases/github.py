@@ -1,4 +1,4 @@
-"""Models released on GitHub: a draft that nobody sees gets the files, and is published when all have arrived."""
+"""Models released on GitHub: files are uploaded to a draft, which is published when all have arrived."""
 
 import contextlib
 import datetime
@@ -23,16 +23,16 @@ if TYPE_CHECKING:
     from github.GitRelease import GitRelease
     from github.GitReleaseAsset import GitReleaseAsset
 
-LEFT_BEHIND = datetime.timedelta(hours=1)  # an older draft of ours belongs to a process that was killed
-LONGEST_TEXT = 100_000  # characters; GitHub takes a few more
+DRAFT_LIFETIME = datetime.timedelta(hours=1)  # an older draft was left by a killed process
+LONGEST_TEXT = 100_000  # characters; GitHub accepts 125,000
 LARGEST_RECORD = 16 << 20
 
 
 class GitHubReleases(Releases):
-    """The releases of a repository. Publishing takes the tag, for GitHub publishes each only once.
+    """The releases of a repository. Publishing reserves the tag, because GitHub publishes a tag once.
 
-    An HTML comment in a release's text holds its identity, so that not every record has to be read to find it, and
-    whose draft it is. Of a call whose answer was lost there may be two drafts; both are gone in the end.
+    An HTML comment in a release's text has its identity, which saves reading every record, and the attempt that a
+    draft belongs to. A call whose answer was lost may leave two drafts; `_sweep` deletes both.
     """
 
     def __init__(self, name: str, token: str):
@@ -41,7 +41,7 @@ class GitHubReleases(Releases):
         self.address = f"github:{name}"
         self._repository = client.repository(name, token)
         self._files = Files(token)
-        self._beaten: list[str] = []  # tags that others took; GitHub's lists may not show them yet
+        self._taken_by_others: list[str] = []  # tags taken by other processes, which GitHub's lists may not show yet
 
     def tags(self) -> list[str]:
         with github_errors(f"Listing the releases in {self.address}"):
@@ -76,19 +76,19 @@ class GitHubReleases(Releases):
             yield file.name
 
     def _find(self, identity: str) -> Release | None:
-        with github_errors(f"Looking for this training among the releases in {self.address}"):
-            # one without a comment was edited by somebody
+        with github_errors(f"Searching the releases in {self.address} for this training"):
+            # the comment is missing where a person edited the text
             likely = [of.tag_name for of in self._published() if _identity(of) in (identity, None) and _complete(of)]
-        for tag in [*self._beaten, *likely]:
+        for tag in [*self._taken_by_others, *likely]:
             with contextlib.suppress(BrokenRelease, ReleaseNotFound):
                 if (there := self.get(tag)).identity == identity:
                     return there
         return None
 
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()  # publishing is what only one can do
+        return contextlib.nullcontext()  # GitHub lets one process publish a tag
 
-    def _workshop(self) -> contextlib.AbstractContextManager[str]:
+    def _packing_folder(self) -> contextlib.AbstractContextManager[str]:
         return tempfile.TemporaryDirectory(prefix="spanloop-")
 
     def _release(self, folder: str, release: Release, text: str) -> bool:
@@ -106,16 +106,16 @@ class GitHubReleases(Releases):
                 try:
                     draft.update_release(release.tag, body, draft=False, tag_name=release.tag)
                 except GithubException as error:
-                    if not _says(error, "tag_name", "already_exists"):
+                    if not _refuses(error, "tag_name", "already_exists"):
                         raise
-                    self._beaten.append(release.tag)
+                    self._taken_by_others.append(release.tag)
                     return False
                 return True
         finally:
             self._sweep(attempt)
 
     def _target(self, commit: str) -> dict[str, str]:
-        """Returns where the tag is to be: at the commit if GitHub has it, else at the default branch."""
+        """Returns the tag's target: the commit if GitHub has it, otherwise nothing, which means the default branch."""
         from github import GithubException
 
         if not re.fullmatch(r"[0-9a-f]{40}", commit):
@@ -123,7 +123,7 @@ class GitHubReleases(Releases):
         try:
             self._repository.get_git_commit(commit)
         except GithubException as error:
-            if error.status not in (404, 409, 422):  # not there; an empty repository; no commit
+            if error.status not in (404, 409, 422):  # unknown; an empty repository; not a commit
                 raise
             return {}
         return {"target_commitish": commit}
@@ -139,11 +139,11 @@ class GitHubReleases(Releases):
                 if missing := _missing(assets, paths):
                     names = ", ".join(map(os.path.basename, missing))
                     raise GitHubRefused(
-                        doing, f"{names} did not arrive as sent, {retry.RELEASE_FILE.attempts} times. Try again later"
+                        doing, f"{names} did not arrive as sent in {retry.RELEASE_FILE.attempts} attempts. Retry later"
                     )
 
     def _replace(self, draft: "GitRelease", asset: "GitReleaseAsset | None", path: str) -> None:
-        """Uploads a file in place of an asset that is not what was sent."""
+        """Uploads a file, after deleting an asset of its name that differs."""
         from github import GithubException, UnknownObjectException
 
         if asset:
@@ -152,24 +152,24 @@ class GitHubReleases(Releases):
         try:
             self._files.upload(draft, path)
         except GithubException as error:
-            if not _says(error, "name", "already_exists"):
+            if not _refuses(error, "name", "already_exists"):
                 raise
 
     def _sweep(self, attempt: str) -> None:
-        """Deletes the drafts of this attempt, and those that were left behind; what cannot be deleted now stays."""
+        """Deletes the drafts of this attempt and those of killed processes; ignores failures."""
         from github import GithubException
         from requests import RequestException
 
         with contextlib.suppress(GithubException, RequestException):
             for release in list(self._repository.get_releases()):
                 made = _Comment.of(release)
-                left = made and release.draft and (made.attempt == attempt or _now() - made.begun > LEFT_BEHIND)
-                # a list may lag behind, and still show as a draft what was published just now
+                left = made and release.draft and (made.attempt == attempt or _now() - made.begun > DRAFT_LIFETIME)
+                # GitHub's list may lag behind and show a release as a draft that was published since
                 if left and self._repository.get_release(release.id).draft:
                     release.delete_release()
 
     def _published(self) -> "list[GitRelease]":
-        """Returns what is published under a tag of ours, newest first."""
+        """Returns the published releases with a tag model-N, newest first."""
         found = {release.tag_name: release for release in self._repository.get_releases() if not release.draft}
         return [found[tag] for tag in newest_first(found)]
 
@@ -188,19 +188,19 @@ _ESCAPED = "\\u003e"  # a ">" in JSON, which could end the comment
 
 
 class _Comment(NamedTuple):
-    """What the text of a release of ours ends with, for us only."""
+    """The HTML comment at the end of a release's text."""
 
     identity: str
     attempt: str
-    begun: datetime.datetime  # GitHub tells only when the commit was made
+    begun: datetime.datetime  # GitHub shows only the time of the commit
 
     def __str__(self) -> str:
-        told = json.dumps([self.identity, self.attempt, f"{self.begun:%Y-%m-%dT%H:%M:%SZ}"])
-        return f"<!-- spanloop: {told.replace('>', _ESCAPED)} -->"
+        fields = json.dumps([self.identity, self.attempt, f"{self.begun:%Y-%m-%dT%H:%M:%SZ}"])
+        return f"<!-- spanloop: {fields.replace('>', _ESCAPED)} -->"
 
     @classmethod
     def of(cls, release: "GitRelease") -> "_Comment | None":
-        """Returns None where there is none, or none that can be read."""
+        """Returns the comment of a release, None without a readable one."""
         found = re.search(r"<!-- spanloop: (.+) -->\s*$", release.body or "")
         try:
             identity, attempt, begun = json.loads(found[1]) if found else ()
@@ -219,7 +219,7 @@ def _now() -> datetime.datetime:
 
 
 def _missing(assets: "dict[str, GitReleaseAsset]", paths: list[str]) -> list[str]:
-    """Returns the paths of the files that are not among the assets as they are here."""
+    """Returns the paths of the files of which GitHub has no equal asset."""
     from pipeline.releases.github_files import arrived
 
     return [path for path in paths if not arrived(assets.get(os.path.basename(path)), path)]
@@ -230,8 +230,8 @@ def _complete(release: "GitRelease") -> bool:
     return {ARCHIVE, RECORD} <= there
 
 
-def _says(error: "GithubException", field: str, code: str) -> bool:
-    """True when GitHub refuses a field for this reason."""
-    told = error.data.get("errors") if isinstance(error.data, dict) else None
-    fields = [(detail.get("field"), detail.get("code")) for detail in told or () if isinstance(detail, dict)]
+def _refuses(error: "GithubException", field: str, code: str) -> bool:
+    """True when GitHub refused a field for the reason `code`."""
+    details = error.data.get("errors") if isinstance(error.data, dict) else None
+    fields = [(detail.get("field"), detail.get("code")) for detail in details or () if isinstance(detail, dict)]
     return error.status == 422 and (field, code) in fields

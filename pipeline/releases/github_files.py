@@ -1,4 +1,4 @@
-"""Files of GitHub releases, of any size: PyGithub holds a download in memory, and waits for an upload for ever."""
+"""Files of GitHub releases, streamed: PyGithub holds downloads in memory and uploads without a timeout."""
 
 import os
 import urllib.parse
@@ -21,7 +21,7 @@ PIECE = 1 << 20
 
 
 class Files:
-    """Uploads and downloads with a token, which only GitHub's API gets to see."""
+    """Uploads and downloads with a token, which is sent to GitHub's API only."""
 
     def __init__(self, token: str):
         def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -36,7 +36,7 @@ class Files:
             self._session.mount(scheme, HTTPAdapter(max_retries=retry_policy()))
 
     def upload(self, release: "GitRelease", path: str) -> None:
-        """Adds a file to a release. Raises GithubException, also when the release has one of this name."""
+        """Adds a file to a release. Raises GithubException, also where the release has a file of this name."""
         query = urllib.parse.urlencode({"name": os.path.basename(path)})
         address = f"{release.upload_url.partition('{')[0]}?{query}"
         headers = {"Content-Type": "application/octet-stream", "Accept": "application/vnd.github+json"}
@@ -44,7 +44,7 @@ class Files:
             _check(self._session.post(address, data=file, headers=headers, timeout=TIMEOUT))
 
     def download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
-        """Writes what was uploaded to an empty file. Raises GithubException, requests.RequestException."""
+        """Downloads an asset to an empty file. Raises GithubException, requests.RequestException."""
         cut = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
         for attempt in retry.attempts(retry.RELEASE_FILE, *cut):
             with attempt:
@@ -60,28 +60,28 @@ class Files:
                 file.write(piece)
                 if file.tell() > asset.size:
                     break
-        if file.tell() != asset.size:  # which no library notices
+        if file.tell() != asset.size:  # no library checks the length
             raise requests.ConnectionError(f"{asset.name} ended after {file.tell():,} of {asset.size:,} bytes")
 
 
 class _Session(requests.Session):
     def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Takes the token away where another host is led to, which by itself would be given what netrc has for it."""
+        """Drops the token on a redirect to another host, and unlike requests sends it nothing of netrc either."""
         if self.should_strip_auth(response.request.url, prepared_request.url):
             prepared_request.headers.pop("Authorization", None)
 
 
 def arrived(asset: "GitReleaseAsset | None", path: str) -> bool:
-    """True when GitHub has all of a file."""
+    """True when GitHub has the whole file."""
     if asset is None or asset.state != "uploaded" or asset.size != os.path.getsize(path):
         return False
-    return asset.digest in (None, f"sha256:{sha256(path)}")  # GitHub Enterprise Server tells no digests
+    return asset.digest in (None, f"sha256:{sha256(path)}")  # GitHub Enterprise Server has no digests
 
 
 def _check(answer: requests.Response) -> None:
     if answer.status_code >= 400:
         try:
-            said = answer.json()
+            body = answer.json()
         except ValueError:
-            said = {"message": answer.reason}
-        raise Requester.createException(answer.status_code, dict(answer.headers), said)
+            body = {"message": answer.reason}
+        raise Requester.createException(answer.status_code, dict(answer.headers), body)

@@ -1,1 +1,1 @@
-"""Places for data: a folder and a bucket, with one set of verbs for both."""
+"""Storage for data: a folder and a bucket, behind one interface."""

@@ -1,7 +1,7 @@
-"""One set of verbs for the places where data lie, so that nothing else knows what kind of place it is.
+"""The interface of storage, so that the rest of the code does not depend on its kind.
 
-A name is relative to the place, with forward slashes: `collected/cat/1.jpg`. What starts with a dot is hidden: neither
-listed nor counted. Whatever goes wrong with a place is a StorageError.
+A name is relative to the storage, with forward slashes: `collected/cat/1.jpg`. Names that start with a dot are hidden:
+neither listed nor counted. Every failure of a storage is a StorageError.
 """
 
 import abc
@@ -18,59 +18,59 @@ S, T = TypeVar("S"), TypeVar("T")
 
 
 class Entry(Protocol):
-    """A file as a listing shows it."""
+    """A listed file."""
 
     name: str
     size: int  # bytes
-    generation: str  # another one as soon as the file is written anew
+    generation: str  # changes whenever the file is written
 
 
 class Source(Protocol):
-    """A file that was read because something may be made of it. Valid until the next one is asked for."""
+    """A file that was read to be published. Valid until the next one is requested."""
 
-    name: str  # relative to the prefix that was asked for
+    name: str  # relative to the requested prefix
     data: bytes
-    problem: str  # why there are no data, or ""
+    problem: str  # why it has no data, or ""
     generation: str
 
     def unchanged(self) -> bool:
-        """True when the file still is what was read."""
+        """True while the file is the one that was read."""
 
 
 class Stage(Protocol):
-    """New files that become visible at once, together with the end of the sources that they were made of, or never."""
+    """New files that are published atomically, together with the removal of their sources, or never."""
 
     def take(self, name: str) -> bool:
-        """Takes a name for what will be published, before anything else; False when somebody has it.
+        """Reserves the name to publish under; call it first. Returns False when the name is taken.
 
-        What was published before is complete from then on: its sources are archived.
+        Earlier spans are complete from then on: their sources are archived.
         """
 
     def create(self, name: str) -> BinaryIO:
-        """Opens a new file of the stage for writing; close each."""
+        """Opens a new file of the stage for writing. The caller closes it."""
 
     def claim(self, source: Source, folder: str) -> bool:
-        """Makes a source part of what will be published and archived below `folder`; False when it has changed."""
+        """Adds a source to those archived below `folder` on publication; returns False when it has changed."""
 
     def publish(self) -> bool:
-        """Makes the stage's files appear as `spans/<name>`, and archives what was claimed below `archive/<name>`.
+        """Publishes the stage's files as `spans/<name>`, and archives the claimed sources below `archive/<name>`.
 
-        When it returns they last. False, and nothing published, when somebody has published that name.
+        They are durable when it returns. Returns False without publishing when the name was published meanwhile.
         """
 
 
 class Storage(abc.ABC):
-    """A place for data."""
+    """A folder or a bucket for data."""
 
-    concurrency = 1  # calls that `submit` has under way
+    concurrency = 1  # number of calls of `submit` at the same time
 
     @abc.abstractmethod
     def address(self, name: str = "") -> str:
-        """Returns the path or URI by which others find `name`."""
+        """Returns the path or URI of `name`."""
 
     @abc.abstractmethod
     def list(self, prefix: str) -> Iterator[Entry]:
-        """Yields the files below a folder in no order and lazily: the first costs the same among ten and a billion."""
+        """Yields the files below a folder, unordered and lazily: the first costs the same among ten and a billion."""
 
     @abc.abstractmethod
     def folders(self, prefix: str) -> Sequence[str]:
@@ -78,7 +78,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def read(self, name: str, last: int | None = None) -> bytes:
-        """Returns what a file holds, or only its `last` bytes."""
+        """Returns the content of a file, or only its `last` bytes."""
 
     @abc.abstractmethod
     def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:
@@ -86,56 +86,56 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def copy_to(self, name: str, file: BinaryIO) -> None:
-        """Writes what a file holds to an open one."""
+        """Writes the content of a file to an open one."""
 
     @abc.abstractmethod
     def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
-        """Writes a whole file at once. False, and nothing written, when `create_only` and the name is taken.
+        """Writes a whole file atomically. Returns False without writing when `create_only` and the name is taken.
 
-        Not `durable` is several times faster, but the file may be gone or empty after a power failure.
+        Without `durable` it is several times faster, but the file may be lost or empty after a power failure.
         """
 
     @abc.abstractmethod
     def exists(self, name: str) -> bool:
-        """True when there is such a file or folder."""
+        """True when the file or folder exists."""
 
     @abc.abstractmethod
     def delete(self, name: str) -> None:
-        """Removes a file; one that is not there is fine."""
+        """Deletes a file; a missing one is no error."""
 
     @abc.abstractmethod
     def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
-        """Calls a function that works on this place, and returns what returns or raises its outcome.
+        """Calls a function that works on this storage; returns a callable that returns or raises its outcome.
 
-        Where each call waits for a network, several are under way at a time.
+        A bucket runs several calls at the same time.
         """
 
     @abc.abstractmethod
     def exclusive(self, doing: str) -> AbstractContextManager[None]:
-        """Lets one process at a time be `doing` something ("training"); the others say that they wait, and wait."""
+        """Locks an activity such as "training" for one process; the others log that they wait, and wait."""
 
     @abc.abstractmethod
     def sources(self, prefix: str, max_bytes: int) -> Iterator[Source]:
-        """Reads the files below `prefix` and its folders; with a problem what is larger, a link, or no file."""
+        """Reads the files below `prefix` and its folders; too large ones, links and special files have a problem."""
 
     @abc.abstractmethod
     def unpublished(self, prefix: str) -> Iterator[Entry]:
-        """Lists the files below `prefix` as `list` does, with what a stage has claimed, without what is published."""
+        """Lists the files below `prefix` as `list` does, with claimed sources and without published ones."""
 
     @abc.abstractmethod
     def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[Source]:
-        """Reads what `unpublished` lists as `sources` does."""
+        """Reads the files of `unpublished` as `sources` does."""
 
     @abc.abstractmethod
     def take(self, source: Source, name: str) -> bool:
-        """Moves a source to `name`, which has to be free; False, and nothing moved, when it is not what was read."""
+        """Moves a source to `name`, which must be free; returns False without moving when it has changed."""
 
     @abc.abstractmethod
     def stage(self, prefix: str, last: str) -> AbstractContextManager[Stage]:
-        """Begins to publish something made of files below `prefix`; call it under `exclusive`.
+        """Opens a stage for files made of the sources below `prefix`; call it under `exclusive`.
 
-        The file `last` appears last. Left without `publish`, nothing has happened. The next stage clears up after a
-        process that was killed.
+        The file `last` appears last. Without `publish`, leaving the stage restores the state before. The next stage
+        cleans up after a killed process.
         """
 
 
@@ -143,19 +143,19 @@ TOO_DEEP = "a folder inside a label's folder"  # why a source cannot be used
 
 
 def too_large(max_bytes: int) -> str:
-    """Says why a source cannot be used that holds more bytes."""
+    """Returns the problem of a source with more bytes."""
     return f"larger than {max_bytes >> 20} MB"
 
 
 def checked(name: str, place: str) -> str:
-    """Returns a name that stays within its place; raises StorageError."""
+    """Returns the name; raises StorageError when it leads out of the storage."""
     if name.startswith("/") or "\0" in name or ".." in name.split("/"):
         raise StorageError(place, f"{name!r} would leave this place", "Use a name below it.")
     return name
 
 
 def map_in_order(storage: Storage, function: Callable[[S], T], items: Iterable[S]) -> Iterator[tuple[S, T]]:
-    """Yields (item, function(item)) in order; `storage` says how many calls are under way at a time."""
+    """Yields (item, function(item)) in order, with as many calls at the same time as `storage` allows."""
     begun = collections.deque()
     for item in items:
         begun.append((item, storage.submit(function, item)))
@@ -167,7 +167,7 @@ def map_in_order(storage: Storage, function: Callable[[S], T], items: Iterable[S
 
 
 def numbered_names(name: str) -> Iterator[str]:
-    """Yields `a/b.jpg`, `a/b-2.jpg`, `a/b-3.jpg` ...: names to choose from when some are taken."""
+    """Yields `a/b.jpg`, `a/b-2.jpg`, `a/b-3.jpg` ...: candidates where names are taken."""
     yield name
     folder, slash, last = name.rpartition("/")
     stem, dot, suffix = last.rpartition(".") if "." in last else (last, "", "")
@@ -176,6 +176,6 @@ def numbered_names(name: str) -> Iterator[str]:
 
 
 def truncated_name(stem: str, ending: str) -> str:
-    """Returns `stem` and `ending` as a file name, of which no file system has to bear more than 255 bytes."""
+    """Returns `stem` + `ending`, with `stem` cut to the 255 bytes that file systems allow for a name."""
     room = 255 - len(os.fsencode(ending))
     return os.fsdecode(os.fsencode(stem)[: max(room, 0)]) + ending

@@ -1,7 +1,7 @@
-"""A bucket of Cloud Storage, or what lies in it below a prefix, as a place for data.
+"""Storage in a bucket of Cloud Storage, or below a prefix of one.
 
-An object's name cannot hold everything that a file's name can: line breaks, bytes that are no text and what is longer
-than 1,024 bytes are changed when something is written.
+An object's name allows less than a file's name: line breaks, bytes that are not UTF-8, and names of more than 1,024
+bytes are replaced when an object is written.
 """
 
 import concurrent.futures
@@ -24,7 +24,7 @@ from pipeline.storage.bucket_stage import ARCHIVING, BucketStage, published
 T = TypeVar("T")
 
 _LONGEST = 1024  # bytes
-_MANIFESTS = 4  # files of any size that are read ahead
+_MANIFESTS = 4  # files of any size, read ahead
 
 
 class BucketEntry(NamedTuple):
@@ -52,14 +52,14 @@ class Bucket(Storage):
         return f"gs://{self.client.bucket}/{self.object(name)}" if name else self._address
 
     def object(self, name: str) -> str:
-        """Returns the name of the object that `name` stands for."""
+        """Returns the object's name for `name`."""
         whole = self._prefix + checked(name, self._address)
         if whole.isascii() and whole.isprintable() and len(whole) <= _LONGEST:
             return whole
         text = re.sub("[\r\n]", lambda found: f"%{ord(found[0]):02X}", whole)
         encoded = text.encode("utf-8", "backslashreplace")
         if len(encoded) > _LONGEST:
-            # What is cut off may be all that differs from another name.
+            # Names may differ only in what is cut off.
             ending = f"~{hashlib.sha256(encoded).hexdigest()[:16]}".encode()
             encoded = encoded[: _LONGEST - len(ending)] + ending
         return encoded.decode("utf-8", "ignore")
@@ -68,7 +68,7 @@ class Bucket(Storage):
         folder = f"{prefix}/" if prefix else ""
         begin = len(self.object(folder))
         for item in self.client.items(self.object(folder)):
-            # An object with a slash at its end is what some programs make for a folder.
+            # Some programs create an object with a trailing slash for a folder.
             if not _hidden(item["name"], begin) and item["name"][-1] != "/":
                 yield BucketEntry(item["name"][len(self._prefix) :], int(item["size"]), item["generation"])
 
@@ -133,7 +133,7 @@ class Bucket(Storage):
         moved = self.client.move(source.object, source.generation, to)
         if moved.status == 200 or not moved.again:
             return moved.status == 200
-        # The first answer was lost. It was moved then, if it is not where it was but where it should be.
+        # The first answer was lost; it was moved if it is gone from its old name and found under the new one.
         still = self.client.about(source.object)
         return not (still and still["generation"] == source.generation) and self.client.about(to) is not None
 
@@ -143,17 +143,17 @@ class Bucket(Storage):
         try:
             yield stage
         except BaseException:
-            # What made the attempt fail may keep it from being undone, too: then the next one undoes it.
+            # The cause of the failure may also prevent undoing; then the next stage does it.
             with contextlib.suppress(StorageError):
                 stage.undo()
             raise
         stage.undo()
 
     def _being_archived(self) -> set[tuple[str, str]]:
-        """Returns (object, generation) of what a published span has and what only has to be moved yet."""
+        """Returns (object, generation) of sources of published spans that are still to be archived."""
         found = set()
         for item in self.client.items(self.object(ARCHIVING)):
-            with contextlib.suppress(ObjectNotFound):  # all is archived, just now
+            with contextlib.suppress(ObjectNotFound):  # archiving has just ended
                 found.update((claim.object, claim.generation) for claim in published(self.client, item["name"]))
         return found
 

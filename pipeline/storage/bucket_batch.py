@@ -1,4 +1,4 @@
-"""Many small changes of a bucket in few requests: up to a hundred calls each, several requests at a time."""
+"""Batch requests: many moves and deletions of objects, up to a hundred in a request."""
 
 import concurrent.futures
 import itertools
@@ -18,29 +18,29 @@ _PART = re.compile(rb"Content-ID: <response-(\d+)>.*?\r\n\r\nHTTP/1\.\d (\d{3}).
 
 
 class Call(NamedTuple):
-    """One call of a batch, without a body."""
+    """A call in a batch request, without a body."""
 
     method: str
     path: str
     parameters: dict[str, str]
-    accept: tuple[int, ...]  # statuses that are an answer; others are errors
-    display_name: str  # what an error calls it
+    accept: tuple[int, ...]  # expected statuses; others are errors
+    display_name: str  # of the object, for errors
 
 
 def move(client: Client, name: str, generation: str, to: str) -> Call:
-    """A move as `Client.move` makes it."""
+    """Returns the call that `Client.move` makes."""
     return Call("POST", *moving(client.bucket, name, generation, to), (200, 404, 412), client.display_name(name))
 
 
 def delete(client: Client, name: str, generation: str) -> Call:
-    """A removal of this generation."""
+    """Returns the call that deletes this generation."""
     return Call(
         "DELETE", client.path(name), {"ifGenerationMatch": generation}, (204, 404, 412), client.display_name(name)
     )
 
 
 def perform(client: Client, calls: Iterable[Call]) -> Iterator[int]:
-    """Makes many calls and yields the status of each, in order. Each has a condition, so asking again does no harm."""
+    """Makes calls and yields their statuses in order. Each has a precondition, so repeating it is safe."""
     calls = iter(calls)
     packs = iter(lambda: list(itertools.islice(calls, CALLS)), [])
     with concurrent.futures.ThreadPoolExecutor(REQUESTS) as pool:
@@ -51,7 +51,7 @@ def perform(client: Client, calls: Iterable[Call]) -> Iterator[int]:
 
 
 def _together(client: Client, calls: list[Call]) -> list[int]:
-    """Makes calls in one request, and those again that were refused only for now."""
+    """Makes calls in one request, and repeats those with transient failures."""
     statuses = [0] * len(calls)
     left = list(range(len(calls)))
     try:
@@ -70,7 +70,7 @@ def _together(client: Client, calls: list[Call]) -> list[int]:
 
 
 def _ask(client: Client, calls: list[Call], numbers: list[int]) -> dict[int, tuple[int, bytes]]:
-    """Returns {number: (status, body)} of what was answered; a call without an answer is not in it."""
+    """Returns {number: (status, body)}; calls without an answer are missing."""
     lines = []
     for number in numbers:
         call = calls[number]

@@ -1,4 +1,4 @@
-"""Calls of Cloud Storage: who asks, what is tried again, and what is said when it is refused."""
+"""The client of Cloud Storage's JSON API: credentials, retries, and errors that name the next step."""
 
 import base64
 import contextlib
@@ -24,15 +24,15 @@ from pipeline import retry
 from pipeline.errors import ObjectNotFound, StorageError
 
 HOST = "https://storage.googleapis.com"
-THREADS = 32  # requests under way at once
+THREADS = 32  # requests at the same time
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 _CUT = (requests.ConnectionError, requests.Timeout, requests.exceptions.ChunkedEncodingError)
-_TIMEOUT = (10, 60)  # seconds to connect, and between two pieces of an answer
+_TIMEOUT = (10, 60)  # seconds to connect, and between two chunks of a response
 
 
 class Answer(NamedTuple):
-    """What came of a call. `again`: an earlier attempt got no answer, so that its work may have been done."""
+    """A response. `again`: an earlier attempt failed, and may have done its work all the same."""
 
     status: int
     headers: requests.structures.CaseInsensitiveDict
@@ -47,7 +47,7 @@ class Written(NamedTuple):
     """An object as this process wrote it."""
 
     generation: str
-    mark: str  # stays with the object when it is moved
+    mark: str  # metadata that stays with the object when it is moved
 
 
 @functools.cache
@@ -56,19 +56,19 @@ def _client(bucket: str, process: int) -> "Client":
 
 
 def client(bucket: str) -> "Client":
-    """Returns this process's client of a bucket: one login and one pool of connections for all who use it."""
-    return _client(bucket, os.getpid())  # a connection must not be shared with a process that was forked off
+    """Returns this process's client of a bucket, with one login and one pool of connections."""
+    return _client(bucket, os.getpid())  # a forked process must not share a connection
 
 
 class Login:
-    """A token that is good for calls, renewed when it expires."""
+    """An access token, refreshed when it expires."""
 
     def __init__(self):
         self._lock = threading.Lock()
         self._credentials = None
 
     def token(self, refused: str = "") -> str:
-        """Returns a token, another one than that which was `refused`. Raises StorageError."""
+        """Returns a token other than `refused`. Raises StorageError."""
         with self._lock, _login_errors():
             if self._credentials is None:
                 self._credentials, _ = google.auth.default(scopes=SCOPES)
@@ -79,7 +79,7 @@ class Login:
             return self._credentials.token
 
     def expiry(self) -> datetime.datetime | None:
-        """Returns until when the token is good, in UTC; None when nothing is known of that."""
+        """Returns when the token expires, in UTC; None where unknown."""
         expiry = self._credentials.expiry
         return expiry and expiry.replace(tzinfo=datetime.timezone.utc)
 
@@ -107,7 +107,7 @@ def _login_errors() -> Iterator[None]:
 
 
 class Client:
-    """One bucket's JSON API. Names are whole names of objects; what fails is a StorageError."""
+    """The JSON API of one bucket. Names are full names of objects. Raises StorageError."""
 
     def __init__(self, bucket: str):
         self.bucket = bucket
@@ -117,18 +117,16 @@ class Client:
     @functools.cached_property
     def _session(self) -> requests.Session:
         session = requests.Session()
-        # What the environment says of proxies and certificates is read once rather than for each request; so a netrc
-        # cannot replace the token either.
+        # Proxies and certificates of the environment are read once rather than for each request; trust_env is off, so
+        # that a netrc cannot replace the token either.
         session.proxies = requests.utils.get_environ_proxies(HOST)
         session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         session.trust_env = False
         session.mount(HOST, requests.adapters.HTTPAdapter(pool_connections=1, pool_maxsize=THREADS))
         return session
 
-    # What can be asked -------------------------------------------------------------------------------------------
-
     def listing(self, prefix: str, fields: str = "items(name,size,generation)", **options: str) -> Iterator[dict]:
-        """Yields the pages of a listing by prefix, 1,000 names each, as they are asked for."""
+        """Yields the pages of a listing by prefix lazily, 1,000 names each."""
         parameters = {"prefix": prefix, "maxResults": "1000", "fields": f"{fields},nextPageToken"} | options
         while True:
             page = self.call("GET", self._objects, f"gs://{self.bucket}/{prefix}", parameters).json()
@@ -138,11 +136,11 @@ class Client:
             parameters["pageToken"] = page["nextPageToken"]
 
     def items(self, prefix: str) -> Iterator[dict]:
-        """Yields name, size and generation of each object whose name begins so, hidden ones too, sorted by name."""
+        """Yields name, size and generation of each object with this prefix, also hidden ones, sorted by name."""
         return (item for page in self.listing(prefix) for item in page.get("items", ()))
 
     def about(self, name: str) -> dict | None:
-        """Returns `generation`, `updated`, `now` (the server's time, both datetime) and `metadata`; None without it."""
+        """Returns `generation`, `updated`, `now` (the server's time, both datetime), `metadata`; None if missing."""
         fields = {"fields": "generation,updated,metadata"}
         answer = self.call("GET", self.path(name), self.display_name(name), fields, accept=(200, 404))
         if answer.status == 404:
@@ -153,17 +151,17 @@ class Client:
         return {"metadata": {}} | found | {"updated": updated, "now": now}
 
     def read(self, name: str, last: int | None = None) -> tuple[bytes, str]:
-        """Returns an object's bytes, or its last ones, and their generation; raises ObjectNotFound."""
+        """Returns an object's bytes, or its last ones, and their generation. Raises ObjectNotFound."""
         headers = {} if last is None else {"Range": f"bytes=-{last}"}
         accept = (200, 206, 404, 416)
         answer = self.call("GET", self.path(name), self.display_name(name), {"alt": "media"}, headers, accept=accept)
         if answer.status == 404:
             raise ObjectNotFound(self.display_name(name))
-        # Of nothing there are no last bytes.
+        # 416: a range of an empty object.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
     def download(self, name: str, file: BinaryIO) -> None:
-        """Appends an object to an open file, in pieces; resumes where it was cut off. Raises ObjectNotFound."""
+        """Appends an object to an open file; resumes where the connection was cut. Raises ObjectNotFound."""
         begin, have, generation = file.tell(), 0, ""
         with _unreachable(self.display_name(name)):
             for attempt in retry.attempts(retry.STORAGE, retry.Transient, *_CUT):
@@ -181,15 +179,13 @@ class Client:
                         file.write(piece)
                         have += len(piece)
 
-    # What can be changed, each under a condition, so that it may be asked for again ---------------------------------
-
     def write(
         self, name: str, data: bytes | BinaryIO, generation: str | None = "0", begun_as: str = ""
     ) -> Written | None:
-        """Writes a whole object in place of `generation`: "0" for none, None for any. None when there is another one.
+        """Writes a whole object in place of `generation`: "0" for none, None for any. Returns None for another one.
 
-        An open file is sent from where it stands, piece by piece. A write whose answer was lost is known by its mark;
-        `begun_as` is that of one that somebody has begun.
+        An open file is streamed from its current position. A write whose answer was lost is recognized by its mark;
+        `begun_as` is the mark of a write that another client began.
         """
         mark = begun_as or os.urandom(12).hex()
         body = _Upload(name, data, mark)
@@ -210,22 +206,20 @@ class Client:
         return self.as_written(mark, name) if answer.again or begun_as else None
 
     def as_written(self, mark: str, name: str) -> Written | None:
-        """Returns an object that was written with this mark, here or where it was moved from; None of another."""
+        """Returns the object if it was written with this mark, also under an earlier name; otherwise None."""
         there = self.about(name)
         return Written(there["generation"], mark) if there and there["metadata"].get(MARK) == mark else None
 
     def delete(self, name: str, generation: str | None = None) -> bool:
-        """Removes an object; False when there is another generation of it. One that is not there is fine."""
+        """Deletes an object; returns False for another generation. A missing object is no error."""
         condition = {} if generation is None else {"ifGenerationMatch": generation}
         answer = self.call("DELETE", self.path(name), self.display_name(name), condition, accept=(204, 404, 412))
         return answer.status != 412
 
     def move(self, name: str, generation: str, to: str) -> Answer:
-        """Moves an object to a name that is free, at once: 200; 404 when it is gone, 412 when one of both is not so."""
+        """Moves an object atomically: 200; 404 if it is missing, 412 for another generation or a taken name."""
         path, condition = moving(self.bucket, name, generation, to)
         return self.call("POST", path, self.display_name(name), condition, accept=(200, 404, 412))
-
-    # How it is asked ---------------------------------------------------------------------------------------------
 
     def call(
         self,
@@ -237,7 +231,7 @@ class Client:
         body: "bytes | _Upload | None" = None,
         accept: Sequence[int] = (200,),
     ) -> Answer:
-        """Sends a request until it is answered. Raises StorageError unless `accept` has the status."""
+        """Sends a request, repeated by retry.STORAGE. Raises StorageError unless `accept` has the status."""
         with _unreachable(display_name):
             for attempt in retry.attempts(retry.STORAGE, retry.Transient, *_CUT):
                 with attempt:
@@ -246,7 +240,7 @@ class Client:
         return Answer(found.status_code, found.headers, found.content, attempt.retry_state.attempt_number > 1)
 
     def _ask(self, method, path, parameters, headers, body, stream: bool) -> requests.Response:
-        """Asks once; twice when the token is not taken any more."""
+        """Sends a request once; again with a new token when the first one is refused."""
         token = self.login.token()
         for last in (False, True):
             found = self._session.request(
@@ -269,33 +263,33 @@ class Client:
         return f"{self._objects}/{_quoted(name)}"
 
     def display_name(self, name: str) -> str:
-        """Returns what an error calls an object."""
+        """Returns an object's URI, for errors."""
         return f"gs://{self.bucket}/{name}"
 
 
-MARK = "written-as"  # metadata of an object: what tells our write from somebody else's
+MARK = "written-as"  # metadata of an object: distinguishes this write from those of other clients
 
 
 def moving(bucket: str, name: str, generation: str, to: str) -> tuple[str, dict[str, str]]:
-    """Returns path and conditions of a move: of this generation, to a name that is free."""
+    """Returns path and parameters of a move of this generation to a free name."""
     path = f"/storage/v1/b/{bucket}/o/{_quoted(name)}/moveTo/o/{_quoted(to)}"
     return path, {"ifSourceGenerationMatch": generation, "ifGenerationMatch": "0", "fields": "generation"}
 
 
 def _quoted(name: str) -> str:
-    # What has nothing to quote is known at a glance, but not with "/" among it.
+    # `quote` is fastest for its default safe characters.
     return quote(name).replace("/", "%2F")
 
 
 class _Upload:
-    """The body of an upload, which can be sent from its beginning again: what the object is, then its bytes."""
+    """The multipart body of an upload, metadata and content, which can be sent repeatedly."""
 
     boundary = "spanloop-4f1c8e0b9d"
 
     def __init__(self, name: str, data: bytes | BinaryIO, mark: str):
         self._data = data
         self._from = 0 if isinstance(data, bytes) else data.tell()
-        # The service refuses what was damaged on its way.
+        # The service verifies the checksum.
         about = {"name": name, "metadata": {MARK: mark}, "crc32c": self._checksum()}
         self._head = (
             f"--{self.boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(about)}\r\n"
@@ -321,13 +315,13 @@ class _Upload:
 
 
 class _Pieces:
-    """What `requests` sends like a file of `len` bytes, without holding it."""
+    """A body of `len` bytes that `requests` streams like a file."""
 
     def __init__(self, parts: list[bytes | BinaryIO], size: int):
         self.len = size
         self._parts = parts
 
-    def __iter__(self):  # which is how `requests` knows that it is not a form
+    def __iter__(self):  # marks it as a stream for `requests`
         return iter(lambda: self.read(0), b"")
 
     def read(self, most: int) -> bytes:
@@ -381,7 +375,7 @@ def refusal(display_name: str, status: int, body: bytes) -> StorageError:
 
 
 def reason(body: bytes) -> str:
-    """Returns the message of Google's JSON error, in one line; "" when it is none."""
+    """Returns the message of Google's JSON error, in one line; "" for another body."""
     try:
         return " ".join(json.loads(body)["error"]["message"].split())
     except (ValueError, KeyError, TypeError):
@@ -389,5 +383,5 @@ def reason(body: bytes) -> str:
 
 
 def _short(why: object) -> str:
-    """Returns the last and most telling part of what a library says of a failure."""
+    """Returns the end of a library's message, which has its cause."""
     return " ".join(str(why).split())[-160:] or type(why).__name__

@@ -1,4 +1,4 @@
-"""One process at a time, by an object that says who and is renewed as long as that process lives."""
+"""A lock in a bucket: an object that names its holder, and is renewed as long as that process lives."""
 
 import contextlib
 import json
@@ -14,8 +14,8 @@ from pipeline.storage.bucket_client import Client
 
 log = logging.getLogger(__name__)
 
-# A lease that is not renewed ends after this: so long the others wait for a process that was killed. Renewed thrice in
-# that time, it outlives a service that does not answer for a while.
+# A lease that is not renewed expires after this time, which others wait after a kill. Renewed three times within it, it
+# survives a short outage of the service.
 SECONDS = 60
 
 
@@ -26,7 +26,7 @@ class Lease:
         self._client, self._name, self._doing, self._place = client, name, doing, place
         self._ended = threading.Event()
         self._generation = ""
-        self._mark = os.urandom(12).hex()  # so that a renewal whose answer was lost is known as ours
+        self._mark = os.urandom(12).hex()  # recognizes a renewal whose answer was lost
 
     def __enter__(self) -> "Lease":
         if not self._acquire():
@@ -42,14 +42,14 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join()
-        # Whoever cannot be told waits until the lease ends by itself.
+        # Where deleting fails, the lease expires.
         with contextlib.suppress(StorageError):
             self._client.delete(self._name, self._generation)
 
     def _acquire(self) -> bool:
         written = self._write("0")
         if not written and (there := self._client.about(self._name)):
-            # Both times are the service's: the clocks of two machines may differ.
+            # Both times are the service's, because clocks of machines differ.
             if (there["now"] - there["updated"]).total_seconds() > SECONDS:
                 written = self._write(there["generation"])
         return written
@@ -59,7 +59,7 @@ class Lease:
             try:
                 if not self._write(self._generation):
                     log.warning(
-                        "Somebody else is %s in %s, too: only one of both will publish.", self._doing, self._place
+                        "Another process is also %s in %s: only one of both will publish.", self._doing, self._place
                     )
                     return
             except StorageError as error:

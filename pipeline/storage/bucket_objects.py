@@ -1,7 +1,7 @@
-"""Small objects, read and written through obstore, which takes a tenth of the CPU that another client takes for each.
+"""Small objects, read and written through obstore, which needs a tenth of the CPU of other clients for each.
 
-Whatever it does not do at once is left to the other client, which takes every name, waits, tries again, and says what
-is wrong.
+What obstore does not do at the first attempts is left to bucket_client, which accepts every name, retries, and
+explains errors.
 """
 
 import functools
@@ -15,7 +15,7 @@ import obstore.store
 from pipeline import retry
 from pipeline.storage.bucket_client import MARK, Client, Written
 
-LARGE = 8 * 2**20  # bytes; of larger ones the data are what costs, and a lost connection should not cost all of them
+LARGE = 8 * 2**20  # bytes; larger objects gain nothing, and are resumed after a lost connection
 
 # ValueError: names that obstore refuses, such as "a//b".
 _FAILED = (obstore.exceptions.BaseError, ValueError)
@@ -23,12 +23,12 @@ _FAILED = (obstore.exceptions.BaseError, ValueError)
 
 @functools.cache
 def objects(client: Client) -> "Objects":
-    """Returns the objects of a client's bucket, by connections that all share."""
+    """Returns the objects of a client's bucket, with one pool of connections."""
     return Objects(client)
 
 
 class Objects:
-    """The objects of a bucket, by their whole names."""
+    """The objects of a bucket, by their full names."""
 
     def __init__(self, client: Client):
         self._client = client
@@ -36,18 +36,18 @@ class Objects:
         self._store: obstore.store.GCSStore | None = None
 
     def read(self, name: str) -> tuple[bytes, str]:
-        """Returns an object's bytes and generation; raises ObjectNotFound."""
+        """Returns an object's bytes and generation. Raises ObjectNotFound."""
         try:
             found = obstore.get(self._opened(), _taken_as_it_is(name))
             return found.bytes().to_bytes(), found.meta["version"]
         except FileNotFoundError:
-            pass  # or the bucket is not there
+            pass  # the object or the bucket is missing: the other client finds out
         except _FAILED as error:
             self._failed(error)
         return self._client.read(name)
 
     def write(self, name: str, data: bytes, create_only: bool) -> Written | None:
-        """Writes a whole object; None, and nothing written, when `create_only` and there is one of that name."""
+        """Writes a whole object; returns None without writing when `create_only` and the name is taken."""
         mark = os.urandom(12).hex()
         if len(data) < LARGE:
             try:
@@ -62,12 +62,12 @@ class Objects:
                 pass
             except _FAILED as error:
                 self._failed(error)
-        # The answer may have been lost, and not the object: it is known by its mark.
+        # The object may have been written and the answer lost: the mark shows it.
         return self._client.write(name, data, "0" if create_only else None, mark)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, obstore.exceptions.UnauthenticatedError):
-            self._store = None  # it keeps a token until that expires, even if it is not taken any more
+            self._store = None  # obstore keeps a refused token until it expires
 
     def _opened(self) -> obstore.store.GCSStore:
         store = self._store

@@ -1,4 +1,4 @@
-"""The objects of a bucket, read several at a time and given out in order, so that something may be made of them."""
+"""Reads the objects of a bucket, several at the same time, and yields them in order."""
 
 import collections
 import concurrent.futures
@@ -10,14 +10,14 @@ from pipeline.errors import ObjectNotFound
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_objects import Objects
 
-# What is read ahead of what is used: names and bytes, whichever comes first.
+# Limits of what is read ahead, in objects and in bytes.
 AHEAD, AHEAD_BYTES = 16 * THREADS, 64 * 2**20
-# A thread reads several in a row: handing over each by itself takes as much CPU as reading it.
+# A thread reads several objects: handing over a single one takes as much CPU as reading it.
 IN_A_ROW, IN_A_ROW_BYTES = 16, 2**20
 
 
 class BucketSource:
-    """An object as it was read. A generation never changes, so what was read is one whole image."""
+    """An object that was read. A generation never changes, so its data are one whole image."""
 
     __slots__ = ("name", "data", "problem", "generation", "object")
 
@@ -31,15 +31,15 @@ class BucketSource:
 class Wanted(NamedTuple):
     """An object of a listing."""
 
-    name: str  # relative to the folder that is read
+    name: str  # relative to the folder
     object: str
     generation: str
     size: int
-    problem: str  # why it need not be read, or ""
+    problem: str  # why it is not read, or ""
 
 
 def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSource]:
-    """Reads what is wanted, in order; of objects that are gone none."""
+    """Reads objects in order; skips those that are gone."""
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         waiting: collections.deque[tuple[int, int, concurrent.futures.Future]] = collections.deque()
         names = size = 0
@@ -84,7 +84,7 @@ def _rows(wanted: Iterable[Wanted]) -> Iterator[list[Wanted]]:
 
 
 def each_in_order(function, items: Iterable, ahead: int = THREADS) -> Iterator:
-    """Yields function(item) for each item, in order; several calls are under way at a time."""
+    """Yields function(item) for each item in order, with several calls at the same time."""
     items = iter(items)
     with concurrent.futures.ThreadPoolExecutor(ahead) as pool:
         waiting = collections.deque(pool.submit(function, item) for item in itertools.islice(items, ahead))

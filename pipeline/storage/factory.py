@@ -1,4 +1,4 @@
-"""Opens the kind of place that an address names."""
+"""Opens the storage of an address: a folder or a bucket."""
 
 import os
 
@@ -7,7 +7,7 @@ from pipeline.storage.base import Storage
 
 
 def open_storage(workspace: str) -> Storage:
-    """Returns the place that a WORKSPACE names: a folder, or gs://bucket/prefix. Raises NotAFolder."""
+    """Returns the storage at a folder's path or gs://bucket/prefix. Raises NotAFolder."""
     if workspace.startswith("gs://"):
         from pipeline.storage.bucket import Bucket
 
@@ -20,14 +20,14 @@ def open_storage(workspace: str) -> Storage:
 
 
 def _file_in_the_way(path: str) -> str:
-    """Returns the path, or the one around it, that exists and is no folder; "" without one."""
+    """Returns the path, or one above it, that exists and is not a folder; "" without one."""
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return "" if os.path.isdir(path) else path
 
 
 def open_folder(path: str) -> Storage:
-    """Returns an existing folder of the user's, or gs://bucket/prefix; raises UsageError when it is none."""
+    """Returns the storage of an existing folder, or of gs://bucket/prefix. Raises UsageError for a missing folder."""
     if not path.startswith("gs://") and not os.path.isdir(path):
         raise UsageError(f"{path} is not a folder: name one that holds <label>/<image> or <label>_<image>.")
     return open_storage(path)

@@ -1,4 +1,4 @@
-"""What the file system of one machine is asked to do, and its refusals in one readable line."""
+"""Operations on files that are durable or never overwrite, and operating-system errors in one readable line."""
 
 import contextlib
 import errno
@@ -27,11 +27,11 @@ _REMEDIES = {
 
 @contextlib.contextmanager
 def os_errors(place: str) -> Iterator[None]:
-    """Makes a StorageError of what the operating system has to say about a place."""
+    """Converts OSError to StorageError."""
     try:
         yield
     except OSError as error:
-        named = error.filename2 or error.filename  # of a rename, where to
+        named = error.filename2 or error.filename  # of a rename, the target
         where = os.path.join(place, os.fsdecode(named)) if isinstance(named, (str, bytes)) else place
         remedy = _REMEDIES.get(error.errno, "Fix it, then run it again.")
         raise StorageError(where, error.strerror or str(error), remedy) from error
@@ -58,7 +58,7 @@ def full_disk(error: BaseException, *folders: str) -> StorageError | None:
 
 
 class _Lasting(io.FileIO):
-    """A file that is on the disk when it was closed."""
+    """A file that is synced to the disk when it is closed."""
 
     def close(self):
         try:
@@ -69,12 +69,12 @@ class _Lasting(io.FileIO):
 
 
 def create(path: str) -> BinaryIO:
-    """Opens a new file for writing. What was written is on the disk when it was closed."""
+    """Opens a new file for writing, which is synced to the disk when it is closed."""
     return io.BufferedWriter(_Lasting(path, "x"), 1 << 20)
 
 
 def sync(folder: str) -> None:
-    """Makes what a folder lists last through a power failure."""
+    """Makes the entries of a folder survive a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -83,24 +83,24 @@ def sync(folder: str) -> None:
 
 
 def move_back(path: str, to: str, folder: int | None = None) -> None:
-    """Moves a file to the name `to` (in the open `folder`) or, when another file has taken it, to one like it."""
+    """Moves a file to the name `to` (in the open `folder`), or to a numbered one when the name is taken."""
     for name in numbered_names(to):
         if move_to_free_name(path, name, folder):
             return
 
 
 def move_to_free_name(path: str, to: str, folder: int | None = None) -> bool:
-    """Moves a file; False when the name `to` is taken. Unlike a rename, it never replaces what arrives just now."""
+    """Moves a file; returns False when the name `to` is taken. Unlike a rename, it never replaces a file."""
     try:
         os.link(path, to, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
-        # A kill between link and unlink leaves a file both names.
+        # After a kill between link and unlink the file has both names.
         if not os.path.samestat(os.lstat(path), os.stat(to, dir_fd=folder, follow_symlinks=False)):
             return False
     except OSError as error:
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             raise
-        # No hard links here, so this is as good as it gets.
+        # Without hard links a file that arrives right now may be replaced.
         if _taken(to, folder):
             return False
         os.rename(path, to, dst_dir_fd=folder)

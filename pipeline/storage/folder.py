@@ -1,4 +1,4 @@
-"""A folder as a place for data."""
+"""Storage in a folder."""
 
 import contextlib
 import fcntl
@@ -20,11 +20,11 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
-_FORGOTTEN = 24 * 3600  # seconds after which an unfinished file belongs to nobody
+_FORGOTTEN = 24 * 3600  # seconds after which an unfinished file was left by a killed process
 
 
 class Folder(Storage):
-    """Names are paths below one folder, which is created when something is written to it."""
+    """Names are paths below one folder, which the first write creates."""
 
     def __init__(self, path: str):
         self._root = os.path.abspath(path)
@@ -88,8 +88,8 @@ class Folder(Storage):
     def exclusive(self, doing: str) -> Iterator[None]:
         with os_errors(self._root):
             os.makedirs(self._root, exist_ok=True)
-            # The lock is the open file's, so it ends with the process, however that ends. The file itself stays: if it
-            # were removed, two processes could each lock a file of that name.
+            # The lock belongs to the open file, so it ends with the process. The file itself stays: if it were deleted,
+            # two processes could each lock a file of that name.
             lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
         try:
             with os_errors(self._root):
@@ -107,7 +107,7 @@ class Folder(Storage):
         return folder_sources.read_all(path, max_bytes) if os.path.isdir(path) else iter(())
 
     def unpublished(self, prefix: str) -> Iterator["FolderEntry"]:
-        # What a stage has claimed is not published yet, also when the process was killed.
+        # Claimed sources are not published yet, also after a kill.
         with os_errors(self._root):
             yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
         yield from self.list(prefix)
@@ -121,21 +121,21 @@ class Folder(Storage):
 
     @contextlib.contextmanager
     def stage(self, prefix: str, last: str) -> Iterator[FolderStage]:
-        del last  # one rename lets all files appear at once
+        del last  # one rename publishes all files
         with os_errors(self._root):
             self._forget_unfinished()
             stage = FolderStage(self._root, self._path(prefix))
             try:
                 yield stage
             except BaseException:
-                # What made the attempt fail may keep it from being undone, too: then the next one undoes it.
+                # The cause of the failure may also prevent undoing; then the next stage does it.
                 with contextlib.suppress(OSError):
                     stage.undo()
                 raise
             stage.undo()
 
     def _forget_unfinished(self) -> None:
-        """Removes what killed processes left of `write`."""
+        """Deletes the unfinished files of killed processes."""
         with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{_UNFINISHED}") as entries:
             for entry in entries:
                 if entry.stat().st_mtime < time.time() - _FORGOTTEN:
@@ -146,7 +146,7 @@ class Folder(Storage):
 
 
 class FolderEntry:
-    """A listed file. Its size and generation are looked up only when asked for."""
+    """A listed file. Its size and generation are read on access."""
 
     __slots__ = ("name", "_entry")
 

@@ -1,4 +1,4 @@
-"""The files of a folder, read one after another so that something may be made of them."""
+"""Reads the files of a folder one after another."""
 
 import errno
 import os
@@ -8,20 +8,20 @@ from pipeline.storage.base import TOO_DEEP, too_large
 from pipeline.storage.files import move_back, os_errors
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-# Neither through a link nor, should a pipe have taken the file's place, waiting for its other end.
+# Neither follows a link nor blocks on a pipe that replaced the file.
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-_UNNOTICED = getattr(os, "O_NOATIME", 0)  # saves writing to each file when it was read; for the owner only
+_UNNOTICED = getattr(os, "O_NOATIME", 0)  # skips updating the access time; allowed to the owner only
 _OF_THIS_FILE = (
     errno.EACCES,
     errno.EPERM,
     errno.EIO,
     errno.ELOOP,
     errno.ENXIO,
-)  # others would befall the next one, too
+)  # other errors would also hit the next file
 
 
 class FolderSource:
-    """A file held open, so that a change of it, or another file in its place, is noticed."""
+    """A file that is held open, which detects that it was changed or replaced."""
 
     __slots__ = ("name", "data", "problem", "_place", "_last", "_file", "_status")
 
@@ -37,37 +37,37 @@ class FolderSource:
         if self._file < 0:
             return True
         before, now = self._status, os.fstat(self._file)
-        # A file that another one was renamed over has one name less.
+        # A file that was replaced by a rename has lost a link.
         return (
             now.st_mtime_ns == before.st_mtime_ns and now.st_size == before.st_size and now.st_nlink == before.st_nlink
         )
 
     def move(self, path: str) -> bool:
-        """Moves the file to a path that is free; False, and nothing moved, when it is not what was read."""
+        """Moves the file to a free path; returns False without moving when it has changed."""
         with os_errors(path):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             return self.rename(path)
 
     def rename(self, path: str) -> bool:
-        """Does what `move` does, into a folder that is there."""
+        """Moves the file like `move`, into an existing folder."""
         try:
             os.rename(self._last, path, src_dir_fd=self._place)
         except FileNotFoundError:
             return False
         if self.unchanged():
             return True
-        # What was moved is newer than what was read. To look before moving would leave a moment in which that happens.
+        # It changed after it was read. Checking before the move would leave a moment in which it could change.
         move_back(path, self._last, self._place)
         return False
 
 
 def generation(status: os.stat_result) -> str:
-    """Returns text that is another one as soon as the file is written anew."""
+    """Returns a text that changes whenever the file is written."""
     return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
 def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
-    """Reads the files of a folder, then those of its folders; with a problem what is larger, a link, or no file."""
+    """Reads the files of a folder, then of its folders; too large ones, links and special files have a problem."""
     with os_errors(path):
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -92,9 +92,9 @@ def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
 
 
 def _snapshot(folder: int) -> tuple[list[str], list[str], list[str]]:
-    """Returns the names of the files, folders and other things in an open folder, each once, sorted.
+    """Returns the names of the files, folders and other entries of an open folder, each sorted.
 
-    At once, because a listing that goes on while files are moved and arrive may show a name twice.
+    Collected first, because a listing may show a name twice while files are moved.
     """
     files, folders, others = set(), set(), set()
     with os.scandir(folder) as entries:
@@ -110,7 +110,7 @@ def _problems(place: int, prefix: str, names: Iterable[str], problem: str) -> It
 
 
 def _read(place: int, prefix: str, names: Iterable[str], max_bytes: int) -> Iterator[FolderSource]:
-    """Yields a source for each name; of files that are gone or change right now none: they are for another time."""
+    """Yields a source for each name; skips files that are gone or being written."""
     for last in names:
         file = -1
         try:

@@ -1,4 +1,4 @@
-"""A hidden folder where a span comes into being, so that it is published with one rename."""
+"""The stage of a span in a folder: a hidden folder that one rename publishes."""
 
 import contextlib
 import errno
@@ -9,15 +9,15 @@ from pipeline.storage import files
 from pipeline.storage.folder_sources import FolderSource
 
 NAME = ".preparing"
-_CLAIMED = "archive"  # in the stage, and, for a moment, in a span
+_CLAIMED = "archive"  # in the stage and, until it is moved, in the span
 CLAIMED_SOURCES = f"{NAME}/{_CLAIMED}/sources"
 
 
 class FolderStage:
-    """Lies among the files that it claims: they are either there or published, at every moment.
+    """A stage beside the sources, so that each is at any moment either unpublished or published.
 
-    One rename makes it a span, with all that it claimed. Only then is that moved on to the archive, by one rename, too.
-    So what lies in a stage is not published, and what a span still holds has only to be moved on.
+    One rename turns the stage into a span, with all claimed sources; a second one moves those to the archive. So
+    claimed sources in a stage are unpublished, and those in a span are only to be moved.
     """
 
     def __init__(self, root: str, place: str):
@@ -31,7 +31,7 @@ class FolderStage:
         self.undo()
 
     def take(self, name: str) -> bool:
-        # Only `publish` can take it, with its rename; this saves the work for one that somebody has already.
+        # Only the rename of `publish` takes the name; this check saves the work for a name that is taken.
         self._name = name
         return not os.path.lexists(f"{self._root}/spans/{name}")
 
@@ -66,12 +66,12 @@ class FolderStage:
         return True
 
     def undo(self) -> None:
-        """Puts back what was claimed and removes the stage. After `publish` there is nothing left to undo."""
+        """Moves claimed sources back and deletes the stage. After `publish` it does nothing."""
         for file in self._open:
             with contextlib.suppress(OSError):
                 file.close()
         claimed = f"{self._path}/{_CLAIMED}"
-        # What was written goes first: on a full disk, putting back may need the space.
+        # New files are deleted first: on a full disk, moving back may need the space.
         for folder, folders, written in os.walk(self._path):
             with contextlib.suppress(ValueError):
                 folders.remove(_CLAIMED)
@@ -84,7 +84,7 @@ class FolderStage:
                 for last in names:
                     files.move_back(f"{folder}/{last}", f"{home}/{last}")
         for folder, _, _ in os.walk(self._path, topdown=False):
-            os.rmdir(folder)  # which fails, instead of losing something, should an image still be there
+            os.rmdir(folder)  # fails if an image is still there, so that none is lost
 
     def _archive(self, span: str) -> None:
         claimed = f"{self._root}/spans/{span}/{_CLAIMED}"

@@ -1,4 +1,4 @@
-"""Released models are complete or not there, and no model is used that is not what its record says."""
+"""Releases are complete or absent, and a model that differs from its record is not used."""
 
 import contextlib
 import dataclasses
@@ -35,7 +35,7 @@ def kind(request) -> str:
 
 
 class GitHubReleased(Workspace):
-    """What is released on the local GitHub, as a workspace that holds nothing else."""
+    """The releases on the local GitHub, as a workspace without anything else."""
 
     def __init__(self, github):
         self._github = github.releases
@@ -93,9 +93,9 @@ def model(tmp_path) -> str:
 
 @pytest.fixture
 def publish(tmp_path, releases):
-    def publish(identity: str, model=MODEL, **told):
+    def publish(identity: str, model=MODEL, **details):
         put(tmp_path / identity, model)
-        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity} | told)
+        return releases.publish(str(tmp_path / identity), **DETAILS | {"identity": identity} | details)
 
     return publish
 
@@ -108,17 +108,22 @@ def test_before_the_first_release_there_is_none(releases):
     assert (error.value.tag, error.value.releases) == ("model-1", releases.address)
 
 
-def test_a_release_says_what_made_it(releases, publish, workspace):
+def test_a_release_records_what_made_it(releases, publish, workspace):
     release = publish("first", previous="model-0")
 
     assert release == releases.get("model-1") == releases.newest()
-    told = json.loads(workspace.read("releases/model-1/model.json"))
-    assert told == json.loads(json.dumps(dataclasses.asdict(release)))
-    assert (told["tag"], told["commit"], told["spans"], told["previous"]) == ("model-1", "c0ffee", [1, 11], "model-0")
-    assert set(told["files"]) == {"model.tar.gz"} == set(workspace.files("releases/model-1")) - {"model.json"}
+    record = json.loads(workspace.read("releases/model-1/model.json"))
+    assert record == json.loads(json.dumps(dataclasses.asdict(release)))
+    assert (record["tag"], record["commit"], record["spans"], record["previous"]) == (
+        "model-1",
+        "c0ffee",
+        [1, 11],
+        "model-0",
+    )
+    assert set(record["files"]) == {"model.tar.gz"} == set(workspace.files("releases/model-1")) - {"model.json"}
 
 
-def test_what_was_released_is_fetched(releases, publish, tmp_path):
+def test_a_released_model_is_fetched(releases, publish, tmp_path):
     release = publish("first")
 
     folder = releases.fetch(release, str(tmp_path / "a/fetched"))
@@ -137,7 +142,7 @@ def test_tags_go_by_number_newest_first(releases, publish, workspace):
     assert releases.newest().identity == "training 10"
 
 
-def test_a_folder_that_is_no_release_keeps_its_number(workspace, publish):
+def test_a_folder_without_a_record_keeps_its_number(workspace, publish):
     workspace.put({"releases/model-7/notes": b""})
 
     assert publish("first").tag == "model-8"
@@ -161,7 +166,7 @@ def test_the_same_model_gives_the_same_archive(publish, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["changed", "cut off", "missing"])
-def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, workspace, tmp_path, damage):
+def test_a_model_that_differs_from_its_record_is_not_used(releases, publish, workspace, tmp_path, damage):
     release = publish("first")
     archive = "releases/model-1/model.tar.gz"
     data = workspace.read(archive)
@@ -177,7 +182,7 @@ def test_a_model_that_is_not_the_released_one_is_not_used(releases, publish, wor
 
 
 @pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"tag": "model-1"}'])
-def test_a_record_that_cannot_be_read_is_named(releases, publish, workspace, record):
+def test_an_unreadable_record_is_named(releases, publish, workspace, record):
     publish("first")
     workspace.put({"releases/model-1/model.json": record})
 
@@ -195,7 +200,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.
 
 @pytest.fixture
 def forge(releases, publish, workspace):
-    """Puts another archive in the place of a released one, with a record that says so."""
+    """Replaces a released archive, and its checksum in the record."""
 
     def forge(members, contents=lambda member: io.BytesIO(), end=b"") -> Release:
         release = publish("first")
@@ -213,7 +218,7 @@ def forge(releases, publish, workspace):
 
 @pytest.fixture
 def refused(releases, tmp_path):
-    """What is said of an archive that is not unpacked, of which nothing is left."""
+    """The reason why an archive is not unpacked; no file of it may be left."""
 
     def refused(release: Release) -> str:
         with pytest.raises(BrokenRelease) as error:
@@ -249,8 +254,8 @@ def test_nothing_is_unpacked_outside_its_folder(forge, refused, member):
 )
 @in_a_folder
 def test_no_file_is_unpacked_over_another(forge, refused, names):
-    told = refused(forge([member(name) for name in names]))
-    assert "another name of what is there" in told or "is a file and a folder" in told
+    record = refused(forge([member(name) for name in names]))
+    assert "another name of an earlier member" in record or "is a file and a folder" in record
 
 
 class Zeros(io.RawIOBase):
@@ -271,13 +276,13 @@ def test_an_archive_that_would_fill_the_disk_is_not_unpacked(forge, refused, mon
 
 
 @in_a_folder
-def test_nor_is_one_with_files_without_end(forge, refused, monkeypatch):
+def test_an_archive_of_too_many_files_is_not_unpacked(forge, refused, monkeypatch):
     monkeypatch.setattr(archive, "MOST_FILES", 50)
     assert "more than 0.1 GB or 50 files" in refused(forge([member(f"{number}") for number in range(50)]))
 
 
 @in_a_folder
-def test_what_only_looks_like_an_archive_is_not_unpacked(releases, publish, workspace, refused):
+def test_a_damaged_archive_is_not_unpacked(releases, publish, workspace, refused):
     release = publish("first")
     for data in (b"", b"no archive", gzip.compress(b"no archive"), gzip.compress(b"x" * 4096)[:-20]):
         workspace.put({"releases/model-1/model.tar.gz": data})
@@ -297,16 +302,16 @@ def test_files_are_released_beside_the_model(releases, publish, workspace, tmp_p
     assert files_in(tmp_path / "fetched") == MODEL
 
 
-def test_a_release_knows_the_image_that_trained_it_but_an_older_one_does_not(releases, publish, workspace):
+def test_a_record_has_the_image_or_none_in_earlier_versions(releases, publish, workspace):
     assert publish("first", image="pipelines@sha256:1a").image == releases.get("model-1").image == "pipelines@sha256:1a"
-    told = json.loads(workspace.read("releases/model-1/model.json"))
-    del told["image"]
-    workspace.put({"releases/model-1/model.json": json.dumps(told).encode()})
+    record = json.loads(workspace.read("releases/model-1/model.json"))
+    del record["image"]
+    workspace.put({"releases/model-1/model.json": json.dumps(record).encode()})
     assert releases.get("model-1").image == "" and releases.newest().identity == "first"
 
 
-def test_two_who_release_the_same_at_once_make_one_release(releases, publish, tmp_path):
-    """The other one publishes when this one has packed its model."""
+def test_two_processes_with_the_same_training_make_one_release(releases, publish, tmp_path):
+    """The other process publishes once this one has packed its model."""
     others = []
 
     def other(release):
@@ -320,7 +325,7 @@ def test_two_who_release_the_same_at_once_make_one_release(releases, publish, tm
     assert releases.tags() == ["model-1"]
 
 
-def test_two_who_release_different_models_at_once_get_two_numbers(releases, publish, workspace, tmp_path):
+def test_two_processes_with_different_models_get_two_numbers(releases, publish, workspace, tmp_path):
     others = []
 
     def other(release):
@@ -336,7 +341,7 @@ def test_two_who_release_different_models_at_once_get_two_numbers(releases, publ
     assert [releases.get(tag).identity for tag in ("model-1", "model-2")] == ["another", "first"]
 
 
-def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
+def test_a_folder_that_is_not_empty_is_refused(releases, publish, tmp_path):
     release = publish("first")
     put(tmp_path / "fetched", {"mine": b""})
 
@@ -347,10 +352,10 @@ def test_nothing_is_unpacked_over_something_else(releases, publish, tmp_path):
 
 @contextlib.contextmanager
 def unlocked(releases, folder):
-    """As if a lock did not hold: what follows must not be left to it."""
+    """Without locks, on which correctness must not depend."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(type(releases), "_exclusive", lambda self: contextlib.nullcontext())
-        patch.setattr(type(releases), "_workshop", lambda self: tempfile.TemporaryDirectory(dir=folder))
+        patch.setattr(type(releases), "_packing_folder", lambda self: tempfile.TemporaryDirectory(dir=folder))
         yield
 
 
@@ -367,7 +372,7 @@ open_releases(releases).publish(model, identity="first", **details)
 
 
 @in_a_folder
-def test_killed_while_it_is_published_a_release_is_complete_or_not_there(releases, publish, workspace, tmp_path):
+def test_a_release_killed_while_it_is_published_is_complete_or_absent(releases, publish, workspace, tmp_path):
     put(tmp_path / "model", MODEL)
     outcomes = []
     for last in range(4, 400, 4):
@@ -404,7 +409,7 @@ def test_each_call_fails_once_and_there_is_one_release(cloud, workspace, model, 
 
 
 @in_a_bucket
-def test_an_archive_without_its_record_is_no_release_and_keeps_its_number(releases, publish, workspace):
+def test_an_archive_without_a_record_is_not_a_release_and_keeps_its_number(releases, publish, workspace):
     workspace.put({"releases/model-1/model.tar.gz": b"of a process that was killed"})
 
     assert releases.tags() == [] and releases.newest() is None

@@ -1,4 +1,4 @@
-"""What is special about releases on GitHub, here the local one: no call that fails loses or doubles anything."""
+"""Releases on the local GitHub: no failed call loses or doubles a release."""
 
 import dataclasses
 import hashlib
@@ -28,13 +28,13 @@ SHA = "5" * 40
 
 @pytest.fixture
 def there(cloud_environment):
-    """The releases as they are on GitHub."""
+    """The releases on the local GitHub."""
     return cloud_environment.github.releases
 
 
 @pytest.fixture
 def opened(cloud_environment, monkeypatch):
-    """Opens the releases with a token of its own, which may write unless it is said otherwise."""
+    """Opens the releases with a new token, which may write by default."""
 
     def opened(contents="write"):
         monkeypatch.setenv("GITHUB_TOKEN", cloud_environment.github.token(contents=contents))
@@ -51,10 +51,10 @@ def model(tmp_path) -> str:
 
 @pytest.fixture
 def publish(model):
-    def publish(releases, identity="first", **told):
+    def publish(releases, identity="first", **options):
         details = {"commit": "", "modules_digest": "9d", "spans": [1], "labels": ["cat"], "metrics": Metrics()}
-        told = details | {"previous": None, "attach": lambda release: {"card.html": b"<html>"}} | told
-        return releases.publish(model, identity=identity, **told)
+        options = details | {"previous": None, "attach": lambda release: {"card.html": b"<html>"}} | options
+        return releases.publish(model, identity=identity, **options)
 
     return publish
 
@@ -63,7 +63,7 @@ def calls(cloud):
     return [asked.method for asked in cloud.asked("github")]
 
 
-def test_nothing_is_seen_before_every_file_has_arrived(opened, publish, there, cloud):
+def test_no_release_is_visible_before_every_file_has_arrived(opened, publish, there, cloud):
     seen = []
     reader = opened("read")
     publish(opened(), attach=lambda release: seen.append(reader.tags()) or {})
@@ -104,7 +104,7 @@ def test_each_call_fails_once_and_there_is_one_release(opened, publish, there, c
     assert nth > 15
 
 
-def test_a_failure_that_stays_publishes_nothing(opened, publish, there, cloud):
+def test_a_lasting_failure_publishes_nothing(opened, publish, there, cloud):
     releases = opened()
     cloud.faults.add("github", "repos/upload-release-asset", kind="503", times=99)
     with pytest.raises(GitHubRefused, match="GitHub answered 503") as error:
@@ -132,7 +132,7 @@ open_releases(address).publish(model, identity="first", **details)
 """
 
 
-def test_killed_while_it_is_published_a_release_is_complete_or_not_there(
+def test_a_release_killed_while_it_is_published_is_complete_or_absent(
     opened, publish, there, cloud, model, tmp_path, monkeypatch
 ):
     reader = opened("read")
@@ -149,35 +149,38 @@ def test_killed_while_it_is_published_a_release_is_complete_or_not_there(
         assert reader.tags() == []
     assert left[-1] > 2, "it was killed with a draft several times"
 
-    monkeypatch.setattr(github, "LEFT_BEHIND", github.LEFT_BEHIND * 0)
+    monkeypatch.setattr(github, "DRAFT_LIFETIME", github.DRAFT_LIFETIME * 0)
     release = publish(opened())
     assert reader.tags() == [release.tag] == ["model-1"]
     publish(opened(), "second")
     assert there.drafts() == []
 
 
-def test_a_draft_of_ours_is_left_alone_while_its_process_may_live_and_others_always(
-    opened, publish, there, monkeypatch
-):
-    told = json.dumps(["other", "a1", "2026-01-01T00:00:00Z"])
+def test_drafts_of_killed_processes_are_deleted_after_an_hour_and_others_never(opened, publish, there, monkeypatch):
+    old = json.dumps(["other", "a1", "2026-01-01T00:00:00Z"])
     young = json.dumps(["other", "b2", f"{github._now():%Y-%m-%dT%H:%M:%SZ}"])
-    for body in (f"<!-- spanloop: {told} -->", f"<!-- spanloop: {young} -->", "Somebody's", "<!-- spanloop: 7 -->"):
+    for body in (
+        f"<!-- spanloop: {old} -->",
+        f"<!-- spanloop: {young} -->",
+        "Written by a person",
+        "<!-- spanloop: 7 -->",
+    ):
         there.add("model-1", {"body": body.encode()}, body, draft=True)
 
     publish(opened())
 
     assert [files["body"][:20] for files in there.drafts()][::-1] == [
         b'<!-- spanloop: ["oth',
-        b"Somebody's",
+        b"Written by a person",
         b"<!-- spanloop: 7 -->",
     ]
     assert json.loads(re.search(r"spanloop: (.*) -->", there.drafts()[-1]["body"].decode())[1])[1] == "b2"
 
 
-def test_drafts_take_no_number_but_tags_do(opened, publish, there):
+def test_tags_reserve_numbers_and_drafts_do_not(opened, publish, there):
     there.add("model-5", {}, draft=True)
     there.tags |= {"model-3": there.head, "v1.0": there.head, "model-x": there.head}
-    there.add("model-2", {"notes": b"of somebody"})
+    there.add("model-2", {"notes": b"of a person"})
 
     assert publish(opened()).tag == "model-4"
     assert opened().tags() == ["model-4"]
@@ -209,21 +212,21 @@ def test_a_pipeline_has_its_token_from_secret_manager(cloud_environment, monkeyp
     assert publish(releases).tag == "model-1"
 
 
-def test_a_file_that_did_not_arrive_whole_is_sent_again(opened, publish, there):
+def test_a_truncated_upload_is_repeated(opened, publish, there):
     there.failing_uploads = 2
     publish(opened())
     assert set(there.published()["model-1"]) == NAMES
     assert opened().newest().identity == "first"
 
 
-def test_files_that_never_arrive_whole_are_not_published(opened, publish, there):
+def test_uploads_that_are_always_truncated_are_not_published(opened, publish, there):
     there.failing_uploads = 99
     with pytest.raises(GitHubRefused, match="did not arrive as sent"):
         publish(opened())
     assert there.published() == {} and there.drafts() == []
 
 
-def test_a_download_that_ends_too_early_is_asked_for_again(opened, publish, there, tmp_path, cloud):
+def test_a_truncated_download_is_repeated(opened, publish, there, tmp_path, cloud):
     releases = opened()
     release = publish(releases)
     there.short_downloads = 2
@@ -235,7 +238,7 @@ def test_a_download_that_ends_too_early_is_asked_for_again(opened, publish, ther
     assert not (tmp_path / "again").exists()
 
 
-def test_bytes_that_were_damaged_are_refused(opened, publish, there, tmp_path):
+def test_damaged_bytes_are_refused(opened, publish, there, tmp_path):
     releases = opened()
     release = publish(releases)
     data = there.published()["model-1"]["model.tar.gz"]
@@ -249,7 +252,7 @@ def test_bytes_that_were_damaged_are_refused(opened, publish, there, tmp_path):
         releases.get("model-1")
 
 
-def test_a_record_without_end_is_not_read(opened, publish, there, monkeypatch):
+def test_a_record_that_is_too_large_is_not_read(opened, publish, there, monkeypatch):
     releases = opened()
     publish(releases)
     monkeypatch.setattr(github, "LARGEST_RECORD", 100)
@@ -268,7 +271,7 @@ def test_the_host_of_downloads_never_sees_the_token(opened, publish, tmp_path, c
         assert not any(os.environ["GITHUB_TOKEN"] in value for value in asked.headers.values())
 
 
-def test_what_lies_in_netrc_is_sent_to_nobody(opened, publish, tmp_path, monkeypatch):
+def test_credentials_in_netrc_are_not_sent(opened, publish, tmp_path, monkeypatch):
     (tmp_path / "netrc").write_text("machine api.github.com login x password y\ndefault login x password y\n")
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
     releases = opened()
@@ -279,18 +282,18 @@ def test_what_lies_in_netrc_is_sent_to_nobody(opened, publish, tmp_path, monkeyp
     "commit, known, target",
     [(SHA, True, SHA), (SHA, False, ""), (f"{SHA}-dirty", True, ""), ("c0ffee", True, ""), ("", True, "")],
 )
-def test_a_tag_lies_at_the_commit_if_github_has_it(opened, publish, there, commit, known, target):
+def test_the_tag_is_at_the_commit_if_github_has_it(opened, publish, there, commit, known, target):
     if known:
         there.commits.add(SHA)
     assert publish(opened(), commit=commit).commit == commit
     assert there.tags == {"model-1": target or there.head}
 
 
-def test_the_text_is_for_people_and_ends_with_a_comment_for_us(opened, publish, there):
+def test_the_text_ends_with_a_hidden_comment(opened, publish, there):
     releases = opened()
     publish(releases, "a --> b", describe=lambda release: f"**{release.tag}**")
-    told, comment = there.body("model-1").split("\n\n")
-    assert told == "**model-1**"
+    text, comment = there.body("model-1").split("\n\n")
+    assert text == "**model-1**"
     assert re.fullmatch(r'<!-- spanloop: \["a --\\u003e b", "[0-9a-f]{16}", "[\dTZ:-]+"\] -->\n?', comment)
     assert publish(releases, "a --> b").tag == "model-1"
 
@@ -309,21 +312,21 @@ def test_records_are_read_only_to_be_sure(opened, publish, there, cloud):
     assert len(cloud.asked("github", "download")) == 1
 
 
-def test_a_text_that_somebody_edited_hides_no_release(opened, publish, there):
+def test_a_release_with_an_edited_text_is_found(opened, publish, there):
     releases = opened()
     publish(releases)
     there.edit("model-1", "All of it is mine now.")
     assert publish(releases).tag == "model-1"
 
 
-def test_a_comment_that_lies_is_not_believed(opened, publish, there):
+def test_the_record_decides_and_not_the_comment(opened, publish, there):
     releases = opened()
     publish(releases)
     there.edit("model-1", there.body("model-1").replace('"first"', '"second"'))
     assert publish(releases, "second").tag == "model-2"
 
 
-def test_a_release_that_lists_still_show_as_a_draft_is_not_swept_away(opened, publish, there):
+def test_a_release_that_lists_still_show_as_a_draft_is_not_deleted(opened, publish, there):
     there.lagging = True
     assert publish(opened()).tag == "model-1"
     assert set(there.published()) == {"model-1"}
@@ -342,7 +345,7 @@ def test_a_release_that_lists_do_not_show_yet_is_found(opened, publish, there):
     assert set(there.published()) == {"model-1"} and there.drafts() == []
 
 
-def test_and_its_number_is_not_tried_again(opened, publish, there):
+def test_the_number_of_a_release_that_lists_do_not_show_is_not_tried_again(opened, publish, there):
     other, releases = opened(), opened()
 
     def other_is_first(release):
@@ -354,7 +357,7 @@ def test_and_its_number_is_not_tried_again(opened, publish, there):
     assert publish(releases, attach=other_is_first).tag == "model-2"
 
 
-def test_releases_without_end_are_listed(opened, publish, there):
+def test_many_pages_of_releases_are_listed(opened, publish, there):
     for number in range(1, 251):
         there.add(f"v{number}", {})
     releases = opened()
@@ -362,7 +365,7 @@ def test_releases_without_end_are_listed(opened, publish, there):
     assert releases.tags() == ["model-2", "model-1"]
 
 
-def test_the_record_says_what_github_says(opened, publish, there):
+def test_the_record_has_the_checksums_of_github(opened, publish, there):
     release = publish(opened(), image="pipelines@sha256:1a")
     files = there.published()["model-1"]
     assert json.loads(files["model.json"]) == json.loads(json.dumps(dataclasses.asdict(release)))

@@ -1,4 +1,4 @@
-"""The verbs of a place for data, and names to choose from."""
+"""The storage interface on a folder and a bucket, and numbered names."""
 
 import io
 import itertools
@@ -12,7 +12,7 @@ from pipeline.storage.factory import open_folder
 from tests.places import in_a_folder
 
 
-def test_what_is_written_is_read_listed_and_found(storage, workspace):
+def test_a_written_file_is_read_listed_and_found(storage, workspace):
     assert storage.write("a/b/c.bin", b"0123456789")
 
     assert storage.read("a/b/c.bin") == b"0123456789"
@@ -28,13 +28,13 @@ def test_what_is_written_is_read_listed_and_found(storage, workspace):
     assert copy.getvalue() == b"0123456789"
 
 
-def test_what_is_not_there_is_listed_as_nothing(storage):
+def test_a_missing_folder_is_listed_as_empty(storage):
     assert list(storage.list("absent")) == []
     assert storage.folders("absent") == []
     storage.delete("absent")
 
 
-def test_a_whole_file_is_written_as_well_as_bytes(storage, tmp_path):
+def test_an_open_file_is_written_like_bytes(storage, tmp_path):
     (tmp_path / "large").write_bytes(b"0123456789" * 300_000)
     with open(tmp_path / "large", "rb") as file:
         assert storage.write("a/large", file, create_only=True)
@@ -57,7 +57,7 @@ def test_many_files_are_read_in_order(storage):
 
 
 @in_a_folder
-def test_what_is_hidden_and_links_are_not_listed(storage, workspace, tmp_path):
+def test_hidden_files_and_links_are_not_listed(storage, workspace, tmp_path):
     storage.write("a/.hidden/b", b"")
     storage.write("a/.c", b"")
     (tmp_path / "outside").mkdir()
@@ -68,7 +68,7 @@ def test_what_is_hidden_and_links_are_not_listed(storage, workspace, tmp_path):
     assert list(storage.list("a")) == []
 
 
-def test_a_name_is_taken_by_the_first(storage):
+def test_create_only_does_not_overwrite(storage):
     assert storage.write("a", b"first", create_only=True)
     assert not storage.write("a", b"second", create_only=True)
     assert storage.read("a") == b"first"
@@ -92,7 +92,7 @@ def test_a_generation_changes_with_the_file(storage):
 
 
 @in_a_folder
-def test_a_listing_goes_no_further_than_it_is_asked(storage, monkeypatch):
+def test_a_listing_is_lazy(storage, monkeypatch):
     for number in range(3):
         storage.write(f"a/{number}/file", b"")
     opened = []
@@ -105,7 +105,7 @@ def test_a_listing_goes_no_further_than_it_is_asked(storage, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["../outside", "a/../../outside", "/etc/passwd", "a\0b"])
-def test_no_name_leaves_the_place(storage, name):
+def test_no_name_leads_out_of_the_storage(storage, name):
     for verb in (storage.read, storage.delete, storage.exists, storage.list, storage.folders, storage.address):
         with pytest.raises(StorageError, match="leave"):
             list(verb(name) or ())
@@ -113,14 +113,14 @@ def test_no_name_leaves_the_place(storage, name):
         storage.write(name, b"")
 
 
-def test_a_file_that_is_not_there_is_one_line_that_names_it(storage):
+def test_a_missing_file_is_named_in_one_line(storage):
     with pytest.raises(StorageError, match=r"workspace[-\d]*/a: No such (file or directory|object)\. \w") as error:
         storage.read("a")
     assert error.value.place == storage.address("a")
     assert "\n" not in str(error.value) and error.value.exit_code == 1
 
 
-def test_one_at_a_time(storage, caplog):
+def test_exclusive_lets_one_process_in_at_a_time(storage, caplog):
     import threading
 
     inside, order = threading.Event(), []
@@ -145,7 +145,7 @@ def test_one_at_a_time(storage, caplog):
         pass
 
 
-def test_names_alike_are_numbered_before_their_ending():
+def test_names_are_numbered_before_their_ending():
     assert list(itertools.islice(numbered_names("a.b/cat_1.tar.gz"), 3)) == [
         "a.b/cat_1.tar.gz",
         "a.b/cat_1.tar-2.gz",
@@ -154,13 +154,13 @@ def test_names_alike_are_numbered_before_their_ending():
     assert list(itertools.islice(numbered_names("a.b/cat"), 2)) == ["a.b/cat", "a.b/cat-2"]
 
 
-def test_no_name_gets_too_long_for_a_file_system():
+def test_truncated_names_fit_a_file_system():
     for stem in ("x" * 255, "ß" * 127, os.fsdecode(b"\xff" * 255)):
         assert len(os.fsencode(truncated_name(stem, ".reason.txt"))) <= 255
         assert len(os.fsencode(list(itertools.islice(numbered_names(f"a/{stem}"), 2))[1])) <= 257
 
 
-def test_somebody_elses_folder_has_to_be_one(tmp_path):
+def test_open_folder_wants_an_existing_folder(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "absent"):
         with pytest.raises(UsageError, match=path.name):

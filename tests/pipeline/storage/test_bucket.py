@@ -1,4 +1,4 @@
-"""What is particular to a bucket: how many calls things take, odd names, and what is on its way to the archive."""
+"""Storage in a bucket: the number of calls, odd names, and sources that are still to be archived."""
 
 import collections
 import itertools
@@ -22,13 +22,13 @@ def kind():
 
 
 def calls(cloud) -> collections.Counter:
-    """The calls since the last time, by method."""
+    """The calls since the last count, by method."""
     found = collections.Counter(asked.method for asked in cloud.asked("storage") if asked.method != "batch")
     cloud.requests.clear()
     return found
 
 
-def test_a_span_takes_one_read_and_one_move_an_image_and_little_more(cloud, storage, workspace):
+def test_a_span_takes_one_read_and_one_move_per_image_and_few_other_calls(cloud, storage, workspace):
     workspace.collect(photographs(range(30)))
     spans.prepare(storage)
     small = calls(cloud)
@@ -45,7 +45,7 @@ def test_a_span_takes_one_read_and_one_move_an_image_and_little_more(cloud, stor
     assert others - many["objects.list"] <= 10 and many["objects.list"] <= 8, many
 
 
-def test_counting_takes_a_call_for_a_thousand(cloud, storage, workspace):
+def test_counting_takes_a_call_per_thousand_images(cloud, storage, workspace):
     workspace.collect({f"cat/{number}.jpg": b"" for number in range(2500)})
 
     assert collected.count_up_to(storage, 500) == 500
@@ -54,7 +54,7 @@ def test_counting_takes_a_call_for_a_thousand(cloud, storage, workspace):
     assert calls(cloud) == {"objects.list": 3}
 
 
-def test_what_is_published_but_not_archived_yet_waits_no_more(cloud, storage, workspace, retry_waits):
+def test_a_published_image_that_is_not_archived_yet_counts_as_published(cloud, storage, workspace, retry_waits):
     workspace.collect(photographs(range(10)))
     cloud.faults.add(service="storage", method="batch", times=100)
     with pytest.raises(Exception, match="nothing was lost"):
@@ -75,8 +75,8 @@ def test_what_is_published_but_not_archived_yet_waits_no_more(cloud, storage, wo
     assert workspace.collected() == {} and not workspace.files("spans/.archiving")
 
 
-def test_a_stage_of_which_nobody_knows_is_cleared_up(storage, workspace):
-    """Two that were killed: one before it had published, one after it had said what it would archive."""
+def test_stages_of_killed_processes_are_cleaned_up(storage, workspace):
+    """Two killed processes: one before it published, one after it listed its sources."""
     workspace.put(
         {
             "spans/.preparing/span-0001": b"",
@@ -90,7 +90,7 @@ def test_a_stage_of_which_nobody_knows_is_cleared_up(storage, workspace):
     assert {name.split("/")[0] for name in workspace.files("spans")} == {"span-0002"}
 
 
-def test_rejected_images_are_moved_several_at_a_time(cloud, storage, workspace):
+def test_rejected_images_are_moved_concurrently(cloud, storage, workspace):
     workspace.collect({f"bird/{number}.jpg": b"no image" for number in range(80)} | photographs(range(2)))
 
     prepared = spans.prepare(storage)
@@ -100,7 +100,7 @@ def test_rejected_images_are_moved_several_at_a_time(cloud, storage, workspace):
     assert calls(cloud)["objects.move"] == 80 + 2 + 1
 
 
-def test_what_is_no_image_of_a_label_is_treated_as_in_a_folder(storage, workspace, monkeypatch):
+def test_objects_that_are_no_images_are_treated_as_in_a_folder(storage, workspace, monkeypatch):
     monkeypatch.setattr(images, "MOST_BYTES", 2000)
     monkeypatch.setattr(spans, "MOST_BYTES", 2000)
     markers = {"cat/": b"", "": b""}
@@ -122,7 +122,7 @@ def test_what_is_no_image_of_a_label_is_treated_as_in_a_folder(storage, workspac
     assert {name: data for name, data in workspace.rejected().items() if not name.endswith(".txt")} == deeper | large
 
 
-def test_what_is_too_large_or_lies_too_deep_is_not_downloaded(cloud, storage, workspace):
+def test_objects_that_are_too_large_or_too_deep_are_not_downloaded(cloud, storage, workspace):
     workspace.collect({"cat/1.jpg": bytes(100), "cat/2.jpg": bytes(5), "cat/x/3.jpg": bytes(5)})
 
     found = {source.name: (source.data, source.problem) for source in storage.sources("collected", 10)}
@@ -136,7 +136,7 @@ def test_what_is_too_large_or_lies_too_deep_is_not_downloaded(cloud, storage, wo
 
 
 @pytest.mark.parametrize("last", ["two\nlines.jpg", "\udcff\udcfe.jpg", "x" * 1200, "ß" * 600])
-def test_a_name_that_no_object_may_have_is_changed(storage, workspace, last):
+def test_a_name_that_objects_cannot_have_is_replaced(storage, workspace, last):
     for content in (b"1", b"2"):
         assert storage.write(f"a/{last}", content, create_only=content == b"1")
 
@@ -147,7 +147,7 @@ def test_a_name_that_no_object_may_have_is_changed(storage, workspace, last):
     assert storage.address(f"a/{last}") == f"{workspace.address}/a/{name}"
 
 
-def test_a_name_that_becomes_too_long_in_the_archive_is_cut(storage, workspace):
+def test_a_name_that_becomes_too_long_in_the_archive_is_truncated(storage, workspace):
     room = 1024 - len(storage.object("collected/cat/"))
     long = {f"cat/{'x' * (room - 5)}{number}.jpg": jpeg(number) for number in (1, 2)}
     workspace.collect(long)
@@ -156,7 +156,7 @@ def test_a_name_that_becomes_too_long_in_the_archive_is_cut(storage, workspace):
     assert sorted(workspace.archived().values()) == sorted(long.values()) and workspace.collected() == {}
 
 
-def test_a_folder_of_somebodys_is_collected_several_images_at_a_time(cloud, storage, workspace, tmp_path):
+def test_a_folder_is_collected_concurrently(cloud, storage, workspace, tmp_path):
     put(tmp_path / "mine", photographs(range(70)) | {"cat/bad.jpg": b"no image"})
 
     added = collected.add(storage, str(tmp_path / "mine"))
@@ -202,7 +202,7 @@ def test_each_call_of_a_report_fails_once(cloud, workspace, failure, retry_waits
 
 
 def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, retry_waits):
-    """All that `retrain` asks storage for, in its order; what lies between is TFX, and asks for nothing.
+    """Every call of storage in `retrain`, in its order; TFX in between makes none.
 
     The work is done and the answer is lost, which is the worst; other failures are tried on each part by itself.
     """

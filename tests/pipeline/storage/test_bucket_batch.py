@@ -1,4 +1,4 @@
-"""Many moves and removals in few requests."""
+"""Batch requests of moves and deletions."""
 
 import pytest
 
@@ -14,14 +14,14 @@ def client(cloud_environment, retry_waits) -> Client:
 
 @pytest.fixture
 def written(cloud, client) -> dict[str, str]:
-    """The generations of 250 objects by name, which are odd."""
+    """The generations of 250 objects, by their odd names."""
     made = {
         f"a/{number} ?&=#%+/ß": cloud.gcs.put(f"gs://{cloud.bucket}/a/{number} ?&=#%+/ß", b"1") for number in range(250)
     }
     return {name: str(found.generation) for name, found in made.items()}
 
 
-def test_a_hundred_calls_are_one_request(cloud, client, written):
+def test_a_hundred_calls_make_one_request(cloud, client, written):
     statuses = list(
         bucket_batch.perform(client, (bucket_batch.move(client, *one, f"b{one[0]}") for one in written.items()))
     )
@@ -31,7 +31,7 @@ def test_a_hundred_calls_are_one_request(cloud, client, written):
     assert len(cloud.asked("storage", "batch")) == 3 and len(cloud.asked("storage", "objects.move")) == 250
 
 
-def test_each_call_has_its_own_answer_in_order(cloud, client, written):
+def test_each_call_has_its_status_in_order(cloud, client, written):
     names = list(written)
     cloud.gcs.delete(f"gs://{cloud.bucket}/{names[0]}")
     cloud.gcs.put(f"gs://{cloud.bucket}/{names[1]}", b"overwritten")
@@ -46,7 +46,7 @@ def test_each_call_has_its_own_answer_in_order(cloud, client, written):
 
 @pytest.mark.parametrize("failure", ["429", "503", "cut", "lose", "expire"])
 @pytest.mark.parametrize("method", ["batch", "objects.move"])
-def test_what_fails_is_asked_for_again(cloud, client, written, method, failure):
+def test_transient_failures_are_retried(cloud, client, written, method, failure):
     cloud.faults.add(service="storage", method=method, nth=2, kind=failure, times=1 if method == "batch" else 3)
 
     statuses = list(
@@ -57,7 +57,7 @@ def test_what_fails_is_asked_for_again(cloud, client, written, method, failure):
     assert cloud.gcs.names(f"gs://{cloud.bucket}/") == sorted(f"b{name}" for name in written)
 
 
-def test_what_is_refused_for_good_is_said(cloud, client, written):
+def test_a_lasting_refusal_is_named(cloud, client, written):
     cloud.gcs.deny("storage.objects.delete")
     name = next(iter(written))
 

@@ -1,4 +1,4 @@
-"""What Cloud Storage refuses is one line that says what to do; what it refuses for now is asked for again."""
+"""Errors of Cloud Storage are one line with the next step; transient ones are retried."""
 
 import io
 import subprocess
@@ -22,19 +22,19 @@ def refusal(call, *arguments) -> str:
     return str(error.value)
 
 
-def test_a_bucket_that_is_not_there(cloud_environment):
+def test_a_missing_bucket_is_named(cloud_environment):
     client = Client("no-such-bucket")
     for call in (lambda: next(client.listing("a")), lambda: client.write("a", b""), lambda: client.read("a")):
-        told = refusal(call)
-        assert "gs://no-such-bucket/a: " in told and "bucket" in told and "exist" in told, told
+        message = refusal(call)
+        assert "gs://no-such-bucket/a: " in message and "bucket" in message and "exist" in message, message
 
 
-def test_who_may_not_is_told_the_role(cloud, client):
+def test_the_missing_role_is_named(cloud, client):
     cloud.gcs.deny("storage.objects.create")
     cloud.gcs.deny("storage.objects.list")
     for call in (lambda: client.write("a", b""), lambda: next(client.listing("a"))):
-        told = refusal(call)
-        assert cloud.account in told and "roles/storage.objectUser" in told, told
+        message = refusal(call)
+        assert cloud.account in message and "roles/storage.objectUser" in message, message
 
 
 @pytest.mark.parametrize("read", [Client.read, lambda client, name: client.download(name, io.BytesIO())])
@@ -50,23 +50,23 @@ def test_a_missing_object_can_be_looked_up_and_deleted(client):
 
 
 @pytest.mark.parametrize(
-    "environment, told",
+    "environment, remedy",
     [
         ({"GOOGLE_APPLICATION_CREDENTIALS": "", "HOME": "/nonexistent"}, "gcloud auth application-default login"),
         ({"GOOGLE_APPLICATION_CREDENTIALS": "/nonexistent/key.json"}, "GOOGLE_APPLICATION_CREDENTIALS"),
         ({"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}, "HTTPS_PROXY"),
     ],
 )
-def test_who_cannot_be_known_or_reached_is_one_line(cloud, monkeypatch, retry_waits, environment, told):
+def test_missing_credentials_and_networks_are_named(cloud, monkeypatch, retry_waits, environment, remedy):
     for name, value in (cloud.environment | environment).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("CLOUDSDK_CONFIG", "/nonexistent")
 
-    assert told in refusal(Client(cloud.bucket).read, "a")
+    assert remedy in refusal(Client(cloud.bucket).read, "a")
 
 
 @pytest.mark.parametrize("failure", ["429", "500", "503", "cut", "lose", "expire"])
-def test_what_fails_a_few_times_is_done_once(cloud, client, failure):
+def test_a_transient_failure_leaves_one_result(cloud, client, failure):
     times = 1 if failure == "expire" else 3
 
     def after(failing, *arguments):
@@ -92,15 +92,15 @@ def test_what_fails_a_few_times_is_done_once(cloud, client, failure):
     assert client.about("b") is None
 
 
-@pytest.mark.parametrize("failure", ["cut", "lose"])  # with a 503 google-auth itself waits for seconds
-def test_a_token_is_asked_for_again(cloud, client, failure):
+@pytest.mark.parametrize("failure", ["cut", "lose"])  # after a 503 google-auth itself waits for seconds
+def test_a_request_for_a_token_is_retried(cloud, client, failure):
     fault = cloud.faults.add(service="oauth", method="token", kind=failure, times=2)
 
     assert client.write("a", b"1")
     assert fault.done == 2
 
 
-def test_what_somebody_else_has_written_is_not_taken_for_ours(cloud, client):
+def test_the_write_of_another_client_is_not_mistaken_for_this_one(cloud, client):
     assert client.write("a", b"1")
     cloud.faults.add(service="storage", kind="503")
     assert client.write("a", b"1") is None  # the same bytes, but not this write
@@ -109,13 +109,13 @@ def test_what_somebody_else_has_written_is_not_taken_for_ours(cloud, client):
     assert not client.delete("a", "12345")
 
 
-def test_what_never_works_is_given_up_in_one_line(cloud, client, caplog):
+def test_a_lasting_failure_is_named_in_one_line(cloud, client, caplog):
     cloud.faults.add(service="storage", kind="503", times=100)
 
     assert "does not answer (status 503)" in refusal(client.read, "a")
 
 
-def test_a_large_object_is_sent_and_fetched_in_pieces(cloud, client, tmp_path):
+def test_a_large_object_is_streamed(cloud, client, tmp_path):
     data = bytes(range(256)) * 40_000
     (tmp_path / "large").write_bytes(b"before" + data)
     with open(tmp_path / "large", "rb") as file:

@@ -1,4 +1,4 @@
-"""One process at a time, even when the one before was killed."""
+"""The lock in a bucket, also after its holder was killed."""
 
 import contextlib
 import dataclasses
@@ -24,7 +24,7 @@ def lease(client: Client) -> Lease:
     return Lease(client, NAME, "counting", "the place")
 
 
-def test_the_second_waits_for_the_first_and_says_so(client, caplog):
+def test_the_second_process_waits_for_the_first_and_logs_it(client, caplog):
     order = []
 
     def second():
@@ -44,17 +44,17 @@ def test_the_second_waits_for_the_first_and_says_so(client, caplog):
     assert client.about(NAME) is None
 
 
-def test_the_lease_of_a_killed_process_is_taken_over_when_its_time_is_over(client, monkeypatch):
+def test_the_lease_of_a_killed_process_expires(client, monkeypatch):
     client.write(NAME, b"of a process that was killed")
     monkeypatch.setattr(bucket_lease, "SECONDS", 1)
     began = time.monotonic()
 
     with lease(client):
-        # Of the service's time one answer tells the second, another one the millisecond.
+        # One of the service's times is in seconds, the other one in milliseconds.
         assert time.monotonic() - began > 0.9
 
 
-def test_as_long_as_its_process_lives_a_lease_is_renewed(client, monkeypatch):
+def test_a_lease_is_renewed_while_its_process_lives(client, monkeypatch):
     monkeypatch.setattr(bucket_lease, "SECONDS", 0.3)
     with lease(client):
         first = client.about(NAME)["generation"]
@@ -63,17 +63,17 @@ def test_as_long_as_its_process_lives_a_lease_is_renewed(client, monkeypatch):
     assert client.about(NAME) is None
 
 
-def test_who_has_lost_it_says_so_and_leaves_it_to_the_other(client, monkeypatch, caplog):
+def test_a_process_that_lost_its_lease_logs_it_and_leaves_it(client, monkeypatch, caplog):
     monkeypatch.setattr(bucket_lease, "SECONDS", 0.1)
     with lease(client):
-        client.write(NAME, b"of somebody else", None)
+        client.write(NAME, b"of another process", None)
         while not caplog.records:
             time.sleep(0.01)
-    assert "Somebody else is counting in the place, too" in caplog.text
-    assert client.read(NAME)[0] == b"of somebody else"
+    assert "Another process is also counting in the place" in caplog.text
+    assert client.read(NAME)[0] == b"of another process"
 
 
-def test_a_renewal_whose_answer_is_lost_is_one(cloud, client, monkeypatch, caplog):
+def test_a_renewal_whose_answer_is_lost_is_recognized(cloud, client, monkeypatch, caplog):
     monkeypatch.setattr(bucket_lease, "SECONDS", 0.2)
     monkeypatch.setattr(retry, "STORAGE", dataclasses.replace(retry.STORAGE, attempts=1))
     with lease(client):
@@ -82,11 +82,11 @@ def test_a_renewal_whose_answer_is_lost_is_one(cloud, client, monkeypatch, caplo
         while "was not renewed" not in caplog.text or client.about(NAME)["generation"] == first:
             time.sleep(0.02)
         time.sleep(0.2)
-    assert "Somebody else" not in caplog.text
+    assert "also counting" not in caplog.text
     assert client.about(NAME) is None
 
 
-def test_an_error_gives_it_back(client):
+def test_an_error_releases_the_lease(client):
     with contextlib.suppress(KeyboardInterrupt), lease(client):
         raise KeyboardInterrupt
     assert client.about(NAME) is None

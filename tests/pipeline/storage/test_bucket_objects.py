@@ -1,4 +1,4 @@
-"""Small objects: read and written once, whatever happens on the way."""
+"""Small objects are read and written once, also after failures."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def objects(cloud_environment, retry_waits) -> Objects:
     return Objects(Client(cloud_environment.bucket))
 
 
-def test_what_is_written_is_read_with_its_generation(objects):
+def test_a_written_object_is_read_with_its_generation(objects):
     written = objects.write("a/b", b"1", True)
 
     assert objects.read("a/b") == (b"1", written.generation)
@@ -33,7 +33,7 @@ def test_every_name_is_written_and_read(cloud, objects, name):
 
 @pytest.mark.parametrize("failure", ["429", "500", "503", "cut", "lose", "expire"])
 @pytest.mark.parametrize("times", [1, 3])
-def test_what_fails_a_few_times_is_done_once(cloud, objects, failure, times):
+def test_a_transient_failure_leaves_one_result(cloud, objects, failure, times):
     times = 1 if failure == "expire" else times
     cloud.faults.add(service="storage", kind=failure, times=times)
     written = objects.write("a", b"1", True)
@@ -46,7 +46,7 @@ def test_what_fails_a_few_times_is_done_once(cloud, objects, failure, times):
     assert objects.read("a")[0] == b"3"
 
 
-def test_what_is_large_is_written_too(cloud, objects):
+def test_a_large_object_is_written(cloud, objects):
     data = bytes(9 * 2**20)
     assert objects.write("a", data, True)
     assert cloud.gcs.read(f"gs://{cloud.bucket}/a") == data

@@ -1,4 +1,4 @@
-"""Objects are read several at a time and come in order, with no more in memory than is allowed."""
+"""Objects are read concurrently and yielded in order, within the limit of memory."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from pipeline.storage.bucket_sources import Wanted, each_in_order, read_all
 
 @pytest.fixture
 def wanted(cloud_environment) -> list[Wanted]:
-    """400 objects of 100 bytes, of which every tenth need not be read."""
+    """400 objects of 100 bytes; every tenth is not read."""
     names = [f"a/{number:03d}" for number in range(400)]
     for name in names:
         cloud_environment.gcs.put(f"gs://{cloud_environment.bucket}/{name}", name.encode().ljust(100))
@@ -25,7 +25,7 @@ def objects(cloud_environment) -> Objects:
     return Objects(Client(cloud_environment.bucket))
 
 
-def test_they_come_in_order_without_those_that_are_gone(cloud, objects, wanted):
+def test_objects_come_in_order_without_those_that_are_gone(cloud, objects, wanted):
     for name in ("a/003", "a/377"):
         cloud.gcs.delete(f"gs://{cloud.bucket}/{name}")
 
@@ -36,19 +36,19 @@ def test_they_come_in_order_without_those_that_are_gone(cloud, objects, wanted):
     assert sum(bool(source.problem) for source in found) == 40
 
 
-def test_no_more_is_read_ahead_than_is_allowed(cloud, objects, wanted, monkeypatch):
+def test_reading_ahead_stays_within_its_limit(cloud, objects, wanted, monkeypatch):
     monkeypatch.setattr(bucket_sources, "AHEAD_BYTES", 10_000)
     found = read_all(objects, wanted)
     next(found)
     for _ in range(3):
         next(found)
-        time.sleep(0.02)  # for what is on its way
+        time.sleep(0.02)  # for running requests
 
     assert 80 <= len(cloud.asked("storage", "xml.get")) <= 100
     assert len(list(found)) == 396
 
 
-def test_whoever_stops_early_leaves_nothing_running(cloud, objects, wanted):
+def test_stopping_early_leaves_no_request_running(cloud, objects, wanted):
     before = set(threading.enumerate())
     found = read_all(objects, wanted)
     next(found)
@@ -59,7 +59,7 @@ def test_whoever_stops_early_leaves_nothing_running(cloud, objects, wanted):
     assert began and not any(thread.is_alive() for thread in began)
 
 
-def test_calls_are_made_several_at_a_time_and_answered_in_order():
+def test_calls_run_concurrently_and_results_come_in_order():
     together = threading.Barrier(5)
 
     def call(item):
@@ -69,7 +69,7 @@ def test_calls_are_made_several_at_a_time_and_answered_in_order():
     assert list(each_in_order(call, range(20), 5)) == [item * 2 for item in range(20)]
 
 
-def test_an_error_comes_out_where_its_item_would():
+def test_an_error_is_raised_in_place_of_its_item():
     found = each_in_order(lambda item: 1 // item, [2, 1, 0, 1], 2)
     assert [next(found), next(found)] == [0, 1]
     with pytest.raises(ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Each call of a preparation fails, is its last, or is overtaken by another one: nothing is lost, nothing doubled."""
+"""Preparations whose calls fail, that are killed or overtaken at each call: no image is lost or doubled."""
 
 import concurrent.futures
 import contextlib
@@ -31,7 +31,7 @@ def kind():
 
 @pytest.fixture
 def begun(cloud_environment, workspace, storage, retry_waits) -> Callable[[object], BucketWorkspace]:
-    """Makes another workspace with a span, and with images of all kinds that were collected since."""
+    """Creates another workspace with a span, and with collected images of all kinds."""
     workspace.collect(PUBLISHED)
     spans.prepare(storage)
     workspace.collect(NEW | AGAIN | BAD)
@@ -47,7 +47,7 @@ def begun(cloud_environment, workspace, storage, retry_waits) -> Callable[[objec
 
 @pytest.fixture
 def at_call(cloud, monkeypatch) -> Callable[[int, Callable[[], str]], None]:
-    """Lets `happens()` at the n-th call of storage, before it is served; it returns a kind of fault, or ""."""
+    """Calls `happens()` before the n-th call of storage is served; it returns a kind of fault, or ""."""
 
     def watch(nth: int, happens: Callable[[], str], passed_over: Collection[str] = ()) -> None:
         calls = itertools.count(1)
@@ -62,7 +62,7 @@ def at_call(cloud, monkeypatch) -> Callable[[int, Callable[[], str]], None]:
 
 
 def is_whole(found: BucketWorkspace) -> bool:
-    """True when all images are in spans and nothing is left of the way to there."""
+    """True when all images are in spans and no temporary object is left."""
     assert not found.unaccounted(EVERYTHING)
     assert found.collected() == {}
     assert found.rejected() == {"cat/bad.jpg": b"no image", "cat/bad.jpg.reason.txt": b"neither JPEG nor PNG\n"}
@@ -73,9 +73,7 @@ def is_whole(found: BucketWorkspace) -> bool:
     return True
 
 
-@pytest.mark.parametrize(
-    "failure", ["503", "cut"]
-)  # "lose" is what all of a retraining is tried with, in test_bucket.py
+@pytest.mark.parametrize("failure", ["503", "cut"])  # test_bucket.py tries all of a retraining with "lose"
 def test_each_call_fails_once(cloud, begun, failure):
     for nth in itertools.count(1):
         found = begun(nth)
@@ -90,7 +88,7 @@ def test_each_call_fails_once(cloud, begun, failure):
     assert nth > 25
 
 
-# Forks a child for each workspace that it reads the address of, from a process that has imported all and asked nothing.
+# Forks a child for each address of a workspace that it reads, from a process that has imported all and made no call.
 CHILDREN = """
     import os, sys
     import google.oauth2.service_account
@@ -114,7 +112,7 @@ CHILDREN = """
 
 @pytest.fixture
 def children(cloud_environment, tmp_path) -> Iterator[Callable[[str, Callable[[int], None]], int]]:
-    """Prepares a span in a child process: call it with an address and what is to know the child's number first."""
+    """Prepares a span in a child process: call it with an address and a function that gets the process ID first."""
     (tmp_path / "image.jpg").write_bytes(jpeg(0))
     command = [sys.executable, "-c", textwrap.dedent(CHILDREN), tmp_path / "image.jpg"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
@@ -129,7 +127,7 @@ def children(cloud_environment, tmp_path) -> Iterator[Callable[[str, Callable[[i
         process.stdin.close()
 
 
-READS = ("objects.list", "objects.get", "objects.download", "xml.get", "batch")  # after which all is as before
+READS = ("objects.list", "objects.get", "objects.download", "xml.get", "batch")  # change nothing
 
 
 def test_killed_after_each_change_in_turn(begun, at_call, children):
@@ -142,7 +140,7 @@ def test_killed_after_each_change_in_turn(begun, at_call, children):
         code = children(found.address, doom)
         at_call(0, str)
         for name in {*found.files()} & {"collected/dog/copy.jpg", "collected/dog/old.jpg", ".preparing-a-span.lock"}:
-            found.remove(name)  # second copies, which would count as doubled, and a lease whose time is over
+            found.remove(name)  # second copies, which would count as doubled, and an expired lease
         assert not found.unaccounted(EVERYTHING), nth
         spans.prepare(open_storage(found.address))
         assert is_whole(found), nth
@@ -152,7 +150,7 @@ def test_killed_after_each_change_in_turn(begun, at_call, children):
     assert nth > 15
 
 
-def test_several_at_once_make_one_span(begun, caplog):
+def test_concurrent_preparations_make_one_span(begun, caplog):
     found = begun("at once")
     with concurrent.futures.ThreadPoolExecutor(3) as threads:
         prepared = list(threads.map(spans.prepare, [open_storage(found.address) for _ in range(3)]))
@@ -163,7 +161,7 @@ def test_several_at_once_make_one_span(begun, caplog):
 
 
 def test_overtaken_at_each_call_in_turn(begun, at_call, monkeypatch):
-    """Two at once that know nothing of each other, as after a pause longer than a lease."""
+    """Two concurrent preparations without a common lease, as after a pause longer than one."""
     monkeypatch.setattr(Bucket, "exclusive", lambda *_: contextlib.nullcontext())
     for nth in itertools.count(1):
         found, others = begun(nth), []

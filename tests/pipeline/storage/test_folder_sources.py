@@ -1,4 +1,4 @@
-"""Files that may not be read are set aside or named; they never stop the rest."""
+"""Files without permission are set aside or named, and never stop the others."""
 
 import os
 import pathlib
@@ -16,8 +16,8 @@ from tests.conftest import Workspace, jpeg, photographs
 
 @pytest.fixture
 def unprivileged():
-    """A workspace of a user who is not allowed everything, and that user."""
-    images.check(jpeg(0))  # imports what it needs
+    """A workspace, and a user without permission for all of it."""
+    images.check(jpeg(0))  # imports its modules
     root = pathlib.Path(tempfile.mkdtemp(prefix="unprivileged-"))
     user = os.geteuid()
     if user == 0:
@@ -42,7 +42,7 @@ def test_a_file_that_may_not_be_read_is_set_aside(unprivileged):
     assert sorted(os.listdir(unprivileged.root / "rejected/cat")) == ["2.jpg", "2.jpg.reason.txt"]
 
 
-def test_a_folder_that_may_not_be_read_stays_and_is_named_each_time(unprivileged):
+def test_a_folder_that_may_not_be_read_stays_and_is_named(unprivileged):
     unprivileged.collect(photographs(range(5)))
     (unprivileged.root / "collected/cat").chmod(0)
 
@@ -55,7 +55,7 @@ def test_a_folder_that_may_not_be_read_stays_and_is_named_each_time(unprivileged
     assert spans.prepare(Folder(str(unprivileged.root))).images == 3
 
 
-def test_files_that_may_not_be_moved_stop_it_before_anything_is_published(unprivileged):
+def test_files_that_may_not_be_moved_prevent_publication(unprivileged):
     unprivileged.collect(photographs(range(5)))
     (unprivileged.root / "collected/cat").chmod(0o555)
 

@@ -1,4 +1,4 @@
-"""Preparing a span is killed, at any moment and by several at once: nothing is lost, nothing is there twice."""
+"""Preparations killed at any moment, and concurrent ones: no image is lost or doubled."""
 
 import os
 import pathlib
@@ -20,13 +20,13 @@ PREPARE = """
     from pipeline.data import images, spans
     from pipeline.storage.factory import open_storage
 
-    images.check(open(sys.argv[2], "rb").read())  # imports what it needs
+    images.check(open(sys.argv[2], "rb").read())  # imports its modules
     print("ready", flush=True)
     print(spans.prepare(open_storage(sys.argv[1])).span, flush=True)
 """
 
-# Prepares a span again and again, each time killed one step later, until it gets through. A step is whatever Python
-# tells an audit hook of: opening, listing, linking, renaming and removing files and folders, and locking.
+# Prepares a span repeatedly, each time killed one step later, until it succeeds. A step is an event of Python's audit
+# hooks: opening, listing, linking, renaming and removing files and folders, and locking.
 STEP_BY_STEP = """
     import os, shutil, sys
     from pipeline.data import images, spans
@@ -54,7 +54,7 @@ def start(program: str, *arguments: object) -> subprocess.Popen:
 
 
 def prepare(workspace: Workspace, image) -> subprocess.Popen:
-    """Starts a process that is about to prepare a span."""
+    """Starts a process that prepares a span on command."""
     process = start(PREPARE, workspace.root, image)
     process.stdout.readline()
     return process
@@ -73,8 +73,8 @@ def image(tmp_path):
 
 @pytest.fixture
 def killed(image):
-    """Prepares a span in copies of a workspace, each killed one step later than the one before; returns the copies."""
-    # In memory where that is possible: there are hundreds, and each waits for its disk a dozen times.
+    """Prepares a span in copies of a workspace, each killed one step later; returns the copies."""
+    # In memory where possible: each of hundreds waits for its disk a dozen times.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
 
@@ -140,20 +140,20 @@ def test_killed_at_random_moments(workspace, image):
     assert sorted(files_in(workspace.root / "archive").values()) == sorted(everything)
 
 
-def test_four_at_once_make_one_span(workspace, image):
+def test_four_concurrent_preparations_make_one_span(workspace, image):
     files = photographs(range(400))
     workspace.collect(files)
 
     processes = [prepare(workspace, image) for _ in range(4)]
-    told = [process.communicate() for process in processes]
+    outputs = [process.communicate() for process in processes]
 
-    assert sorted(out.strip() for out, _ in told) == ["1", "None", "None", "None"]
+    assert sorted(out.strip() for out, _ in outputs) == ["1", "None", "None", "None"]
     assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
-    waited = [err for _, err in told if err]
+    waited = [err for _, err in outputs if err]
     assert all("Another process is preparing a span" in err and err.count("\n") == 1 for err in waited)
 
 
-def test_one_that_waits_goes_on_where_another_was_killed(workspace, image):
+def test_a_waiting_process_continues_after_a_kill(workspace, image):
     files = photographs(range(800))
     workspace.collect(files)
 
@@ -169,13 +169,13 @@ def test_one_that_waits_goes_on_where_another_was_killed(workspace, image):
     assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
 
 
-def test_what_is_put_back_takes_nobodys_place(storage, workspace):
+def test_a_source_that_is_moved_back_replaces_no_file(storage, workspace):
     workspace.collect(photographs(range(4)))
     killed = storage.stage("collected", "span.json")
     stage = killed.__enter__()
     for source in storage.sources("collected", 1 << 20):
         stage.claim(source, "sources")
-    workspace.collect({"cat/0.jpg": jpeg(100)})  # arrives before anybody notices that the process was killed
+    workspace.collect({"cat/0.jpg": jpeg(100)})  # arrives before the next preparation
 
     spans.prepare(storage)
 
@@ -184,7 +184,7 @@ def test_what_is_put_back_takes_nobodys_place(storage, workspace):
     assert names == {"cat/0.jpg", "cat/0-2.jpg", "cat/2.jpg", "dog/1.jpg", "dog/3.jpg"}
 
 
-def test_a_folder_that_is_gone_is_made_again_for_what_is_put_back(storage, workspace):
+def test_a_deleted_folder_is_created_again_for_a_source_that_is_moved_back(storage, workspace):
     workspace.collect({"cat/0.jpg": jpeg(0)})
     with storage.stage("collected", "span.json") as stage:
         for source in storage.sources("collected", 1 << 20):
@@ -194,7 +194,7 @@ def test_a_folder_that_is_gone_is_made_again_for_what_is_put_back(storage, works
     assert workspace.collected() == {"cat/0.jpg": jpeg(0)}
 
 
-def test_an_error_puts_everything_back(storage, workspace):
+def test_an_error_moves_every_source_back(storage, workspace):
     workspace.collect(photographs(range(4)))
 
     def fail(done):
