@@ -161,7 +161,7 @@ class BrokenModules(SpanloopError):
     """Python cannot read a file of the task's package."""
 
     def __init__(self, name: str, line: int, what: str):
-        super().__init__(f"{name} line {line}: {what}. Mend that, then try again.")
+        super().__init__(f"{name} line {line}: {what}. Fix it, then retry.")
 
 
 class ModulesNeedAnImage(SpanloopError):
@@ -192,7 +192,7 @@ class BrokenBuildFile(SpanloopError):
     """A file that says how the image is built cannot be used."""
 
     def __init__(self, name: str, what: str):
-        super().__init__(f"{name} cannot be used: {' '.join(what.split())}. Mend that, then try again.")
+        super().__init__(f"{name} cannot be used: {' '.join(what.split())}. Fix it, then retry.")
 
 
 class ImageBuildFailed(SpanloopError):
@@ -200,8 +200,8 @@ class ImageBuildFailed(SpanloopError):
 
     def __init__(self, build: str, state: str, steps: Iterable[str], why: str, log: str):
         step = "".join(f" in step {name!r}" for name in steps)
-        told = f": {' '.join(why.split()).rstrip('.')}" if why else ""
-        super().__init__(f"Build {build} of the image ended as {state}{step}{told}. Its log: {log}")
+        reason = f": {_one_line(why)}" if why else ""
+        super().__init__(f"Build {build} of the image ended as {state}{step}{reason}. Its log: {log}")
 
 
 class DataAnomalies(SpanloopError):

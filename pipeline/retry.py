@@ -108,7 +108,7 @@ QUESTION = Policy(
     statuses=TRANSIENT,
     longest_retry_after=10,
 )
-# Every call of GitHub, changes too: whoever changes something looks whether a lost answer was a success. 403 is also
+# Every call of GitHub, changes too: a caller checks whether a change with a lost answer was made. 403 is also
 # how GitHub says that a limit was met. No connection at all most often means no network, so it is given up earlier.
 GITHUB = Policy(
     "GitHub",
