@@ -150,9 +150,10 @@ class TooFewImages(SpanloopError):
 
 
 class ModulesNotFound(UsageError):
-    """The task's package is not there."""
+    """The task's package does not exist."""
 
     def __init__(self, package: str):
+        self.package = package
         folder = package.replace(".", "/")
         super().__init__(f"MODULES is {package!r}, but there is no folder {folder}/: run from the repository's root.")
 
@@ -165,11 +166,12 @@ class BrokenModules(SpanloopError):
 
 
 class ModulesNeedAnImage(SpanloopError):
-    """The task's package needs what the image does not have."""
+    """The task's package needs packages that the image does not have."""
 
     def __init__(self, problems: Iterable[str]):
+        self.problems = tuple(problems)
         super().__init__(
-            f"This push needs the full branch, for the image lacks what modules need: {'; '.join(problems)}."
+            f"This push needs the full branch: the image lacks what modules need: {'; '.join(self.problems)}."
             " Add what is missing to pyproject.toml, then run `make requirements` and `python -m ci build-image`."
         )
 
@@ -178,30 +180,35 @@ class NotInstalled(SpanloopError):
     """A package of requirements.txt is not installed here."""
 
     def __init__(self, name: str):
-        super().__init__(f"{name} of requirements.txt is not installed here: run `make install`, with everything.")
+        self.name = name
+        super().__init__(f"{name} of requirements.txt is not installed here: run `make install`.")
 
 
 class NotARepository(UsageError):
-    """What git tracks is not known."""
+    """A folder is not a clone of a git repository."""
 
     def __init__(self, root: str):
+        self.root = root
         super().__init__(f"{root} is no clone of a git repository, but the image is made of what git tracks: clone it.")
 
 
 class BrokenBuildFile(SpanloopError):
-    """A file that says how the image is built cannot be used."""
+    """A file that defines the build of the image cannot be used."""
 
     def __init__(self, name: str, what: str):
-        super().__init__(f"{name} cannot be used: {' '.join(what.split())}. Fix it, then retry.")
+        self.name, self.what = name, _one_line(what)
+        super().__init__(f"{name} cannot be used: {self.what}. Fix it and retry.")
 
 
 class ImageBuildFailed(SpanloopError):
-    """Cloud Build did not make the image."""
+    """A build of the image on Cloud Build failed; `steps` are those that failed."""
 
-    def __init__(self, build: str, state: str, steps: Iterable[str], why: str, log: str):
-        step = "".join(f" in step {name!r}" for name in steps)
-        reason = f": {_one_line(why)}" if why else ""
-        super().__init__(f"Build {build} of the image ended as {state}{step}{reason}. Its log: {log}")
+    def __init__(self, build: str, state: str, steps: Iterable[str], reason: str, log: str):
+        self.build, self.state, self.steps = build, state, tuple(steps)
+        self.reason, self.log = _one_line(reason), log
+        step = "".join(f" in step {name!r}" for name in self.steps)
+        because = f": {self.reason}" if self.reason else ""
+        super().__init__(f"Build {build} of the image ended as {state}{step}{because}. Its log: {log}")
 
 
 class DataAnomalies(SpanloopError):

@@ -26,7 +26,7 @@ def change(before: float | None, now: float | None) -> str:
 
 
 def threshold(share: float) -> str:
-    """A share that somebody chose, with no more digits than it has: '80 %', '99.95 %'."""
+    """A configured share, with no more digits than it has: '80 %', '99.95 %'."""
     return f"{share * 100:.10g}{NARROW_SPACE}%"
 
 

@@ -68,11 +68,13 @@ class Spool:
     def __init__(self, path: str, images: Iterable[LabelledImage]):
         self._path = path
         self._entries: list[_Entry] = []
+        offset = 0
         with open(path, "wb") as file:
             for image in images:
                 digest = hashlib.sha256(image.image).hexdigest()
-                self._entries.append(_Entry(digest, image.name, image.label, file.tell(), len(image.image)))
+                self._entries.append(_Entry(digest, image.name, image.label, offset, len(image.image)))
                 file.write(image.image)
+                offset += len(image.image)
 
     def __len__(self) -> int:
         return len(self._entries)

@@ -42,7 +42,7 @@ def next_step(
     if not collected:
         return Next("wait", "no new images are collected")
     if last_evaluation is None or last_evaluation.release != releases[0]:
-        return Next("evaluate", f"{releases[0]} was not judged on the {collected:,} collected images yet")
+        return Next("evaluate", f"{releases[0]} was not evaluated on the {collected:,} collected images yet")
     if last_evaluation.collected != collected:
         before = last_evaluation.collected
         return Next("evaluate", f"{collected:,} images are collected, {before:,} at the last evaluation")
