@@ -17,7 +17,7 @@ Classify = Callable[[Iterable[bytes]], Iterable[Classification]]  # of encoded i
 
 @contextlib.contextmanager
 def predictor(config: Config, release: Release) -> Iterator[Predictor]:
-    """Fetches, verifies and loads a release's model; yields what predicts with it. Raises BrokenRelease."""
+    """Fetches, verifies and loads a release's model; yields its Predictor. Raises BrokenRelease."""
     with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
         releases_of(config).fetch(release, folder)
         from pipeline.batch import inference  # imports TensorFlow

@@ -33,7 +33,7 @@ FAILED = ("JOB_STATE_FAILED", "JOB_STATE_CANCELLING", "JOB_STATE_CANCELLED", "JO
 
 @contextlib.contextmanager
 def predictor(config: Config, release: Release, log: Log = no_log) -> Iterator[Predictor]:
-    """Uploads a release's model unless it is there; yields what predicts with it on Vertex AI.
+    """Uploads a release's model unless it is there; yields a Predictor that runs it on Vertex AI.
 
     The same images and release are predicted once: a second call finds the job that runs or has ended. Predicting
     raises BatchPredictionFailed or CloudRefused.

@@ -1,4 +1,4 @@
-"""What runs a model on labelled images, wherever that is."""
+"""The types of the callback that runs a model on labelled images, in this process or on Vertex AI."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
