@@ -251,6 +251,7 @@ class EvaluationOutcome:
     in_spans: int = 0  # published already: trained on, or the measure of what was trained
     unknown_labels: Mapping[str, int] = field(default_factory=dict)  # {label that the model does not know: images}
     report: str | None = None  # address of the page, None when nothing was evaluated
+    waiting: str = ""  # digest of names and generations of what waits, "" in reports of earlier versions
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {

@@ -80,7 +80,9 @@ def left_out(found: EvaluationOutcome) -> list[str]:
     if found.duplicates:
         lines.append(f"Left out: {counted(found.duplicates, 'image')} with the same bytes as another one.")
     if found.unusable:
-        lines.append(f"Left out: {counted(found.unusable, 'image')} that cannot be used; prepare-span sets them aside:")
+        lines.append(
+            f"Left out: {counted(found.unusable, 'image')} that cannot be used; clear-collected moves them away:"
+        )
         lines += [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in found.skipped[:SHOWN]]
         if found.unusable > SHOWN:
             lines.append(f"  and {found.unusable - SHOWN:,} more")

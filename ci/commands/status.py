@@ -1,12 +1,13 @@
 """Where the loop stands, and what comes next."""
 
 from dataclasses import asdict
+from typing import Any
 
 from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
-from pipeline.data.reports import EvaluationReport
+from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, percent
 from pipeline.releases.factory import releases_of
@@ -21,31 +22,56 @@ def status(config: Config) -> Outcome:
     storage = open_storage(config.workspace)
     published = spans.published(storage)
     tags = releases_of(config).tags()
-    waiting = sum(1 for _ in collected.images(storage))
+    waiting = collected.waiting(storage)
+    training = reports.newest_training(storage)
     evaluation = reports.newest_evaluation(storage)
     numbers, trained = [span.number for span in published], reports.trained_spans(storage)
-    following = next_step(numbers, trained, tags, waiting, evaluation.outcome if evaluation else None)
+    following = next_step(
+        numbers,
+        trained,
+        tags,
+        waiting,
+        evaluation.outcome if evaluation else None,
+        training.outcome if training else None,
+    )
     return Outcome(
         "\n".join(
             [
                 *(f"span {span.number}: {counted(span.images, 'image')}: {labels(span.labels)}" for span in published),
                 f"releases: {', '.join(tags) or 'none yet'}",
-                f"collected: {counted(waiting, 'image')}",
+                f"collected: {counted(waiting.images, 'image')}",
+                f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
                 f"next: {following.action}, because {following.why}",
             ]
         ),
         spans=[{"span": span.number, "images": span.images, "labels": span.labels} for span in published],
         releases=tags,
-        collected=waiting,
+        collected=waiting.images,
+        last_training=training and summary(training),
         last_evaluation=evaluation.to_json() if evaluation else None,
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
 
 
-def evaluated(report: EvaluationReport) -> str:
-    """'model-1 got 93.2 % of 250 images right, report in ...'."""
+def summary(report: TrainingReport) -> dict[str, Any]:
+    """Returns how the last training ended, in the keys of `train`."""
+    found = report.outcome.to_json()
+    return {name: found[name] for name in ("spans", "blessed", "release", "reasons", "page")}
+
+
+def trained_as(report: TrainingReport) -> str:
+    """Returns 'released as model-1, page ...', or why the model was not released."""
     outcome = report.outcome
+    ended = f"released as {outcome.release}" if outcome.release else f"not released: {'; '.join(outcome.reasons[:3])}"
+    return f"{ended}, page {outcome.page}" if outcome.page else ended
+
+
+def evaluated(report: EvaluationReport) -> str:
+    """Returns 'model-1 got 93.2 % of 250 images right, report in ...'."""
+    outcome = report.outcome
+    if not outcome.images:
+        return f"none of {counted(outcome.collected, 'collected image')} could be evaluated"
     right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'image')} right"
     return f"{outcome.release} got {right}, report in {report.address}"

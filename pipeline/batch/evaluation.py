@@ -13,6 +13,7 @@ from pipeline.batch import here
 from pipeline.batch.predictor import OpenPredictor, Predictor
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
+from pipeline.data.collected import Waiting
 from pipeline.data.images import BadImage
 from pipeline.data.spans import Span
 from pipeline.errors import NoRelease
@@ -21,7 +22,7 @@ from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
 from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
 from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
-from pipeline.storage.base import Storage
+from pipeline.storage.base import Source, Storage
 from pipeline.storage.factory import open_storage
 
 PAGE = "report.html"
@@ -37,6 +38,11 @@ class LeftOut:
     skipped: list[Rejected] = field(default_factory=list)  # the first unusable ones
     duplicates: int = 0  # the same bytes again
     in_spans: int = 0  # published already: the model was trained or evaluated on them
+    generations: dict[str, str] = field(default_factory=dict)  # {name in the workspace: generation} of all of them
+
+    def add(self, source: Source) -> None:
+        """Remembers that a source was left out."""
+        self.generations[f"{collected.FOLDER}/{source.name}"] = source.generation
 
 
 def evaluate(
@@ -47,6 +53,7 @@ def evaluate(
 ) -> EvaluationOutcome:
     """Evaluates the newest release on the collected images; keeps metrics, predictions and a page as a report.
 
+    Also an evaluation that found no image is kept, without a page: so it is known that what waits was looked at.
     `open_predictor` decides where the model runs. Calls `progress(images done)` now and then. Raises NoRelease or
     BrokenRelease.
     """
@@ -55,17 +62,22 @@ def evaluate(
     if release is None:
         raise NoRelease(config.releases)
     left_out = LeftOut()
-    waiting = sum(1 for _ in collected.images(storage))
+    waiting = collected.waiting(storage)
     images = new_images(storage, left_out)
     first = next(images, None)
     if first is None:  # known before TensorFlow is imported
-        return _outcome(release, Evaluation({}), threshold, left_out, waiting)
+        outcome = _outcome(release, Evaluation({}), threshold, left_out, waiting)
+        if waiting.images:
+            collected.remember_left_out(storage, left_out.generations)
+            reports.save_evaluation(storage, outcome, {}, {})
+        return outcome
     written = io.BytesIO()
     with open_predictor(config, release) as predictor:
         evaluation, mistakes = evaluate_images(itertools.chain([first], images), predictor, written, progress)
     outcome = _outcome(release, evaluation, threshold, left_out, waiting)
     page = EvaluationPage(release, datetime.datetime.now(datetime.timezone.utc), outcome, evaluation, mistakes)
     files = {PAGE: evaluation_page(page).encode(), PREDICTIONS: written.getvalue()}
+    collected.remember_left_out(storage, left_out.generations)
     folder = reports.save_evaluation(storage, outcome, evaluation.confusion, files)
     return replace(outcome, report=f"{folder}/{PAGE}")
 
@@ -77,6 +89,7 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
         try:
             label = collected.examine(source)
         except BadImage as bad:
+            left_out.add(source)
             left_out.unusable += 1
             if len(left_out.skipped) < MOST_NAMED:
                 left_out.skipped.append(Rejected(source.name, str(bad)))
@@ -86,7 +99,9 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
         if holder is None:
             known.add(digest)
             yield LabelledImage(source.name, label, source.data)
-        elif holder == spans.THIS:
+            continue
+        left_out.add(source)
+        if holder == spans.THIS:
             left_out.duplicates += 1
         else:
             left_out.in_spans += 1
@@ -118,7 +133,7 @@ def span_images(span: Span, split: str) -> Iterator[LabelledImage]:
 
 
 def _outcome(
-    release: Release, evaluation: Evaluation, threshold: float, left_out: LeftOut, waiting: int
+    release: Release, evaluation: Evaluation, threshold: float, left_out: LeftOut, waiting: Waiting
 ) -> EvaluationOutcome:
     scores = evaluation.per_label
     return EvaluationOutcome(
@@ -129,7 +144,8 @@ def _outcome(
         per_label={label: score.accuracy for label, score in scores.items()},
         should_retrain=evaluation.accuracy is not None and evaluation.accuracy < threshold,
         threshold=threshold,
-        collected=waiting,
+        collected=waiting.images,
+        waiting=waiting.digest,
         unusable=left_out.unusable,
         skipped=tuple(left_out.skipped),
         duplicates=left_out.duplicates,

@@ -2,9 +2,12 @@
 
 import collections
 import functools
+import hashlib
 import itertools
+import json
+import os
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pipeline.data import images as encoded
@@ -43,8 +46,47 @@ def sources(storage: Storage) -> Iterator[Source]:
 
 
 def count_up_to(storage: Storage, limit: int) -> int:
-    """Counts collected images, no further than `limit`: as cheap for a billion images as for a thousand."""
-    return sum(1 for _ in itertools.islice(images(storage), limit))
+    """Counts collected images, no further than `limit`: as cheap for a billion images as for a thousand.
+
+    Images that the last evaluation left out (unusable or known already) do not count, as long as they are unchanged.
+    """
+    useless = left_out(storage)
+    counted = (
+        entry for entry, _ in images(storage) if entry.name not in useless or useless[entry.name] != entry.generation
+    )
+    return sum(1 for _ in itertools.islice(counted, limit))
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What waits in `collected/`: how many images, and which (a digest of their names and generations, in no order)."""
+
+    images: int
+    digest: str
+
+
+def waiting(storage: Storage) -> Waiting:
+    """Lists what waits, without reading any image."""
+    count, total = 0, 0
+    for entry, _ in images(storage):
+        count += 1
+        # a sum does not depend on the order, which no listing guarantees
+        total += int.from_bytes(hashlib.sha256(os.fsencode(f"{entry.name}\0{entry.generation}")).digest(), "big")
+    return Waiting(count, f"{total % 2**256:064x}")
+
+
+def remember_left_out(storage: Storage, left_out: Mapping[str, str]) -> None:
+    """Writes which images an evaluation could not use, {name in the workspace: generation}, for `count_up_to`."""
+    if left_out or storage.exists(LEFT_OUT):
+        storage.write(LEFT_OUT, json.dumps(left_out).encode())
+
+
+def left_out(storage: Storage) -> dict[str, str]:
+    """Returns what `remember_left_out` wrote last."""
+    return json.loads(storage.read(LEFT_OUT)) if storage.exists(LEFT_OUT) else {}
+
+
+LEFT_OUT = "reports/left-out.json"
 
 
 def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Added:

@@ -108,6 +108,18 @@ def trainings(storage: Storage) -> list[TrainingReport]:
     return [_parse(storage, TrainingReport.from_json, *pair) for pair in zip(names, contents, strict=True)]
 
 
+def evaluations(storage: Storage) -> list[EvaluationReport]:
+    """Returns the reports of all evaluations, oldest first. Raises StorageError."""
+    names = _names(storage, EVALUATION)
+    contents = storage.read_each(f"{FOLDER}/{name}/{OUTCOME}" for name in names)
+    return [_parse(storage, EvaluationReport.from_json, *pair) for pair in zip(names, contents, strict=True)]
+
+
+def in_order(reports: Iterable["TrainingReport | EvaluationReport"]) -> list["TrainingReport | EvaluationReport"]:
+    """Sorts reports of both kinds by what follows what."""
+    return sorted(reports, key=lambda report: _order(report.address.rstrip("/").rpartition("/")[2]))
+
+
 def newest_training(storage: Storage) -> TrainingReport | None:
     """Returns the report of the newest training. Raises StorageError."""
     return _newest(storage, TRAINING, TrainingReport.from_json)
@@ -147,10 +159,9 @@ def _save(storage: Storage, kind: str, fields: Mapping[str, Any], files: Mapping
     text = json.dumps({**fields, "kind": kind, "created": f"{created:%Y-%m-%dT%H:%M:%SZ}"}, indent=1)
     # The outcome comes last: a report without it does not exist.
     written = {**files, OUTCOME: f"{text}\n".encode()}
-    stem = f"{kind}-{created:%Y%m%dT%H%M%SZ}"
-    taken = [_order(name)[1] for name in storage.folders(FOLDER) if _NAME.fullmatch(name) and name.startswith(stem)]
-    for number in itertools.count(1 + max(taken, default=0)):
-        folder = f"{FOLDER}/{stem}-{number}"
+    present = [_order(name)[0] for name in storage.folders(FOLDER) if _NAME.fullmatch(name)]
+    for number in itertools.count(1 + max(present, default=0)):
+        folder = f"{FOLDER}/{kind}-{created:%Y%m%dT%H%M%SZ}-{number:05d}"
         # Of several at once only one gets the number: the one that writes the first file.
         if all(storage.write(f"{folder}/{name}", data, create_only=True) for name, data in written.items()):
             return storage.address(folder)
@@ -163,9 +174,13 @@ def _durations(report: TrainingReport) -> str:
     return f"{FOLDER}/{report.address.rstrip('/').rpartition('/')[2]}/{DURATIONS}"
 
 
-def _order(name: str) -> tuple[str, int]:
+def _order(name: str) -> tuple[int, str, int]:
+    """Orders reports by what follows what: each has a number above those that were there when it was written.
+
+    The time decides among reports of earlier versions, which have at most four digits, and among simultaneous ones.
+    """
     _, created, number = _NAME.fullmatch(name).groups()
-    return created, int(number)
+    return int(number) if len(number) >= 5 else 0, created, int(number)
 
 
 def _names(storage: Storage, kind: str) -> list[str]:

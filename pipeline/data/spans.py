@@ -104,6 +104,44 @@ def prepare(storage: Storage, progress: Callable[[int], None] = lambda done: Non
         return _publish(storage, lambda: storage.sources(collected.FOLDER, MOST_BYTES), _Collected, progress)
 
 
+@dataclass(frozen=True)
+class Cleared:
+    """What was moved out of `collected/` because it cannot be evaluated."""
+
+    rejected: tuple[Rejected, ...] = ()  # unusable images, and second copies of collected ones
+    archived: int = 0  # images that a span has already
+
+
+def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda done: None) -> Cleared:
+    """Moves away what no evaluation can use, and leaves everything else in `collected/`.
+
+    Unusable images and second copies go to `rejected/` with the reason, images that a span has to its archive.
+    """
+    bad, archived = [], 0
+    with storage.exclusive("preparing a span"), storage.stage(collected.FOLDER, MANIFEST):
+        known = Known(storage)
+        for done, source in enumerate(storage.unpublished_sources(collected.FOLDER, MOST_BYTES), 1):
+            if not done % collected.PROGRESS_EVERY:
+                progress(done)
+            try:
+                collected.examine(source)
+            except BadImage as problem:
+                reason = str(problem)
+            else:
+                digest = hashlib.sha256(source.data).digest()
+                holder = known.holder(digest)
+                if holder is None:
+                    known.add(digest)
+                    continue
+                if holder != THIS:
+                    archived += _archive_duplicate(storage, source, holder)
+                    continue
+                reason = "the same bytes as another collected image"
+            if rejected.move(storage, source, reason):
+                bad.append(Rejected(source.name, reason))
+    return Cleared(tuple(bad), archived)
+
+
 def import_folder(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> PreparedSpan:
     """Makes a span of somebody's folder and leaves that as it is; copies what cannot be used to `rejected/`.
 
@@ -266,6 +304,12 @@ def _fill(
     return [bad for bad in done if bad], done.count(None)
 
 
+def _archive_duplicate(storage: Storage, source: Source, holder: int) -> bool:
+    """Moves a source to the archive of the span that has its bytes; False when it has changed meanwhile."""
+    names = numbered_names(f"archive/{name_of(holder)}/duplicates/{source.name}")
+    return storage.take(source, next(name for name in names if not storage.exists(name)))
+
+
 class _Collected:
     """Collected images are moved to where they belong now."""
 
@@ -278,8 +322,7 @@ class _Collected:
     def repeat(self, source: Source, holder: int) -> bool:
         if holder == THIS:
             return self._stage.claim(source, "duplicates")
-        names = numbered_names(f"archive/{name_of(holder)}/duplicates/{source.name}")
-        return self._storage.take(source, next(name for name in names if not self._storage.exists(name)))
+        return _archive_duplicate(self._storage, source, holder)
 
     def reject(self, source: Source, reason: str) -> bool:
         return rejected.move(self._storage, source, reason)

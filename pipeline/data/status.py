@@ -3,9 +3,10 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from pipeline.data.collected import Waiting
 from pipeline.errors import numbers
 from pipeline.formatting import percent
-from pipeline.outcomes import EvaluationOutcome
+from pipeline.outcomes import EvaluationOutcome, TrainingOutcome
 
 
 @dataclass(frozen=True)
@@ -20,33 +21,48 @@ def next_step(
     spans: Collection[int],
     trained: Collection[int],
     releases: Sequence[str],
-    collected: int,
+    waiting: Waiting,
     last_evaluation: EvaluationOutcome | None,
+    last_training: TrainingOutcome | None = None,
 ) -> Next:
     """Decides from what there is.
 
-    `spans` are published, `trained` are those in a training report, `releases` are tags, newest first. `collected`
-    images wait.
+    `spans` are published, `trained` are those in a training report, `releases` are tags, newest first. `waiting` is
+    what is collected.
     """
     if not spans:
-        if collected:
-            return Next("retrain", f"{collected:,} images are collected, but there is no span yet")
+        if waiting.images:
+            return Next("retrain", f"{waiting.images:,} images are collected, but there is no span yet")
         return Next("import-images", "there is no span yet")
     untrained = set(spans).difference(trained)
     if not releases:
         if untrained:
             return Next("train", f"no model was trained on span {numbers(untrained)} yet")
-        return Next("import-images", "no model that was trained on these spans was good enough to be released")
+        return Next("import-images", _no_release(last_training))
     if max(spans) in untrained:
         return Next("retrain", f"no model was trained on span {max(spans)} yet")
-    if not collected:
+    if not waiting.images:
         return Next("wait", "no new images are collected")
     if last_evaluation is None or last_evaluation.release != releases[0]:
-        return Next("evaluate", f"{releases[0]} was not evaluated on the {collected:,} collected images yet")
-    if last_evaluation.collected != collected:
+        return Next("evaluate", f"{releases[0]} was not evaluated on the {waiting.images:,} collected images yet")
+    if last_evaluation.waiting != waiting.digest:
         before = last_evaluation.collected
-        return Next("evaluate", f"{collected:,} images are collected, {before:,} at the last evaluation")
+        return Next("evaluate", f"{waiting.images:,} images are collected, not the {before:,} of the last evaluation")
+    if not last_evaluation.images:
+        return Next(
+            "wait",
+            f"none of the {waiting.images:,} collected images can be evaluated: `python -m ci clear-collected` moves"
+            " them away",
+        )
     right = f"{percent(last_evaluation.accuracy)} of the collected images right"
     if last_evaluation.should_retrain:
         return Next("retrain", f"{releases[0]} gets only {right}")
     return Next("wait", f"{releases[0]} gets {right}")
+
+
+def _no_release(training: TrainingOutcome | None) -> str:
+    why = (
+        "no model that was trained on these spans was good enough to be released: import more images, or change epochs,"
+        " backbone, image_size or pretrained in the settings of the modules, or ACCURACY_THRESHOLD"
+    )
+    return f"{why}. What the last model needs most: {training.page}" if training and training.page else why

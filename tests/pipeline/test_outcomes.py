@@ -85,7 +85,7 @@ SPAN = {"span", "images", "labels", "rejected", "duplicates"}
         (
             EVALUATION,
             {"release", "images", "accuracy", "interval", "per_label", "should_retrain", "threshold", "collected"}
-            | {"unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report"},
+            | {"waiting", "unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report"},
         ),
         (
             ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),

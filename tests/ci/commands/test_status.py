@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.data import reports
+from pipeline.data import collected, reports
 from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
@@ -32,8 +32,12 @@ def evaluated(workspace):
     """Reports an evaluation."""
 
     def save(release, images, accuracy, should_retrain):
-        outcome = EvaluationOutcome(release, images, accuracy, (0.0, 1.0), {}, should_retrain, 0.8, collected=images)
-        reports.save_evaluation(open_storage(str(workspace)), outcome, {("cat", "dog"): images}, {})
+        storage = open_storage(str(workspace))
+        waiting = collected.waiting(storage)
+        outcome = EvaluationOutcome(
+            release, images, accuracy, (0.0, 1.0), {}, should_retrain, 0.8, waiting.images, waiting=waiting.digest
+        )
+        reports.save_evaluation(storage, outcome, {("cat", "dog"): images}, {})
 
     return save
 
@@ -44,7 +48,7 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
     assert done.code == 0
     following = done.told["next"]
     assert following["action"] == "import-images" and following["why"]
-    empty = {"spans": [], "releases": [], "collected": 0, "last_evaluation": None}
+    empty = {"spans": [], "releases": [], "collected": 0, "last_training": None, "last_evaluation": None}
     assert done.told == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 
@@ -86,8 +90,9 @@ def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspa
 
     assert lines[:3] == ["span 1: 4 images: cat 2, dog 2", "releases: model-1", "collected: 9 images"]
     judged = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
-    assert lines[3].startswith(f"{judged}, report in {workspace}/reports/")
-    assert lines[4].startswith("next: retrain, because model-1 ")
+    assert lines[3] == "last training: released as model-1"
+    assert lines[4].startswith(f"{judged}, report in {workspace}/reports/")
+    assert lines[5].startswith("next: retrain, because model-1 ")
 
 
 def test_releases_on_github_are_told_too(ci, cloud):

@@ -2,8 +2,10 @@ import pytest
 
 from pipeline.batch.evaluation import MOST_NAMED, LeftOut, evaluate, new_images, span_images
 from pipeline.config import Config
-from pipeline.data import digits, spans
+from pipeline.data import collected, digits, reports, spans
 from pipeline.errors import NoRelease
+from pipeline.outcomes import Metrics
+from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
 
@@ -79,3 +81,29 @@ def test_without_a_release_there_is_nothing_to_evaluate(storage, pictures, tmp_p
     with pytest.raises(NoRelease, match="python -m ci train") as missing:
         evaluate(Config(workspace=str(tmp_path)), 0.8)
     assert missing.value.releases == str(tmp_path / "releases")
+
+
+def test_an_evaluation_that_found_nothing_to_evaluate_is_kept_as_one(tmp_path):
+    config = Config(workspace=str(tmp_path / "workspace"))
+    storage = open_storage(config.workspace)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "saved_model.pb").write_bytes(b"model")
+    releases_of(config).publish(
+        str(model),
+        identity="5e",
+        commit="",
+        modules_digest="",
+        spans=(1,),
+        labels=["cat"],
+        metrics=Metrics(),
+        previous=None,
+    )
+    storage.write("collected/cat/broken.jpg", b"no picture")
+
+    outcome = evaluate(config, 0.8)
+
+    assert (outcome.images, outcome.unusable, outcome.report) == (0, 1, None)
+    kept = reports.newest_evaluation(storage).outcome
+    assert kept == outcome and kept.waiting == collected.waiting(storage).digest
+    assert collected.count_up_to(storage, 1) == 0

@@ -121,3 +121,30 @@ def test_an_empty_folder_is_a_wrong_argument(storage, tmp_path):
 
     with pytest.raises(UsageError, match="nothing in .*mine"):
         collected.add(storage, str(tmp_path / "mine"))
+
+
+def test_what_waits_is_known_by_names_and_generations(storage, workspace):
+    assert collected.waiting(storage).images == 0
+    workspace.collect(photographs(range(4)))
+    first = collected.waiting(storage)
+    assert (first.images, first) == (4, collected.waiting(storage))
+
+    workspace.remove("collected/cat/0.jpg")
+    workspace.collect({"cat/9.jpg": jpeg(9)})
+    other = collected.waiting(storage)
+    assert other.images == 4 and other.digest != first.digest
+
+    workspace.collect({"cat/9.jpg": jpeg(10)})  # another file under the same name
+    assert collected.waiting(storage).digest != other.digest
+
+
+def test_images_that_an_evaluation_left_out_do_not_count_until_they_change(storage, workspace):
+    workspace.collect(photographs(range(4)))
+    (left_out,) = (entry for entry, _ in collected.images(storage) if entry.name == "collected/cat/2.jpg")
+    collected.remember_left_out(storage, {left_out.name: left_out.generation})
+
+    assert collected.count_up_to(storage, 10) == 3
+    workspace.collect({"cat/2.jpg": jpeg(20)})
+    assert collected.count_up_to(storage, 10) == 4
+    collected.remember_left_out(storage, {})
+    assert collected.left_out(storage) == {}

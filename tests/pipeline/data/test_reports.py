@@ -135,3 +135,16 @@ def test_a_training_that_was_not_run_again_keeps_the_address_of_its_page(storage
     reports.save_training(storage, outcome, identity="5e", modules_digest="9d", commit="")
 
     assert reports.newest_training(storage).outcome == outcome
+
+
+def test_a_report_follows_those_that_were_there_even_if_their_clock_was_ahead(storage, workspace):
+    early = TrainingOutcome(spans=(7,), blessed=False, metrics=Metrics()).to_json()
+    for name, created in (("20991122T000000Z-2", "2099-11-22T00:00:00Z"), ("20991122T000000Z-00001", "2099")):
+        outcome = early | {"identity": name, "created": created}
+        workspace.put({f"reports/training-{name}/outcome.json": json.dumps(outcome).encode()})
+    for number in (3, 4):
+        save_training(storage, number)
+
+    found = [training.identity for training in reports.trainings(storage)]
+    assert found == ["20991122T000000Z-2", "20991122T000000Z-00001", "3", "4"]
+    assert reports.newest_training(storage).identity == "4"

@@ -548,3 +548,19 @@ def test_a_read_only_workspace_is_said(mounted):
         spans.prepare(Folder(str(place)))
     assert files_in(place / "collected") == photographs(range(5))
     assert spans.published(Folder(str(place))) == []
+
+
+def test_what_no_evaluation_can_use_is_cleared_away_and_the_rest_stays(storage, workspace):
+    workspace.collect(photographs(range(3)))
+    spans.prepare(storage)
+    workspace.collect(photographs(range(2, 6)) | {"cat/copy.jpg": jpeg(4), "dog/broken.jpg": b"no picture"})
+
+    cleared = spans.clear_collected(storage)
+
+    assert cleared.archived == 1
+    assert len(cleared.rejected) == 2 and "dog/broken.jpg" in {bad.name for bad in cleared.rejected}
+    left = workspace.collected()
+    assert sorted(left.values()) == sorted(jpeg(number) for number in (3, 4, 5))
+    reasons = b" ".join(data for name, data in workspace.rejected().items() if name.endswith(".reason.txt"))
+    assert b"same bytes" in reasons
+    assert spans.clear_collected(storage) == spans.Cleared()

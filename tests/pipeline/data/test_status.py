@@ -4,10 +4,13 @@ import dataclasses
 
 import pytest
 
+from pipeline.data.collected import Waiting
 from pipeline.data.status import next_step
-from pipeline.outcomes import EvaluationOutcome
+from pipeline.outcomes import EvaluationOutcome, Metrics, TrainingOutcome
 
-EVALUATED = EvaluationOutcome("model-2", 40, 0.75, (0.6, 0.86), {}, should_retrain=False, threshold=0.7, collected=40)
+EVALUATED = EvaluationOutcome(
+    "model-2", 40, 0.75, (0.6, 0.86), {}, should_retrain=False, threshold=0.7, collected=40, waiting="these 40"
+)
 POOR = dataclasses.replace(EVALUATED, accuracy=0.5, should_retrain=True)
 
 
@@ -24,14 +27,45 @@ POOR = dataclasses.replace(EVALUATED, accuracy=0.5, should_retrain=True)
         ([1, 2], [1, 2], ["model-1"], 0, None, "wait", "no new images"),
         ([1, 2], [1, 2], ["model-2", "model-1"], 40, None, "evaluate", "model-2 was not evaluated"),
         ([1, 2], [1, 2], ["model-3", "model-2"], 40, EVALUATED, "evaluate", "model-3 was not evaluated"),
-        ([1, 2], [1, 2], ["model-2"], 1041, EVALUATED, "evaluate", "1,041 images are collected, 40 at the last"),
+        (
+            [1, 2],
+            [1, 2],
+            ["model-2"],
+            1041,
+            EVALUATED,
+            "evaluate",
+            "1,041 images are collected, not the 40 of the last",
+        ),
         ([1, 2], [1, 2], ["model-2"], 40, EVALUATED, "wait", "75.0\u202f%"),
         ([1, 2], [1, 2], ["model-2"], 40, POOR, "retrain", "only 50.0\u202f%"),
         ([1, 2], [1, 2], ["model-2"], 0, POOR, "wait", "no new images"),
     ],
 )
 def test_the_next_step(spans, trained, releases, collected, last_evaluation, action, why):
-    step = next_step(spans, trained, releases, collected, last_evaluation)
+    step = next_step(spans, trained, releases, Waiting(collected, f"these {collected}"), last_evaluation)
 
     assert step.action == action
     assert why in step.why
+
+
+def test_other_images_than_those_of_the_last_evaluation_are_evaluated_even_if_they_are_as_many():
+    step = next_step([1], [1], ["model-2"], Waiting(40, "40 others"), EVALUATED)
+
+    assert step.action == "evaluate"
+
+
+def test_images_that_cannot_be_evaluated_are_not_evaluated_again_and_again():
+    nothing = dataclasses.replace(EVALUATED, images=0, accuracy=None, interval=None)
+
+    step = next_step([1], [1], ["model-2"], Waiting(40, "these 40"), nothing)
+
+    assert step.action == "wait" and "clear-collected" in step.why
+
+
+def test_without_a_good_model_the_choices_are_named_with_the_page_of_the_last_one():
+    refused = TrainingOutcome((1,), False, Metrics(0.5, 10), page="/w/reports/training-1/report.html")
+
+    step = next_step([1], [1], [], Waiting(0, ""), None, refused)
+
+    for choice in ("more images", "epochs", "backbone", "image_size", "pretrained", "ACCURACY_THRESHOLD", refused.page):
+        assert choice in step.why
