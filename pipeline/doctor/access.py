@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.doctor.check import Asking, Missing, Unknown, grant
+from pipeline.doctor.check import Context, Missing, Unknown, grant
 from pipeline.doctor.rest import NoAnswer
 
 RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com/v3/projects"
@@ -48,37 +48,37 @@ WIDER = {
 OWNER = ("roles/owner", "roles/editor")  # basic roles of the project, which include every role below
 
 
-def project(asking: Asking) -> str:
+def project(context: Context) -> str:
     """Checks that the project exists and is active."""
-    asking.needs("project")
-    name = asking.config.project
+    context.needs("project")
+    name = context.config.project
     try:
-        found = asking.rest.get(f"{RESOURCE_MANAGER}/{name}")
+        found = context.rest.get(f"{RESOURCE_MANAGER}/{name}")
     except NoAnswer as refused:
         if refused.disabled:
-            raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
-        may_see = grant("projects", name, asking.member, "roles/browser")
+            raise Unknown(str(refused), enable(context.config, [refused.disabled])) from None
+        may_see = grant("projects", name, context.member, "roles/browser")
         raise Missing(f"{name} does not exist, or you may not see it: {refused}", may_see) from None
     if found["state"] != "ACTIVE":
         raise Missing(f"{name} is {found['state']}", f"gcloud projects undelete {name}")
     return f"{name}, number {found['name'].rpartition('/')[2]}"
 
 
-def apis(asking: Asking) -> str:
+def apis(context: Context) -> str:
     """Checks that all APIs in use are enabled."""
-    asking.needs("project")
-    name = asking.config.project
-    wanted = [f"{api}.googleapis.com" for api in (*APIS, *(["dataflow"] if asking.config.dataflow_workers else []))]
+    context.needs("project")
+    name = context.config.project
+    wanted = [f"{api}.googleapis.com" for api in (*APIS, *(["dataflow"] if context.config.dataflow_workers else []))]
     try:
-        answer = asking.rest.get(
+        answer = context.rest.get(
             f"{SERVICE_USAGE}/{name}/services:batchGet", names=[f"projects/{name}/services/{api}" for api in wanted]
         )
     except NoAnswer as refused:
-        fix = grant("projects", name, asking.member, "roles/serviceusage.serviceUsageViewer")
-        raise Unknown(str(refused), enable(asking.config, [refused.disabled]) if refused.disabled else fix) from None
+        fix = grant("projects", name, context.member, "roles/serviceusage.serviceUsageViewer")
+        raise Unknown(str(refused), enable(context.config, [refused.disabled]) if refused.disabled else fix) from None
     enabled = {found["name"].rpartition("/")[2] for found in answer["services"] if found["state"] == "ENABLED"}
     if absent := [api for api in wanted if api not in enabled]:
-        raise Missing(f"not enabled: {', '.join(absent)}", enable(asking.config, absent))
+        raise Missing(f"not enabled: {', '.join(absent)}", enable(context.config, absent))
     return f"{len(wanted)} enabled"
 
 
@@ -87,81 +87,81 @@ def enable(config: Config, services: Iterable[str]) -> str:
     return f"gcloud services enable {' '.join(services)} --project={config.project}"
 
 
-def permissions(asking: Asking) -> str:
+def permissions(context: Context) -> str:
     """Checks that the caller may submit, build, upload and deploy in the project."""
-    asking.needs("project")
-    name = asking.config.project
-    held = held_permissions(asking, f"{RESOURCE_MANAGER}/{name}:testIamPermissions", list(YOURS))
+    context.needs("project")
+    name = context.config.project
+    held = held_permissions(context, f"{RESOURCE_MANAGER}/{name}:testIamPermissions", list(YOURS))
     if absent := [permission for permission in YOURS if permission not in held]:
         roles = sorted({YOURS[permission] for permission in absent})
-        fix = [grant("projects", name, asking.member, role) for role in roles]
-        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)}", *fix)
-    return f"{asking.who or 'you'} may submit, build, upload and deploy"
+        fix = [grant("projects", name, context.member, role) for role in roles]
+        raise Missing(f"{context.caller or 'you'} may not {', '.join(absent)}", *fix)
+    return f"{context.caller or 'you'} may submit, build, upload and deploy"
 
 
-def held_permissions(asking: Asking, url: str, wanted: list[str]) -> list[str]:
+def held_permissions(context: Context, url: str, wanted: list[str]) -> list[str]:
     """Returns those of the permissions that the caller has on a resource, by its testIamPermissions."""
     try:
-        return asking.rest.post(url, {"permissions": wanted}).get("permissions", [])
+        return context.rest.post(url, {"permissions": wanted}).get("permissions", [])
     except NoAnswer as refused:
-        disabled = enable(asking.config, [refused.disabled]) if refused.disabled else ""
+        disabled = enable(context.config, [refused.disabled]) if refused.disabled else ""
         raise Unknown(str(refused), *filter(None, [disabled])) from None
 
 
-def pipelines_account(asking: Asking) -> str:
+def pipelines_account(context: Context) -> str:
     """Checks that the pipelines' service account exists and that the caller may act as it."""
-    asking.needs("project", "service_account")
-    return _account(asking, asking.config.service_account)
+    context.needs("project", "service_account")
+    return _account(context, context.config.service_account)
 
 
-def build_account(asking: Asking) -> str:
+def build_account(context: Context) -> str:
     """Checks that the builds' service account exists and that the caller may act as it."""
-    asking.needs("project", "build_service_account")
-    return _account(asking, asking.config.build_service_account)
+    context.needs("project", "build_service_account")
+    return _account(context, context.config.build_service_account)
 
 
-def _account(asking: Asking, email: str) -> str:
-    act_as = grant("iam service-accounts", email, asking.member, "roles/iam.serviceAccountUser")
+def _account(context: Context, email: str) -> str:
+    act_as = grant("iam service-accounts", email, context.member, "roles/iam.serviceAccountUser")
     try:
-        found = asking.rest.get(f"{IAM}/{email}")
+        found = context.rest.get(f"{IAM}/{email}")
     except NoAnswer as refused:
         if refused.status == 404:
             name = email.partition("@")[0]
-            create = f"gcloud iam service-accounts create {name} --project={asking.config.project}"
+            create = f"gcloud iam service-accounts create {name} --project={context.config.project}"
             raise Missing(f"{email} does not exist", create) from None
         raise Unknown(str(refused), act_as) from None
     if found.get("disabled"):
         raise Missing(f"{email} is disabled", f"gcloud iam service-accounts enable {email}")
-    if not held_permissions(asking, f"{IAM}/{email}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
-        raise Missing(f"{asking.who or 'you'} may not act as {email}", act_as)
+    if not held_permissions(context, f"{IAM}/{email}:testIamPermissions", ["iam.serviceAccounts.actAs"]):
+        raise Missing(f"{context.caller or 'you'} may not act as {email}", act_as)
     return email
 
 
-def pipelines_roles(asking: Asking) -> str:
+def pipelines_roles(context: Context) -> str:
     """Checks that the pipelines' service account has every role that pipelines need."""
-    asking.needs("workspace", "project", "service_account")
-    config, email = asking.config, asking.config.service_account
+    context.needs("workspace", "project", "service_account")
+    config, email = context.config, context.config.service_account
     project = ["roles/aiplatform.user", "roles/logging.logWriter"]
     if config.dataflow_workers:
         project += ["roles/dataflow.developer", "roles/dataflow.worker"]
     wanted = [
         *((on_project(config), role) for role in project),
-        (on_bucket(asking.bucket), "roles/storage.objectUser"),
-        (on_bucket(asking.bucket), "roles/storage.legacyBucketReader"),
+        (on_bucket(context.bucket), "roles/storage.objectUser"),
+        (on_bucket(context.bucket), "roles/storage.legacyBucketReader"),
         (on_account(email), "roles/iam.serviceAccountUser"),  # it starts pipelines that run as itself
     ]
-    return roles(asking, email, wanted)
+    return roles(context, email, wanted)
 
 
-def build_roles(asking: Asking) -> str:
+def build_roles(context: Context) -> str:
     """Checks that the builds' service account may read the source, push the image and write its log."""
-    asking.needs("workspace", "project", "image_repository", "build_service_account")
+    context.needs("workspace", "project", "image_repository", "build_service_account")
     wanted = [
-        (on_project(asking.config), "roles/logging.logWriter"),
-        (on_bucket(asking.bucket), "roles/storage.objectViewer"),
-        (on_repository(asking.config), "roles/artifactregistry.writer"),
+        (on_project(context.config), "roles/logging.logWriter"),
+        (on_bucket(context.bucket), "roles/storage.objectViewer"),
+        (on_repository(context.config), "roles/artifactregistry.writer"),
     ]
-    return roles(asking, asking.config.build_service_account, wanted)
+    return roles(context, context.config.build_service_account, wanted)
 
 
 Resource = tuple[str, str, str, str]  # gcloud's kind and name; HTTP method and URL of its IAM policy
@@ -209,10 +209,10 @@ def repository_of(config: Config) -> tuple[str, str, str]:
     return place, parts[0], parts[1]
 
 
-def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str:
+def roles(context: Context, email: str, wanted: list[tuple[Resource, str]]) -> str:
     """Checks that an account has roles, on the resource itself or on the project. Raises Missing, Unknown."""
-    granted = {resource: _granted(asking, resource, email) for resource in dict(wanted)}
-    project = _granted(asking, on_project(asking.config), email)
+    granted = {resource: _granted(context, resource, email) for resource in dict(wanted)}
+    project = _granted(context, on_project(context.config), email)
     lacking, unread = [], []
     for resource, role in wanted:
         levels = [granted[resource], project]
@@ -230,11 +230,11 @@ def roles(asking: Asking, email: str, wanted: list[tuple[Resource, str]]) -> str
     return f"{len(wanted)} granted"
 
 
-def _granted(asking: Asking, resource: Resource, email: str) -> set[str] | None:
+def _granted(context: Context, resource: Resource, email: str) -> set[str] | None:
     """Returns the roles of an account on a resource; None when its policy may not be read."""
     _, _, verb, url = resource
     try:
-        policy: dict[str, Any] = asking.rest.get(url) if verb == "GET" else asking.rest.post(url, {})
+        policy: dict[str, Any] = context.rest.get(url) if verb == "GET" else context.rest.post(url, {})
     except NoAnswer:
         return None
     bindings = policy.get("bindings", [])

@@ -29,18 +29,18 @@ class Unknown(Missing):
 
 
 @dataclasses.dataclass(frozen=True)
-class Asking:
+class Context:
     """The configuration that is checked, and the caller's identity."""
 
     config: Config
     rest: Rest
-    who: str  # email of the caller, "" where the credentials have none
+    caller: str  # email of the caller, "" where the credentials have none
 
     @property
     def member(self) -> str:
         """Returns the caller as IAM policies name it."""
-        kind = "serviceAccount" if self.who.endswith("gserviceaccount.com") else "user"
-        return f"{kind}:{self.who or 'YOUR-EMAIL'}"
+        kind = "serviceAccount" if self.caller.endswith("gserviceaccount.com") else "user"
+        return f"{kind}:{self.caller or 'YOUR-EMAIL'}"
 
     @property
     def bucket(self) -> str:
@@ -75,4 +75,4 @@ def grant(kind: str, resource: str, member: str, role: str) -> str:
     return f"gcloud {kind} add-iam-policy-binding {resource} --member={member} --role={role}"
 
 
-Look = Callable[[Asking], str]  # returns the state in words; raises Missing or Unknown
+CheckFunction = Callable[[Context], str]  # returns the state in words; raises Missing or Unknown

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config
 from pipeline.doctor import access, places, serving
-from pipeline.doctor.check import Asking, Look, Missing, Unknown, exports, unset
+from pipeline.doctor.check import CheckFunction, Context, Missing, Unknown, exports, unset
 from pipeline.errors import SpanloopError
 
 REQUIRED = ("workspace", "project", "region", "image_repository", "service_account", "build_service_account")
-LOOKS: dict[str, Look] = {
+CHECKS: dict[str, CheckFunction] = {
     "project": access.project,
     "APIs": access.apis,
     "your permissions": access.permissions,
@@ -42,21 +42,21 @@ class Check:
 
 def examine(config: Config) -> list[Check]:
     """Checks every resource that the configuration needs, with the caller's credentials."""
-    asking: list[Asking] = []
+    context: list[Context] = []
     settings = run_check("settings", lambda: _settings(config))
-    credentials = run_check("credentials", lambda: _credentials(config, asking))
-    if not asking:
-        without = [Check(name, None, problem="no credentials") for name in LOOKS]
+    credentials = run_check("credentials", lambda: _credentials(config, context))
+    if not context:
+        without = [Check(name, None, problem="no credentials") for name in CHECKS]
         return [settings, credentials, *without]
-    with concurrent.futures.ThreadPoolExecutor(len(LOOKS)) as pool:
-        looked = pool.map(lambda name: run_check(name, lambda: LOOKS[name](asking[0])), LOOKS)
-        return [settings, credentials, *looked]
+    with concurrent.futures.ThreadPoolExecutor(len(CHECKS)) as pool:
+        checks = pool.map(lambda name: run_check(name, lambda: CHECKS[name](context[0])), CHECKS)
+        return [settings, credentials, *checks]
 
 
-def run_check(name: str, look: Callable[[], str]) -> Check:
+def run_check(name: str, check: Callable[[], str]) -> Check:
     """Runs one check."""
     try:
-        return Check(name, True, found=look())
+        return Check(name, True, found=check())
     except Unknown as unknown:
         return Check(name, None, problem=str(unknown), fix=unknown.fix)
     except Missing as missing:
@@ -74,8 +74,8 @@ def _settings(config: Config) -> str:
     return "all required settings are set"
 
 
-def _credentials(config: Config, asking: list[Asking]) -> str:
-    """Reads the caller's credentials, and appends the context of the other checks to `asking`."""
+def _credentials(config: Config, context: list[Context]) -> str:
+    """Reads the caller's credentials, and appends the context of the other checks to `context`."""
     with without_support_warnings():
         import google.auth
         import google.auth.exceptions
@@ -90,7 +90,7 @@ def _credentials(config: Config, asking: list[Asking]) -> str:
     except google.auth.exceptions.DefaultCredentialsError:
         raise Missing("no credentials found", login) from None
     except google.auth.exceptions.GoogleAuthError as error:
-        raise Missing(f"they are not valid: {error}", login) from None
-    who = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
-    asking.append(Asking(config, Rest(credentials), who))
-    return who or "a user's own login"
+        raise Missing(f"not valid: {error}", login) from None
+    caller = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
+    context.append(Context(config, Rest(credentials), caller))
+    return caller or "a user's own login"

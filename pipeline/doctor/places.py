@@ -3,7 +3,7 @@
 import os
 
 from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
-from pipeline.doctor.check import Asking, Missing, Unknown, grant
+from pipeline.doctor.check import Context, Missing, Unknown, grant
 from pipeline.doctor.rest import NoAnswer
 from pipeline.errors import SpanloopError
 from pipeline.packaging import image as pipelines_image
@@ -12,20 +12,20 @@ from pipeline.storage.factory import open_storage
 OBJECTS = ("create", "delete", "get", "list")
 
 
-def bucket(asking: Asking) -> str:
+def bucket(context: Context) -> str:
     """Checks that the bucket exists, in the region, with uniform bucket-level access."""
-    name, region = asking.bucket, asking.config.region
-    asking.needs("project", "region")
+    name, region = context.bucket, context.config.region
+    context.needs("project", "region")
     create = (
-        f"gcloud storage buckets create gs://{name} --project={asking.config.project} --location={region}"
+        f"gcloud storage buckets create gs://{name} --project={context.config.project} --location={region}"
         " --uniform-bucket-level-access --public-access-prevention"
     )
     try:
-        found = asking.rest.get(f"{STORAGE}/{name}", fields="location,locationType,iamConfiguration")
+        found = context.rest.get(f"{STORAGE}/{name}", fields="location,locationType,iamConfiguration")
     except NoAnswer as refused:
         if refused.status == 404:
             raise Missing(f"gs://{name} does not exist", create) from None
-        see = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.legacyBucketReader")
+        see = grant("storage buckets", f"gs://{name}", context.member, "roles/storage.legacyBucketReader")
         raise Missing(f"gs://{name} cannot be read: {refused}", see) from None
     place = found["location"].lower()
     # a multi-region such as "eu" contains regions such as "europe-west4"
@@ -42,18 +42,18 @@ def bucket(asking: Asking) -> str:
     return f"gs://{name} in {place}"
 
 
-def objects(asking: Asking) -> str:
+def objects(context: Context) -> str:
     """Writes, reads, lists and deletes an object of the workspace with the code that pipelines use."""
-    name = asking.bucket
-    fix = grant("storage buckets", f"gs://{name}", asking.member, "roles/storage.objectUser")
+    name = context.bucket
+    fix = grant("storage buckets", f"gs://{name}", context.member, "roles/storage.objectUser")
     wanted = [f"storage.objects.{verb}" for verb in OBJECTS]
     try:
-        held = asking.rest.get(f"{STORAGE}/{name}/iam/testPermissions", permissions=wanted).get("permissions", [])
+        held = context.rest.get(f"{STORAGE}/{name}/iam/testPermissions", permissions=wanted).get("permissions", [])
     except NoAnswer as refused:
         raise Unknown(f"gs://{name}: {refused}", fix) from None
     if absent := [permission for permission in wanted if permission not in held]:
-        raise Missing(f"{asking.who or 'you'} may not {', '.join(absent)} in gs://{name}", fix)
-    storage, probe = open_storage(asking.config.workspace), f"doctor/{os.urandom(8).hex()}"
+        raise Missing(f"{context.caller or 'you'} may not {', '.join(absent)} in gs://{name}", fix)
+    storage, probe = open_storage(context.config.workspace), f"doctor/{os.urandom(8).hex()}"
     try:
         first = storage.write(probe, b"It may be deleted.", create_only=True)
         second = storage.write(probe, b"It may be deleted.", create_only=True)
@@ -64,23 +64,23 @@ def objects(asking: Asking) -> str:
         raise Missing(str(error), fix) from None
     if not first or second or probe not in listed or there != b"It may be deleted." or storage.exists(probe):
         raise Missing(f"gs://{name} does not honour preconditions", "python -m ci doctor --debug")
-    return f"written, listed, read and deleted in {asking.config.workspace}"
+    return f"written, listed, read and deleted in {context.config.workspace}"
 
 
-def repository(asking: Asking) -> str:
+def repository(context: Context) -> str:
     """Checks that the image repository exists and holds Docker images."""
-    asking.needs("project", "image_repository")
-    place, project, name = repository_of(asking.config)
+    context.needs("project", "image_repository")
+    place, project, name = repository_of(context.config)
     try:
-        found = asking.rest.get(f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}")
+        found = context.rest.get(f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}")
     except NoAnswer as refused:
         where = f"{name} --location={place} --project={project}"
         if refused.disabled:
-            raise Unknown(str(refused), enable(asking.config, [refused.disabled])) from None
+            raise Unknown(str(refused), enable(context.config, [refused.disabled])) from None
         if refused.status == 404:
             create = f"gcloud artifacts repositories create {where} --repository-format=docker"
             raise Missing(f"the repository {name} does not exist", create) from None
-        fix = grant("artifacts repositories", where, asking.member, "roles/artifactregistry.reader")
+        fix = grant("artifacts repositories", where, context.member, "roles/artifactregistry.reader")
         raise Unknown(str(refused), fix) from None
     if found.get("format") != "DOCKER":
         raise Missing(
@@ -90,21 +90,21 @@ def repository(asking: Asking) -> str:
     return f"{name} in {place}"
 
 
-def image(asking: Asking) -> str:
+def image(context: Context) -> str:
     """Checks that the pipelines' image exists and that the workspace has its record."""
-    asking.needs("workspace", "project", "image_repository")
-    if not asking.config.image:
+    context.needs("workspace", "project", "image_repository")
+    if not context.config.image:
         raise Missing("PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)")
-    place, project, name = repository_of(asking.config)
-    path, _, digest = asking.config.image.partition("@")
+    place, project, name = repository_of(context.config)
+    path, _, digest = context.config.image.partition("@")
     wanted = f"{'%2F'.join(path.split('/')[3:])}@{digest}"
     parent = f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}"
     try:
-        asking.rest.get(f"{parent}/dockerImages/{wanted}")
+        context.rest.get(f"{parent}/dockerImages/{wanted}")
     except NoAnswer as refused:
         if refused.status == 404:
-            raise Missing(f"{asking.config.image} does not exist", "python -m ci build-image") from None
+            raise Missing(f"{context.config.image} does not exist", "python -m ci build-image") from None
         raise Unknown(str(refused)) from None
-    if not pipelines_image.record(open_storage(asking.config.workspace), asking.config.image):
-        raise Missing(f"{asking.config.workspace} has no record of {asking.config.image}", "python -m ci build-image")
-    return asking.config.image
+    if not pipelines_image.record(open_storage(context.config.workspace), context.config.image):
+        raise Missing(f"{context.config.workspace} has no record of {context.config.image}", "python -m ci build-image")
+    return context.config.image

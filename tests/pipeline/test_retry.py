@@ -3,6 +3,7 @@
 import dataclasses
 import email.utils
 import itertools
+import re
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from google.api_core import exceptions as google
 
 from pipeline import retry
 from pipeline.retry import Backoff, Policy, Transient
+from tests.test_repository import ROOT
 
 POLICY = Policy("The service", Backoff(first=1, factor=2, longest=5), attempts=5, longest_retry_after=60)
 POLICIES = {name: policy for name, policy in vars(retry).items() if isinstance(policy, Policy)}
@@ -118,6 +120,13 @@ def test_every_policy_ends(name):
 def test_storage_outlasts_half_a_minute():
     storage = dataclasses.replace(retry.STORAGE.backoff, jitter=0)
     assert sum(storage.wait(number) for number in range(1, retry.STORAGE.attempts)) == pytest.approx(32, abs=0.5)
+
+
+def test_no_other_module_has_numbers_of_its_own():
+    own = re.compile(r"import tenacity|random\.uniform|backoff_factor|\bTRIES\b|\bWAITS\b|max_retries\"|retry\.Retry\(")
+    modules = [path for folder in ("pipeline", "ci") for path in (ROOT / folder).rglob("*.py")]
+    found = [path.relative_to(ROOT).as_posix() for path in modules if own.search(path.read_text(encoding="utf-8"))]
+    assert found == ["pipeline/retry.py"]
 
 
 READ_AT_ONCE = dataclasses.replace(retry.READ, backoff=Backoff(first=0.001, factor=2, longest=0.01))

@@ -8,7 +8,7 @@ import shlex
 import pytest
 
 from pipeline.config import Config
-from pipeline.doctor.examine import LOOKS, Check, examine
+from pipeline.doctor.examine import CHECKS, Check, examine
 from pipeline.storage.factory import open_storage
 
 DIGEST = "sha256:" + "5" * 64
@@ -40,7 +40,7 @@ def config(cloud_environment, gs_workspace) -> Config:
 def examined(config: Config) -> dict[str, Check]:
     """Each check by name; every check is well-formed."""
     checks = examine(config)
-    assert [check.name for check in checks] == ["settings", "credentials", *LOOKS]
+    assert [check.name for check in checks] == ["settings", "credentials", *CHECKS]
     for check in checks:
         assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
         for command in check.fix.splitlines():
