@@ -159,10 +159,23 @@ class ModulesNotFound(UsageError):
 
 
 class BrokenModules(SpanloopError):
-    """Python cannot read a file of the task's package."""
+    """The task's package cannot be read, imported or run; `name` and `line` say where."""
 
     def __init__(self, name: str, line: int, what: str):
-        super().__init__(f"{name} line {line}: {what}. Fix it, then retry.")
+        self.name, self.line = name, line
+        super().__init__(f"{name} line {line}: {what.rstrip('.')}. Fix it, then retry.")
+
+
+class ImportOfAnotherTask(UsageError):
+    """The task's package imports from another task's, so that changes of its own files do not count."""
+
+    def __init__(self, name: str, line: int, module: str, package: str):
+        self.name, self.line, self.module, self.package = name, line, module, package
+        super().__init__(
+            f"{name} line {line} imports {module}, which is not in {package}, the package that MODULES names: changes"
+            f" in {package.replace('.', '/')}/ would not count. Import from {package}; `python -m ci new-task` makes a"
+            " copy whose imports are right."
+        )
 
 
 class ModulesNeedAnImage(SpanloopError):
@@ -197,7 +210,7 @@ class BrokenBuildFile(SpanloopError):
 
     def __init__(self, name: str, what: str):
         self.name, self.what = name, _one_line(what)
-        super().__init__(f"{name} cannot be used: {self.what}. Fix it and retry.")
+        super().__init__(f"{name} cannot be used: {self.what}. Fix it, then retry.")
 
 
 class ImageBuildFailed(SpanloopError):

@@ -19,7 +19,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from modules.classification.backbones import BACKBONES
-from modules.classification.preprocessing import IMAGE, LABEL, LABELS, transformed
+from modules.classification.preprocessing import IMAGE, LABEL, LABELS, decode, transformed
 from modules.classification.settings import SETTINGS, Settings
 
 EPOCHS = "epochs.json"  # in the folder of the run's logs: a list with loss, accuracy, val_loss, val_accuracy an epoch
@@ -202,6 +202,15 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
     archive.add_endpoint("preprocess", lambda image: {"pixels": preprocessing.images(image)}, [encoded])
     archive.add_endpoint("predict", predict, [pixels])
     archive.write_out(folder, verbose=False)
+
+
+def dry_run(images: list[bytes]) -> None:
+    """Classifies PNG or JPEG bytes with an untrained model; called before a training, so that it fails in seconds."""
+    model = build_model(SETTINGS, classes=2)
+    probabilities = model(decode(tf.constant(images)), training=False)
+    if probabilities.shape != (len(images), 2):
+        raise ValueError(f"the model gives {tuple(probabilities.shape)} for {len(images)} images and 2 classes")
+    keras.backend.clear_session()  # names of layers begin at 1 again
 
 
 def run_fn(fn_args: FnArgs) -> None:

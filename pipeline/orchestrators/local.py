@@ -8,6 +8,7 @@ import datetime
 import json
 import logging
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +22,9 @@ from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
 from pipeline.orchestrators import definitions
 from pipeline.orchestrators.definitions import RETRAINING, TRAINING
 from pipeline.outcomes import NodeDuration, RetrainingOutcome, TrainingOutcome
+from pipeline.packaging import modules
+from pipeline.packaging.dry_run import dry_run
+from pipeline.packaging.modules import Modules
 from pipeline.plan import Shape
 from pipeline.progress import logs
 from pipeline.progress.nodes import NodeProgress
@@ -52,12 +56,13 @@ def retrain(config: Config, selection: str) -> RetrainingOutcome:
     with storage.exclusive("retraining"):
         if plan.span_to_retrain(storage) is None:
             return RetrainingOutcome()
+        found = modules.find(config.modules, sys.path)
 
         def build(root: str) -> "Pipeline":
             definition = definitions.load(RETRAINING)
             return definition.create_pipeline(config, Shape(), definition.parameters(config, selection, None, ""), root)
 
-        ended = run(config, RETRAINING, build, "outcome")
+        ended = run(config, RETRAINING, found, build, "outcome")
     with open(ended.address, encoding="utf-8") as file:
         return RetrainingOutcome.from_json(json.load(file))
 
@@ -69,7 +74,7 @@ def _train(config: Config, selection: str) -> TrainingOutcome:
         definition = definitions.load(TRAINING)
         return definition.create_pipeline(config, planned.shape, definition.parameters(config, planned, root), root)
 
-    ended = run(config, TRAINING, build, "pushed_model")
+    ended = run(config, TRAINING, planned.modules, build, "pushed_model")
     with open(os.path.join(ended.address, "outcome.json"), encoding="utf-8") as file:
         outcome = dataclasses.replace(TrainingOutcome.from_json(json.load(file)), durations=ended.durations)
     if outcome.release and outcome.release not in releases_of(config).tags():
@@ -97,11 +102,12 @@ class Ended(NamedTuple):
     durations: tuple[NodeDuration, ...]
 
 
-def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: str) -> Ended:
+def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeline"], result: str) -> Ended:
     """Runs the pipeline that `build(pipeline_root)` returns; returns the address of its output `result`.
 
     People see a line a node; the output of libraries goes to a log file. A node whose inputs did not change does not
-    run again. Raises PipelineFailed for an error of a library; a SpanloopError passes unchanged.
+    run again. Raises BrokenModules before the first node, PipelineFailed for an error of a library; a SpanloopError
+    passes unchanged.
     """
     root = pipeline_root(config, name)
     started = datetime.datetime.now(datetime.timezone.utc)
@@ -114,6 +120,8 @@ def run(config: Config, name: str, build: Callable[[str], "Pipeline"], result: s
 
             from pipeline.components import tfx_api as tfx
 
+            progress.node = "modules"
+            dry_run(task, config.tune)
             pipeline = build(root)
             # a metadata store for each pipeline, so that none finds the artifacts of another one
             store = os.path.join(root, "metadata.sqlite")

@@ -6,6 +6,7 @@ import json
 import os
 
 from pipeline.errors import ModulesNotFound
+from pipeline.packaging import imports
 
 SCHEMA = "schema.pbtxt"
 
@@ -38,10 +39,15 @@ class Modules:
 
 
 def find(package: str, search: list[str]) -> Modules:
-    """Looks a package up in the folders `search` (such as sys.path) and reads its files, without importing it."""
-    root = _root(package, search)
+    """Looks a package up in the folders `search` (such as sys.path) and checks its imports, without importing it.
+
+    Raises ModulesNotFound, BrokenModules and ImportOfAnotherTask.
+    """
+    root, files = root_of(package, search), contents(package, search)
+    imports.check(package, files)
+    imports.check_installed(package, files)
     schema = os.path.join(root, *package.split("."), SCHEMA)
-    return Modules(package, digest(contents(package, search)), schema if os.path.exists(schema) else "")
+    return Modules(package, digest(files), schema if os.path.exists(schema) else "")
 
 
 def contents(package: str, search: list[str]) -> dict[str, bytes]:
@@ -50,7 +56,7 @@ def contents(package: str, search: list[str]) -> dict[str, bytes]:
     In the order of their names, which are those in a wheel: `modules/classification/model.py`. Hidden files and what
     Python compiled are left out.
     """
-    root, *outer = _root(package, search), *package.split(".")
+    root, *outer = root_of(package, search), *package.split(".")
     names = [f"{'/'.join(outer[:length])}/__init__.py" for length in range(1, len(outer))]
     names = [name for name in names if os.path.exists(os.path.join(root, name))]
     for folder, folders, files in os.walk(os.path.join(root, *outer)):
@@ -74,7 +80,7 @@ def digest(files: dict[str, bytes]) -> str:
     return total.hexdigest()
 
 
-def _root(package: str, search: list[str]) -> str:
+def root_of(package: str, search: list[str]) -> str:
     """Returns the folder of `search` that a package lies in."""
     relative = package.replace(".", os.sep)
     for root in search:

@@ -4,21 +4,18 @@ The image holds everything else, so a wheel may be swapped only if all that it i
 reading its code before it is copied anywhere.
 """
 
-import ast
 import base64
 import csv
 import functools
 import hashlib
 import io
 import os
-import re
 import sys
 import zipfile
-from collections.abc import Iterable, Iterator
 
 from pipeline.config import Config
-from pipeline.errors import BrokenModules, ModulesNeedAnImage, NotInstalled
-from pipeline.packaging import image, modules
+from pipeline.errors import ModulesNeedAnImage, NotInstalled
+from pipeline.packaging import image, imports, modules
 from pipeline.packaging.modules import Modules
 from pipeline.storage.factory import open_storage
 
@@ -28,10 +25,11 @@ OURS = ("pipeline", "ci", "tests", "benchmarks", "install")
 def copy(config: Config, search: list[str] | None = None) -> Modules:
     """Copies the modules and their schema to the workspace, unless they are there; returns them as they lie there.
 
-    Raises ModulesNotFound, BrokenModules and ModulesNeedAnImage. `search` are the folders that they may be in,
-    sys.path unless given.
+    `search` are the folders that they may be in, sys.path unless given. Raises ModulesNotFound, BrokenModules,
+    ImportOfAnotherTask and ModulesNeedAnImage.
     """
     files = modules.contents(config.modules, search or sys.path)
+    imports.check(config.modules, files)
     check(files)
     storage, digest = open_storage(config.workspace), modules.digest(files)
     name, wheel = build(files)
@@ -79,14 +77,14 @@ def _checksum(data: bytes) -> str:
 
 def check(files: dict[str, bytes]) -> None:
     """Raises BrokenModules where Python cannot read a file, ModulesNeedAnImage where the image lacks an import."""
-    known, siblings = image_modules(), Names(files)
+    known, siblings = image_modules(), imports.Names(files)
     top = next(iter(files)).split("/")[0]
     problems = [f"the name {top!r} is taken by a package of the image"] if top in known or top in OURS else []
     for name, data in files.items():
-        for line, module, wanted in sorted(imports(name, data)) if name.endswith(".py") else ():
+        for line, module, wanted in sorted(imports.imports(name, data)) if name.endswith(".py") else ():
             first = module.split(".")[0]
             if first == top:
-                there = module in siblings and (not wanted or _brings(files, module, wanted))
+                there = module in siblings and (not wanted or imports.brings(files, module, wanted))
             else:
                 there = first not in OURS and (first in sys.stdlib_module_names or known.has(f"{module}.{wanted}"))
             if not there:
@@ -95,71 +93,8 @@ def check(files: dict[str, bytes]) -> None:
         raise ModulesNeedAnImage(problems)
 
 
-def _brings(files: dict[str, bytes], module: str, wanted: str) -> bool:
-    """True when `from module import wanted` finds a file of that name, or a module that may define it."""
-    path = module.replace(".", "/")
-    if {f"{path}.py", f"{path}/{wanted}.py", f"{path}/{wanted}/__init__.py"}.intersection(files):
-        return True
-    return wanted == "*" or re.search(rf"\b{wanted}\b".encode(), files.get(f"{path}/__init__.py", b"")) is not None
-
-
-def imports(name: str, data: bytes) -> Iterator[tuple[int, str, str]]:
-    """Yields what a file imports, at once or in a function: the line, the module, and what of it ("" for all).
-
-    Raises BrokenModules.
-    """
-    try:
-        waiting: list[ast.AST] = [ast.parse(data, name)]
-    except (SyntaxError, ValueError) as error:
-        raise BrokenModules(name, getattr(error, "lineno", None) or 1, getattr(error, "msg", str(error))) from None
-    package = name.split("/")[:-1]
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
-            waiting.extend(node.orelse)  # the rest is for type checkers alone
-            continue
-        if isinstance(node, ast.Import):
-            yield from ((node.lineno, alias.name, "") for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            around = package[: len(package) + 1 - node.level] if node.level else []
-            module = ".".join([*around, *filter(None, [node.module])])
-            yield from ((node.lineno, module, alias.name) for alias in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("__import__", "importlib.import_module"):
-            named = [argument.value for argument in node.args[:1] if isinstance(argument, ast.Constant)]
-            yield from ((node.lineno, str(value), "") for value in named)
-        waiting.extend(ast.iter_child_nodes(node))
-
-
-class Names:
-    """The dotted names of modules and packages that files make up."""
-
-    def __init__(self, files: Iterable[str]):
-        self._modules: set[str] = set()
-        self._spaces: set[str] = set()  # folders: packages, with an __init__ or without
-        for file in files:
-            *folders, last = file.split("/")
-            if last.endswith((".py", ".so")):
-                stem = last.partition(".")[0]
-                self._modules.add(".".join(folders if stem == "__init__" else [*folders, stem]))
-                self._spaces.update(".".join(folders[:length]) for length in range(1, 1 + len(folders)))
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._modules or name in self._spaces
-
-    def has(self, module: str) -> bool:
-        """True when a module is there, or can be: a package with an __init__ may bring names that no file has."""
-        parts = module.rstrip(".").split(".")
-        for length in range(1, 1 + len(parts)):
-            name = ".".join(parts[:length])
-            if name in self._modules:
-                return True
-            if name not in self._spaces:
-                return False
-        return True
-
-
 @functools.cache
-def image_modules() -> Names:
+def image_modules() -> imports.Names:
     """Returns what can be imported in the image: what its requirements bring, as they are installed here.
 
     Raises NotInstalled when they are not.
@@ -175,4 +110,4 @@ def image_modules() -> Names:
         except metadata.PackageNotFoundError:
             raise NotInstalled(package) from None
         files += [line.rsplit(",", 2)[0].strip('"') for line in record.splitlines()]
-    return Names(files)
+    return imports.Names(files)

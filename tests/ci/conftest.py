@@ -48,7 +48,7 @@ def ci(tmp_path) -> Callable[..., Done]:
             capture_output=True,
             text=True,
             errors="surrogateescape",
-            timeout=60,
+            timeout=300,  # a training on a busy machine
         )
         return Done(process.returncode, process.stdout, process.stderr)
 
