@@ -16,6 +16,12 @@ def commit(root: str, revision: str) -> str | None:
     return done.stdout.decode().strip() if done.returncode == 0 else None
 
 
+def default_branch(root: str) -> str:
+    """Returns the default branch of the remote `origin`, as a clone remembers it; "" where it does not."""
+    done = _git(root, ["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])
+    return done.stdout.decode().strip().removeprefix("origin/") if done.returncode == 0 else ""
+
+
 def changed(root: str, before: str, after: str) -> list[str]:
     """Returns the names of the files that differ between two commits."""
     return _differing(root, before, after)

@@ -13,7 +13,7 @@ class Job:
 
     repository: str  # "owner/name"
     workflow: str  # its name
-    branch: str
+    branch: str  # "" outside of a workflow
     run: str  # address of the run's page, "" outside of a workflow
 
     @classmethod
@@ -26,7 +26,7 @@ class Job:
         return cls(
             repository,
             environ.get("GITHUB_WORKFLOW", ""),
-            environ.get("GITHUB_REF_NAME", "") or "main",
+            environ.get("GITHUB_REF_NAME", ""),
             f"{server}/{repository}/actions/runs/{number}" if number else "",
         )
 

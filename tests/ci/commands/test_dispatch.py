@@ -25,6 +25,11 @@ def test_a_workflow_is_started_with_its_inputs(dispatch, cloud):
     assert cloud.github.actions.dispatched == [("evaluation.yml", "main", {"spans": "1,2=x"})]
 
 
+def test_outside_of_a_workflow_it_is_started_on_the_default_branch(dispatch, cloud, monkeypatch):
+    monkeypatch.setattr(cloud.github, "default_branch", "trunk")
+    assert dispatch("evaluation.yml", GITHUB_REF_NAME="").told["branch"] == "trunk"
+
+
 @pytest.mark.parametrize(
     "arguments, variables, code",
     [

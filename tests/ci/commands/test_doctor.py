@@ -1,8 +1,12 @@
 """The doctor as people and workflows call it; what it finds is in tests/pipeline/doctor."""
 
+import shutil
+import subprocess
+
 import pytest
 
 from tests import documentation
+from tests.ci.conftest import ROOT
 
 
 def test_without_anything_it_says_how_to_begin_and_exits_with_1(ci, tmp_path):
@@ -31,3 +35,26 @@ def test_the_commands_of_the_pages_are_all_that_the_doctor_asks_for(ci, cloud, m
     done = ci("doctor", "--json", **variables)
 
     assert {check["name"] for check in done.told["checks"] if not check["ok"]} == {"image"}, done.err
+
+
+def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path):
+    origin, clone = tmp_path / "origin", tmp_path / "clone"
+    shutil.copytree(ROOT / ".github", origin / ".github")
+    git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
+    for command in (["init", "--quiet", "--initial-branch=trunk"], ["add", "."], ["commit", "--quiet", "--message=A"]):
+        subprocess.run([*git, "-C", origin, *command], check=True)
+    subprocess.run([*git, "clone", "--quiet", origin, clone], check=True)
+
+    def default_branch() -> dict:
+        done = ci(
+            "doctor", "--json", cwd=clone, PYTHONPATH=str(ROOT), CLOUDSDK_CONFIG=str(tmp_path), NO_GCE_CHECK="true"
+        )
+        (found,) = (check for check in done.told["checks"] if check["name"] == "default branch")
+        return found
+
+    wrong = default_branch()
+    assert wrong["ok"] is False and "The default branch is trunk" in wrong["problem"]
+    subprocess.run(wrong["fix"], shell=True, cwd=clone, check=True)
+    assert default_branch()["ok"] is True
+    changed = subprocess.run(["git", "-C", clone, "diff", "-U0"], capture_output=True, text=True, check=True).stdout
+    assert "+    branches: [trunk] # the default branch" in changed and changed.count("\n+ ") == 2

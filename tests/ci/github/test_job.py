@@ -23,7 +23,7 @@ def test_a_job_knows_its_repository_and_its_run():
 
 
 def test_by_hand_only_the_repository_is_needed():
-    assert Job.from_environment({"GITHUB_REPOSITORY": "a/b"}) == Job("a/b", "", "main", "")
+    assert Job.from_environment({"GITHUB_REPOSITORY": "a/b"}) == Job("a/b", "", "", "")
     with pytest.raises(UsageError, match="GITHUB_REPOSITORY is not set"):
         Job.from_environment({})
 
