@@ -35,7 +35,7 @@ def commands() -> dict[str, tuple[str, str]]:
 
 
 def overview() -> str:
-    """Returns what `--help` says."""
+    """Returns the text of `--help`."""
     known = commands()
     width = max(map(len, known))
     lines = ["Usage: python -m ci COMMAND [OPTIONS]"]
@@ -83,7 +83,7 @@ def main(arguments: list[str]) -> int:
 
 
 def guarded(arguments: list[str]) -> int:
-    """Runs one command and returns the exit code, also where its words cannot be written."""
+    """Runs one command and returns the exit code, also when its output cannot be written."""
     try:
         code = main(arguments)
     except BrokenPipeError:

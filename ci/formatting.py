@@ -1,4 +1,4 @@
-"""How commands put into words what they found about images."""
+"""Formatting of labels, rejected images and lists in the output of commands."""
 
 from collections.abc import Iterable, Mapping
 
@@ -6,7 +6,7 @@ from ci.streams import one_line
 from pipeline.formatting import counted
 from pipeline.outcomes import Rejected
 
-SHOWN = 10  # of a long list
+SHOWN = 10  # entries of a long list
 
 
 def labels(counts: Mapping[str, int]) -> str:
@@ -25,7 +25,7 @@ def rejections(rejected: Iterable[Rejected]) -> list[str]:
 
 
 def shortened(words: Iterable[str]) -> str:
-    """'a, b, c', and of more than ten how many more there are."""
+    """'a, b, c'; a list of more than ten ends with the number of the others."""
     words = list(words)
     more = [f"{len(words) - SHOWN:,} more"] if len(words) > SHOWN else []
     return ", ".join([*words[:SHOWN], *more])

@@ -1,4 +1,4 @@
-"""What all commands share: an outcome becomes text, JSON, step outputs and a summary; an error becomes one line."""
+"""The framework of commands: prints an outcome as text, JSON, step outputs and summary; prints an error as one line."""
 
 import contextlib
 import importlib
@@ -18,10 +18,10 @@ from pipeline.errors import SpanloopError
 
 
 class Outcome:
-    """What a command found or did: `text` for people, `fields` for machines (values that JSON knows).
+    """The result of a command: `text` for people, `fields` for programs (JSON values).
 
-    `summary` is Markdown for the page of a workflow run; without it the text is shown there. `exit_code` is 1 where
-    nothing failed, but what was found calls for somebody to act.
+    `summary` is Markdown for the page of a workflow run, by default the text. `exit_code` is 1 when nothing failed, but
+    the result requires an action of the user.
     """
 
     def __init__(self, text: str, /, *, summary: str = "", exit_code: int = 0, **fields: object):
@@ -58,7 +58,7 @@ def run(name: str, arguments: list[str]) -> int:
         raise
     except Exception as error:
         if stop.requested():
-            raise KeyboardInterrupt from error  # some library made another error of it
+            raise KeyboardInterrupt from error  # a library has replaced the exception
         line, code = explain(error, name)
         if "--debug" in arguments:
             traceback.print_exc()
@@ -69,7 +69,7 @@ def run(name: str, arguments: list[str]) -> int:
 
 
 def perform(made: click.Command, arguments: list[str]) -> int:
-    """Runs a command, tells its outcome and returns the exit code."""
+    """Runs a command, prints its outcome and returns the exit code."""
     with made.make_context(f"python -m ci {made.name}", list(arguments)) as context:
         options = dict(context.params)
         as_json = options.pop("as_json")
@@ -88,14 +88,14 @@ def perform(made: click.Command, arguments: list[str]) -> int:
 
 
 def warn_of_near_misses() -> None:
-    """Warns of variables that other programs may have set, but that are nearly settings."""
+    """Warns of variables whose names are almost those of settings."""
     for variable, meant in near_misses(os.environ).items():
         print(f"warning: {variable} is no setting and is ignored; {meant} is one, and not set.", file=sys.stderr)
 
 
 @contextlib.contextmanager
 def stdout_kept_clean() -> Iterator[None]:
-    """Sends to stderr what libraries and the programs they start print on stdout."""
+    """Redirects stdout to stderr, also for child processes, so that only the JSON is on stdout."""
     sys.stdout.flush()
     stdout = os.dup(1)
     os.dup2(2, 1)
@@ -117,14 +117,14 @@ def explain(error: Exception, name: str) -> tuple[str, int]:
         line, code = f"{error}: run `make install`, then use .venv/bin/python.", 1
     elif isinstance(error, OSError) and error.strerror:
         where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
-        line, code = f"{where}{error.strerror}. Mend that, then run it again; --debug shows what wanted it.", 1
+        line, code = f"{where}{error.strerror}. Fix it and run the command again; --debug shows where it happened.", 1
     else:
         line, code = f"Unexpected {type(error).__name__}: {error}. Run it again with --debug to see where.", 1
     return one_line(line), code
 
 
 def append(variable: str, text: str) -> None:
-    """Adds `text` to the file that a workflow names in the environment, if it does."""
+    """Appends `text` to the file that a workflow names in an environment variable, if it is set."""
     if path := os.environ.get(variable):
         with open(path, "a", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)
@@ -136,7 +136,7 @@ def step_outputs(fields: dict[str, object]) -> str:
     for name, value in fields.items():
         text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
         if "\n" in text or "\r" in text:
-            # Nobody can guess the delimiter and thereby end the value and begin another one.
+            # A random delimiter: a value that contained it could end itself and add other outputs.
             delimiter = os.urandom(16).hex()
             lines.append(f"{name}<<{delimiter}\n{text}\n{delimiter}\n")
         else:

@@ -1,4 +1,4 @@
-"""A workspace of a command's own, made afresh, and an environment in which other commands see nothing else."""
+"""A new workspace that belongs to one command, and an environment that directs other commands to it."""
 
 import contextlib
 import dataclasses
@@ -13,20 +13,20 @@ from pipeline.errors import UsageError
 
 
 def marker(maker: str) -> str:
-    """Returns the name of the file that says who made a folder."""
+    """Returns the name of the file that marks a folder as made by `maker`."""
     return f".made-by-the-{maker}"
 
 
 @contextlib.contextmanager
 def afresh(folder: str, maker: str, keep: Collection[str] = ()) -> Iterator[None]:
-    """Makes a folder that is empty but for what is called as in `keep`, and keeps a second `maker` out of it.
+    """Empties or creates a folder, except for the names in `keep`, and locks it against a second `maker`.
 
-    All that it removes, an earlier one made.
+    It removes only the content of folders that an earlier `maker` has made.
     """
     ours = marker(maker)
     free = not os.path.lexists(folder) or (os.path.isdir(folder) and set(os.listdir(folder)) <= set(keep))
     if os.path.islink(folder) or not (free or os.path.isfile(os.path.join(folder, ours))):
-        raise UsageError(f"{folder} is there and no {maker} made it, so it stays: name another folder with --folder.")
+        raise UsageError(f"{folder} exists and was not made by a {maker}: name another folder with --folder.")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, ours), "a") as held:
         try:
@@ -44,9 +44,9 @@ def afresh(folder: str, maker: str, keep: Collection[str] = ()) -> Iterator[None
 
 
 def environment(environ: Mapping[str, str], **variables: str) -> dict[str, str]:
-    """Returns an environment without settings and secrets of ours, but with `variables`.
+    """Returns an environment without this process's settings and secrets, but with `variables`.
 
-    What a command puts out for a workflow, or says when it is stopped, its own caller puts out.
+    Step outputs and the message of an interruption are left to this process.
     """
     left_out = {field.metadata["variable"] for field in dataclasses.fields(Config)}
     left_out |= {"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}

@@ -1,4 +1,4 @@
-"""How far a long command has come, on stderr: a live count on a terminal, elsewhere a line now and then."""
+"""Progress of long commands on stderr: a live count on a terminal, otherwise a line every few seconds."""
 
 import sys
 import time
@@ -14,12 +14,12 @@ EVERY = 10  # seconds between two lines
 
 
 def log(line: str) -> None:
-    """Prints a line about what is going on."""
+    """Prints a line of progress."""
     print(one_line(line), file=sys.stderr, flush=True)
 
 
 class Count:
-    """A context manager to be called with the number that is done: `with Count("Importing") as count: count(200)`."""
+    """A context manager that shows a number: `with Count("Importing") as count: count(200)`."""
 
     def __init__(self, doing: str, unit: str = "images"):
         self._doing, self._unit = doing, unit
@@ -35,7 +35,9 @@ class Count:
 
     def _on_terminal(self, done: int) -> None:
         if not self._bar:
-            self._bar = live_count()  # with the first number: what ends before needs neither display nor import
+            self._bar = (
+                live_count()
+            )  # created with the first number, because short commands need neither the display nor its import
             self._bar.add_task(self._doing, total=None, completed=done, unit=self._unit)
             self._bar.start()
         self._bar.update(self._bar.task_ids[0], completed=done)
@@ -47,7 +49,7 @@ class Count:
 
 
 def live_count() -> "Progress":
-    """Returns a display that moves, counts, tells the speed and is gone at the end."""
+    """Returns an animated display with count and elapsed time that disappears at the end."""
     from rich import progress
     from rich.console import Console
 

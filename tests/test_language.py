@@ -18,7 +18,7 @@ NAMES = {
 # Patterns of whole words; words in identifiers count: `told` is found in `_told` and `is_told`.
 TERMS = {
     "told": "cloud_errors, github_errors, os_errors, format_...; or name the value: output, message, fields",
-    "tells?|telling": "shows, prints, names, reports, distinguishes",
+    "tells|telling": "shows, prints, names, reports, distinguishes",
     "quietly": "without_support_warnings",
     "patient|patience": "retry_policy, GitHubRetry",
     "judge|judges|judged|judging": "evaluate, Prediction, predictor",
@@ -33,6 +33,7 @@ TERMS = {
 TEXTS = {"", ".css", ".html", ".js", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 CHECKED = (
     ".ci",
+    "ci",
     "install.py",
     "pipeline/batch",
     "pipeline/cloud",
@@ -53,6 +54,7 @@ CHECKED = (
     "pipeline/storage",
     "pipeline/training.py",
     "tests/__init__.py",
+    "tests/ci",
     "tests/clone.py",
     "tests/conftest.py",
     "tests/containers.py",

@@ -1,4 +1,4 @@
-"""The image of the pipelines, built by Cloud Build."""
+"""Builds the pipelines' image with Cloud Build."""
 
 import click
 
@@ -13,10 +13,10 @@ GROUP = "Google Cloud"
 @command
 @click.option("--gpu", is_flag=True, help="With CUDA, also if TRAINING_MACHINES names no GPU.")
 def build_image(config: Config, gpu: bool) -> Outcome:
-    """Has Cloud Build make the image, unless it was made of the same already; prints it by digest.
+    """Builds the image with Cloud Build unless one with the same content exists; prints it by digest.
 
-    It holds what git tracks of the code, as it is now, but modules/: those come by `copy-modules`.
+    It contains the tracked files of the working tree except modules/, which `copy-modules` provides.
     """
     made, built = image.build(config, gpu, log)
-    how = "built" if built else "of this very content, was there already"
+    how = "built" if built else "already built from the same content"
     return Outcome(f"{made.image}: TFX {made.tfx}, {how}.\nPIPELINE_IMAGE={made.image}", image=made.image, built=built)

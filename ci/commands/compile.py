@@ -1,4 +1,4 @@
-"""A pipeline as Vertex AI takes it."""
+"""Compiles a pipeline to a Vertex AI job."""
 
 import pathlib
 import sys
@@ -23,12 +23,12 @@ GROUP = "Google Cloud"
     required=True,
     help="File for the job, as JSON.",
 )
-@click.option("--first", is_flag=True, help="As long as no model was released that a new one has to stand up to.")
+@click.option("--first", is_flag=True, help="For the first training, without a released model to compare with.")
 def compile(config: Config, pipeline: str, output: pathlib.Path, first: bool) -> Outcome:
     """Compiles a pipeline for Vertex AI and writes the job to a file.
 
-    Calls nobody if PIPELINE_IMAGE names the image; else it is the one that was built of this code. What differs from
-    run to run are the job's parameters; `submit` gives them.
+    Makes no call if PIPELINE_IMAGE names the image; otherwise it looks up the image built from this code. Values that
+    differ between runs are parameters of the job, which `submit` sets.
     """
     shape = Shape(baseline=not first, curated=bool(modules.find(config.modules, sys.path).schema), tune=config.tune)
     made = compiled.compile_pipeline(vertex_request.with_image(config), pipeline, shape)

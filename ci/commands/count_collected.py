@@ -1,4 +1,4 @@
-"""Is there enough newly collected data to judge the released model?"""
+"""Counts collected images, to decide whether there are enough for an evaluation."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""The whole loop as a story, told with the real commands on real images: `make demo`."""
+"""Runs the whole loop on real images with the real commands and writes a report: `make demo`."""
 
 import collections
 import contextlib
@@ -35,18 +35,20 @@ SHOWN = 24  # pictures of what the new model gets right
 
 
 class StoryBroken(SpanloopError):
-    """A step did not turn out as the story tells."""
+    """A step of the demo had an unexpected result."""
 
 
 @command
-@click.option("--folder", default="./workspace-demo", show_default=True, help="The demo's workspace, made afresh.")
+@click.option(
+    "--folder", default="./workspace-demo", show_default=True, help="The demo's workspace; it is emptied first."
+)
 def demo(config: Config, folder: str) -> Outcome:
-    """Tells the whole loop as a story, with the real commands on real images, and writes a report."""
+    """Runs the whole loop on real images, with the real commands, and writes a report."""
     with own_workspace.afresh(folder, "demo"):
-        teller = Teller(folder)
-        play(teller)
-        with teller.busy("Judging both releases on the same new pictures"):
-            story = told(teller.steps, Config(workspace=folder))
+        runner = Runner(folder)
+        run_story(runner)
+        with runner.busy("Evaluating both releases on the same new pictures"):
+            story = story_of(runner.steps, Config(workspace=folder))
         report = os.path.abspath(os.path.join(folder, "report.html"))
         with open(report, "w", encoding="utf-8") as file:
             file.write(story_page(story))
@@ -59,12 +61,12 @@ def demo(config: Config, folder: str) -> Outcome:
         workspace=folder,
         before=story.before.accuracy,
         after=story.after.accuracy,
-        seconds=round(teller.seconds, 1),
+        seconds=round(runner.seconds, 1),
     )
 
 
-class Teller:
-    """Runs commands as a user would type them, in a workspace of their own, and remembers what came of each."""
+class Runner:
+    """Runs commands as a user would type them, in a separate workspace, and records their results."""
 
     def __init__(self, workspace: str):
         self.steps: list[Step] = []
@@ -83,59 +85,59 @@ class Teller:
         self._chapter = name
         self._console.print(f"\n{name}", style="bold underline")
 
-    def run(self, *arguments: str, said: Callable[[dict], str], as_told: Callable[[dict], bool]) -> None:
-        """Runs `python -m ci ARGUMENTS`. Raises StoryBroken unless it ends well and its JSON is `as_told`."""
+    def run(self, *arguments: str, said: Callable[[dict], str], expected: Callable[[dict], bool]) -> None:
+        """Runs `python -m ci ARGUMENTS`. Raises StoryBroken unless it succeeds with the `expected` JSON."""
         typed = " ".join(["python -m ci", *arguments])
         self._console.print(f"\n$ {typed}", style="bold cyan")
         began = self.seconds
-        # With --json its words for people go to stderr, which is ours too.
+        # With --json the text for people goes to stderr, which the command inherits.
         process = [sys.executable, "-m", "ci", *arguments, "--json"]
         done = subprocess.run(process, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         seconds = self.seconds - began
         if done.returncode:
-            raise StoryBroken(f"The story ends here: `{typed}` failed, and says why above.")
+            raise StoryBroken(f"The demo stopped: `{typed}` failed, see its error above.")
         found = json.loads(done.stdout)
-        if not as_told(found):
-            raise StoryBroken(f"The story ends here, because `{typed}` turned out differently. {said(found)}")
+        if not expected(found):
+            raise StoryBroken(f"The demo stopped, because `{typed}` had an unexpected result. {said(found)}")
         self.steps.append(Step(self._chapter, typed, said(found), began, seconds))
         self._console.print(f"({duration(seconds)})", style="dim")
 
     @contextlib.contextmanager
     def busy(self, doing: str) -> Iterator[None]:
-        """Says what takes a moment."""
+        """Shows a slow operation."""
         self._console.print(f"\n{doing}", style="bold underline")
         with self._console.status("a moment"):
             yield
 
 
-def play(teller: Teller) -> None:
+def run_story(runner: Runner) -> None:
     """Runs every command of the story, in order."""
     count = ("count-collected", "--threshold", str(ENOUGH))
     collect = ("import-images", "--demo", "--collect")
 
-    teller.chapter("Pictures from the first camera")
-    teller.run("import-images", "--demo", said=imported, as_told=lambda found: found["span"] == 1)
-    teller.run("train", said=trained, as_told=lambda found: found["release"] is not None)
+    runner.chapter("Pictures from the first camera")
+    runner.run("import-images", "--demo", said=imported, expected=lambda found: found["span"] == 1)
+    runner.run("train", said=trained, expected=lambda found: found["release"] is not None)
 
-    teller.chapter("The camera changes: too few pictures to judge by")
-    teller.run(*collect, "--limit", str(FEW), said=imported, as_told=lambda found: found["imported"] == FEW)
-    teller.run(*count, said=enough, as_told=lambda found: not found["enough"])
+    runner.chapter("The camera changes: too few pictures to evaluate on")
+    runner.run(*collect, "--limit", str(FEW), said=imported, expected=lambda found: found["imported"] == FEW)
+    runner.run(*count, said=enough, expected=lambda found: not found["enough"])
 
-    teller.chapter("Enough pictures, and the released model fails on them")
+    runner.chapter("Enough pictures, and the released model fails on them")
     skip = ("--skip", str(FEW), "--limit", str(MORE))
-    teller.run(*collect, *skip, said=imported, as_told=lambda found: found["imported"] == MORE)
-    teller.run(*count, said=enough, as_told=lambda found: found["enough"])
-    teller.run("evaluate", said=evaluated, as_told=lambda found: found["should_retrain"])
+    runner.run(*collect, *skip, said=imported, expected=lambda found: found["imported"] == MORE)
+    runner.run(*count, said=enough, expected=lambda found: found["enough"])
+    runner.run("evaluate", said=evaluated, expected=lambda found: found["should_retrain"])
 
-    teller.chapter("The loop mends it")
-    teller.run("retrain", said=retrained, as_told=lambda found: found["span"] == 2 and found["release"] is not None)
+    runner.chapter("The loop retrains the model")
+    runner.run("retrain", said=retrained, expected=lambda found: found["span"] == 2 and found["release"] is not None)
 
-    teller.chapter("Pictures that no model has seen")
+    runner.chapter("Pictures that no model has seen")
     rest = digits.COUNTS[digits.CHANGED] - FEW - MORE
     skip = ("--skip", str(FEW + MORE))
-    teller.run(*collect, *skip, said=imported, as_told=lambda found: found["imported"] == rest)
-    teller.run("evaluate", said=evaluated, as_told=lambda found: found["images"] and not found["should_retrain"])
-    teller.run("status", said=standing, as_told=lambda found: len(found["spans"]) == len(found["releases"]) == 2)
+    runner.run(*collect, *skip, said=imported, expected=lambda found: found["imported"] == rest)
+    runner.run("evaluate", said=evaluated, expected=lambda found: found["images"] and not found["should_retrain"])
+    runner.run("status", said=standing, expected=lambda found: len(found["spans"]) == len(found["releases"]) == 2)
 
 
 def imported(found: dict) -> str:
@@ -144,7 +146,7 @@ def imported(found: dict) -> str:
 
 
 def enough(found: dict) -> str:
-    return f"{found['counted']} of {ENOUGH} pictures: {'enough to judge' if found['enough'] else 'wait for more'}."
+    return f"{found['counted']} of {ENOUGH} pictures: {'enough to evaluate' if found['enough'] else 'wait for more'}."
 
 
 def trained(found: dict) -> str:
@@ -163,7 +165,7 @@ def retrained(found: dict) -> str:
 
 def evaluated(found: dict) -> str:
     if not found["images"]:
-        return "There was nothing to judge."
+        return "There was nothing to evaluate on."
     right = f"{percent(found['accuracy'])} of {counted(found['images'], 'picture')} right"
     return f"{found['release']} gets {right}: {'retrain' if found['should_retrain'] else 'keep it'}."
 
@@ -182,8 +184,8 @@ def of_every_label(corrected: list[tuple[Prediction, Prediction]]) -> list[tuple
     return [pair for turn in turns for pair in turn if pair]
 
 
-def told(steps: list[Step], config: Config) -> Story:
-    """Judges both releases on the same images, none of which they were trained on, and puts the story together."""
+def story_of(steps: list[Step], config: Config) -> Story:
+    """Evaluates both releases on the same images, none of them used in training, and assembles the report."""
     storage, releases = open_storage(config.workspace), releases_of(config)
     new, old = map(releases.get, releases.tags())
     published = spans.published(storage)

@@ -1,4 +1,4 @@
-"""One workflow starts another."""
+"""Starts another workflow."""
 
 import os
 

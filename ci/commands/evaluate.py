@@ -1,4 +1,4 @@
-"""How right is the released model on what was collected?"""
+"""Evaluates the released model on collected images."""
 
 import math
 from functools import partial
@@ -57,7 +57,7 @@ def open_predictor(config: Config, where: str) -> OpenPredictor:
 
 
 def verdict(found: EvaluationOutcome) -> list[str]:
-    """Says how right the model is, and what follows."""
+    """Returns lines about the accuracy and whether to retrain."""
     release = found.release
     if not found.images:
         return [f"Nothing to evaluate {release} on: no new image is collected."]

@@ -1,4 +1,4 @@
-"""The one check that branch protection asks for."""
+"""The check that branch protection requires."""
 
 import os
 
@@ -12,7 +12,7 @@ GROUP = "workflows"
 
 @command
 def gate(config: Config) -> Outcome:
-    """Passes when exactly the jobs ran that the router asked for, all of them well; reads them from NEEDS."""
+    """Passes when exactly the jobs that the router chose have run and succeeded; reads them from NEEDS."""
     jobs = needed(os.environ)
     problems = list(gates.problems(jobs))
     ran = ", ".join(name for name, job in jobs.items() if job.result == gates.SUCCESS)

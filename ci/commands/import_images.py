@@ -1,4 +1,4 @@
-"""Labelled images that somebody has, brought into the loop."""
+"""Imports a folder of labelled images."""
 
 import contextlib
 import tempfile
@@ -44,7 +44,7 @@ def import_images(
         found = (collected.add if collect else spans.import_folder)(storage, images, progress)
     span = None if collect else found.span
     return Outcome(
-        "\n".join([*told(found, collect), *rejections(found.rejected)]),
+        "\n".join([*summary_lines(found, collect), *rejections(found.rejected)]),
         imported=found.images,
         rejected=[bad.to_json() for bad in found.rejected],
         span=span,
@@ -53,8 +53,8 @@ def import_images(
     )
 
 
-def told(found: collected.Added | PreparedSpan, collect: bool) -> list[str]:
-    """Says what became of the images that could be used, and of second copies."""
+def summary_lines(found: collected.Added | PreparedSpan, collect: bool) -> list[str]:
+    """Returns lines about imported images and duplicates."""
     if not found.images:
         lines = ["No new image, so nothing was done."]
     else:

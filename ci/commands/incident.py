@@ -1,4 +1,4 @@
-"""A run that nobody watches tells when it fails, and when it passes again."""
+"""Opens an issue when an unattended run fails; closes it when one passes."""
 
 import datetime
 import os
@@ -17,7 +17,7 @@ GROUP = "workflows"
 def incident(config: Config) -> Outcome:
     """Opens one issue when a workflow fails, adds to it when it fails again, and closes it when it passes.
 
-    Whether it failed, the results of its jobs in NEEDS say.
+    The results of its jobs are in NEEDS.
     """
     job = Job.from_environment(os.environ)
     failed = sorted(name for name, of in needed(os.environ).items() if of.result not in ("success", "skipped"))

@@ -1,4 +1,4 @@
-"""What was collected becomes a span."""
+"""Makes a span of collected images."""
 
 from ci.formatting import labels, rejections
 from ci.outcome import Outcome, command
@@ -21,7 +21,7 @@ def prepare_span(config: Config) -> Outcome:
 
 
 def summary(prepared: PreparedSpan) -> str:
-    """Returns what became of the collected images, for people."""
+    """Returns the outcome of preparing a span as text."""
     if prepared.span is None:
         lines = ["Nothing to do: no new image is collected."]
     else:

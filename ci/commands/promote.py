@@ -1,4 +1,4 @@
-"""A release gets all of the endpoint's traffic."""
+"""Gives a release all of the endpoint's traffic."""
 
 import click
 
@@ -16,14 +16,14 @@ GROUP = "Google Cloud"
 def promote(config: Config, tag: str | None) -> Outcome:
     """Gives the release TAG all traffic of the endpoint, and undeploys what was served before.
 
-    Without TAG it is the release that is being tried with a share of the traffic; if there is none, the newest. What
-    was rolled back is promoted again only by its name.
+    Without TAG it promotes the canary; if there is none, the newest release. A release that was rolled back is promoted
+    again only by its TAG.
     """
     done = endpoint.promote(config, tag, log)
     return Outcome(summary(done, config.endpoint), **done.to_json())
 
 
 def summary(done: ServingOutcome, name: str) -> str:
-    """Returns what the endpoint `name` serves now, for people."""
+    """Returns the traffic of the endpoint `name` as text."""
     served = ", ".join(f"{model} {share} %" for model, share in done.traffic.items())
     return f"{name}: {served}{'' if done.changed else ' (as it was already)'}."

@@ -1,4 +1,4 @@
-"""What a change does to the model, on small real images, before anything is released."""
+"""Trains the changed code on small real images and compares the model with that of the base commit."""
 
 import dataclasses
 import glob
@@ -37,17 +37,20 @@ BASELINES = "baseline"  # in the folder, all that a cache has to keep
     type=click.IntRange(100, digits.COUNTS[digits.FIRST]),
     default=600,
     show_default=True,
-    help="Images to train on and to judge with.",
+    help="Images to train and evaluate on.",
 )
 @click.option("--output", metavar="FILE", help="Where the report is written.  [default: report.json in the folder]")
 @click.option(
-    "--folder", default="./workspace-rehearsal", show_default=True, help="The rehearsal's workspace, made afresh."
+    "--folder",
+    default="./workspace-rehearsal",
+    show_default=True,
+    help="The rehearsal's workspace; it is emptied first.",
 )
 def rehearse(config: Config, base: str, limit: int, output: str | None, folder: str) -> Outcome:
-    """Trains here on small real images, as the pipelines would, and compares with what the code of a commit makes.
+    """Trains on small real images on this machine, and compares the model with that of the base commit's code.
 
-    The images are handwritten digits. Nothing is released but inside the folder, and a model that is not good enough is
-    no error: the report says so.
+    The images are handwritten digits. It releases only inside the folder; a model that is not good enough is no error,
+    but is shown in the report.
     """
     began = time.monotonic()
     folder = os.path.abspath(folder)
@@ -63,7 +66,7 @@ def rehearse(config: Config, base: str, limit: int, output: str | None, folder: 
         with open(path, "w", encoding="utf-8") as file:
             file.write(report.to_json())
         archive = archive_of(here, report)
-        if report.commit and report.commit == clone.commit(".", "HEAD"):  # and nothing differs from it
+        if report.commit and report.commit == clone.commit(".", "HEAD"):  # and the working tree has no changes
             baselines.keep(report.commit, os.path.dirname(archive))
     compared = report.current and {"commit": report.current.commit, "accuracy": report.current.metrics.accuracy}
     return Outcome(
@@ -81,7 +84,7 @@ def rehearse(config: Config, base: str, limit: int, output: str | None, folder: 
 
 
 def of_its_own(config: Config, folder: str) -> Config:
-    """Returns the settings that decide about a model, with a workspace of its own and without any cloud."""
+    """Returns the settings that affect a model, with `folder` as workspace and without a cloud."""
     return Config(
         workspace=folder,
         accuracy_threshold=config.accuracy_threshold,
@@ -94,9 +97,9 @@ def of_its_own(config: Config, folder: str) -> Config:
 
 
 def compare(config: Config, base: str, baselines: Baselines) -> tuple[Release | None, str, Route]:
-    """Puts the base's model where the new one has to stand up to it.
+    """Releases the base's model in this workspace, so that the new one is compared with it.
 
-    Returns it, or None and why there is none; and the branch that a push of what differs takes, "" if nobody knows.
+    Returns it, or None and the reason; and the branch that a push of the differences takes, "" if unknown.
     """
     push = Route("", "")
     try:
@@ -128,7 +131,7 @@ def differing(base: str) -> tuple[str, Route]:
 def train(
     config: Config, images: str, current: Release | None, uncompared: str, push: Route, machines: str
 ) -> RunReport:
-    """Makes a span of the images, trains on it, and returns what came of it."""
+    """Makes a span of the images, trains on it, and returns the report."""
     storage = open_storage(config.workspace)
     spans.import_folder(storage, images)
     began = time.monotonic()
@@ -152,7 +155,7 @@ def train(
 
 
 def archive_of(config: Config, report: RunReport) -> str:
-    """Returns the path of the model that was trained, packed as a release; also of one that was not good enough."""
+    """Returns the path of the trained model's archive, also for a model that was not good enough."""
     if report.release:
         return os.path.join(config.releases, report.release, ARCHIVE)
     unreleased = os.path.join(config.workspace, "unreleased")

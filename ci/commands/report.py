@@ -1,4 +1,4 @@
-"""What a run did, where people look: on the page of a workflow, and below a pull request."""
+"""Shows the report of a run on the page of a workflow and in a comment on a pull request."""
 
 import os
 import re
@@ -34,17 +34,17 @@ NUMBER = r"[1-9][0-9]{0,8}"
 def report(
     config: Config, file: str | None, pull_request: str | None, pull_request_file: str | None, head: str | None
 ) -> Outcome:
-    """Shows what one run did, and keeps one comment on a pull request up to date with it.
+    """Shows the report of one run, and keeps one comment on a pull request up to date with it.
 
-    Nothing of a report's file is believed or does anything: a stranger's code may have written it.
+    A report's file is treated as untrusted data: code from a fork may have written it.
     """
     if pull_request and pull_request_file:
         raise UsageError("Name the pull request or a file with its number, not both.")
     if bool(pull_request or pull_request_file) != bool(head):
         raise UsageError("A pull request and --head, its commit, belong together: name both or neither.")
     number = number_in(read(pull_request_file, 20) if pull_request_file else pull_request) if head else None
-    told, where = (from_file(file), os.path.abspath(file)) if file else newest(config)
-    text, markdown = run_markdown.text(told), run_markdown.markdown(told)
+    run, where = (from_file(file), os.path.abspath(file)) if file else newest(config)
+    text, markdown = run_markdown.text(run), run_markdown.markdown(run)
     kept = comment(config, number, head, markdown) if number else None
     if kept:
         text += f"\n{'Updated' if kept.updated else 'Commented'}: {kept.address}"
@@ -67,13 +67,13 @@ def number_in(text: str) -> int:
 
 
 def comment(config: Config, number: int, head: str, markdown: str) -> Kept | None:
-    """Makes the report our one comment, unless the pull request has a newer commit."""
+    """Creates or updates the report's comment, unless the pull request has a newer commit."""
     repository = client.repository(Job.from_environment(os.environ).repository, config.github_token)
     return comments.keep(repository, number, head, markdown)
 
 
 def from_file(path: str) -> RunReport:
-    """Reads a report that may be a stranger's. Raises UnreadableReport or UsageError."""
+    """Reads an untrusted report. Raises UnreadableReport or UsageError."""
     return RunReport.from_json(read(path, 4 * run_report.MOST_CHARACTERS))
 
 
@@ -103,7 +103,7 @@ def newest(config: Config) -> tuple[RunReport, str]:
 
 
 def released(config: Config, tag: str) -> Release | None:
-    """Returns a release for its lineage, or None where that is not known any more."""
+    """Returns a release for its lineage, or None when it no longer exists."""
     try:
         return releases_of(config).get(tag)
     except SpanloopError:

@@ -1,4 +1,4 @@
-"""What was collected, made into a span and trained on."""
+"""Makes a span of collected images and trains on it."""
 
 import click
 

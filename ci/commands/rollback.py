@@ -1,4 +1,4 @@
-"""The last step on the endpoint, taken back."""
+"""Takes back the last change of the endpoint."""
 
 from ci.commands import promote
 from ci.outcome import Outcome, command
@@ -11,9 +11,9 @@ GROUP = "Google Cloud"
 
 @command
 def rollback(config: Config) -> Outcome:
-    """Stops the release that is being tried; if there is none, returns to the one that was promoted before.
+    """Stops the canary; if there is none, returns to the release that was promoted before.
 
-    Asking twice takes one step back. To go further, name a release: `python -m ci promote TAG`.
+    Repeating the command changes nothing more. To go further back, name a release: `python -m ci promote TAG`.
     """
     done = endpoint.roll_back(config, log)
     return Outcome(promote.summary(done, config.endpoint), **done.to_json())

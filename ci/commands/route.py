@@ -1,4 +1,4 @@
-"""Which of the branches a push takes."""
+"""Decides which branch a push takes."""
 
 import os
 
@@ -15,14 +15,14 @@ GROUP = "workflows"
 
 
 @command
-@click.option("--base", metavar="SHA", help="Commit to compare with: the last one that was dealt with.")
+@click.option("--base", metavar="SHA", help="Commit to compare with: the last processed one.")
 @click.option("--deployed", is_flag=True, help="Compare with the last commit that was deployed, as GitHub knows it.")
 @click.option("--head", metavar="SHA", required=True, help="Commit that was pushed.")
 def route(config: Config, base: str | None, deployed: bool, head: str) -> Outcome:
     """Decides which branch a push takes, by the files that differ between two commits.
 
     Documentation (*.md, docs/, LICENSE, in any folder) counts as nothing. Of the rest: none: no file is left.
-    modules-only: all are below modules/. full-codebase: anything else, and whatever is not known.
+    modules-only: all are below modules/. full-codebase: anything else, and unclear cases.
     """
     if deployed == (base is not None):
         raise click.UsageError("One of --base and --deployed is needed.")

@@ -1,4 +1,4 @@
-"""Where the loop stands, and what comes next."""
+"""Shows the state of the loop and the next step."""
 
 from dataclasses import asdict
 from typing import Any
@@ -18,7 +18,7 @@ GROUP = "models"
 
 @command
 def status(config: Config) -> Outcome:
-    """Tells where the loop stands: spans, releases, collected images, the last evaluation, and what to do next."""
+    """Shows the state of the loop: spans, releases, collected images, the last evaluation, and what to do next."""
     storage = open_storage(config.workspace)
     published = spans.published(storage)
     tags = releases_of(config).tags()

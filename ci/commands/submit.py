@@ -1,4 +1,4 @@
-"""A run on Vertex AI."""
+"""Submits a pipeline to Vertex AI."""
 
 import dataclasses
 
@@ -21,9 +21,9 @@ GROUP = "Google Cloud"
 @click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")
 @click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
 @click.option("--wait", is_flag=True, help="Show its nodes as they end, and fail if it fails.")
-@click.option("--dry-run", is_flag=True, help="Say what would be submitted, and how it differs from the last run.")
+@click.option("--dry-run", is_flag=True, help="Show what would be submitted, and how it differs from the last run.")
 def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool) -> Outcome:
-    """Submits a pipeline to Vertex AI, once: what was asked for before is not started again, unless it failed."""
+    """Submits a pipeline to Vertex AI once: a run that was submitted before is not repeated, unless it failed."""
     request = vertex_request.prepare(config, pipeline, spans)
     if request is None:
         text = "Nothing to do: no new image is collected, and the newest span was trained on already."
@@ -40,13 +40,13 @@ def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool)
 
 
 def started(about: str, done: Submission) -> str:
-    """Returns whether a run was started, and where to look at it, for people."""
+    """Returns text that says whether a run was started, with its address."""
     how = "submitted" if done.submitted else f"is there already, {done.state}"
     return f"{about[0].upper()}{about[1:]} {how}: {done.link}"
 
 
 def ended(outcome: TrainingReport | RetrainingSubmitted | None) -> str:
-    """Returns what a run ended with, for people."""
+    """Returns the outcome of a run as text."""
     if outcome is None:
         return "Done, but its report was deleted."
     if isinstance(outcome, TrainingReport):
@@ -60,7 +60,7 @@ def ended(outcome: TrainingReport | RetrainingSubmitted | None) -> str:
 
 
 def preview(config: Config, request: vertex_request.Request) -> Outcome:
-    """Says what would be submitted."""
+    """Shows the run that would be submitted."""
     wanted = vertex_request.described(config, request)
     before = vertex.last(config, request.pipeline.name)
     changed = differences(before, wanted) if before else []

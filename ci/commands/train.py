@@ -1,4 +1,4 @@
-"""A model, trained and judged; released if it is good enough."""
+"""Trains and evaluates a model; releases it if it is good enough."""
 
 import click
 
@@ -22,7 +22,7 @@ def train(config: Config, spans: str) -> Outcome:
 
 
 def summary(outcome: TrainingOutcome) -> str:
-    """Returns how a training ended, for people."""
+    """Returns the outcome of a training as text."""
     metrics, current = outcome.metrics, outcome.current
     images = f"{counted(metrics.images, 'image')} of {'spans' if len(outcome.spans) > 1 else 'span'}"
     lines = [f"Accuracy {percent(metrics.accuracy)} on {images} {numbers(outcome.spans)}:"]

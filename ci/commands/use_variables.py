@@ -1,4 +1,4 @@
-"""A repository's variables become the settings of a job."""
+"""Turns a repository's variables into settings of a job."""
 
 import os
 
@@ -14,7 +14,7 @@ GROUP = "workflows"
 def use_variables(config: Config) -> Outcome:
     """Makes a repository's variables, in VARIABLES as JSON, settings of the following steps of a job.
 
-    Says whether Google Cloud is configured, and which variables are missing.
+    Shows whether Google Cloud is configured, and which variables are missing.
     """
     repository = Job.from_environment(os.environ).repository
     found = variables.settings(variables.read(os.environ.get("VARIABLES", "")), repository)

@@ -1,1 +1,1 @@
-"""What only workflows need to know or decide; pipeline/ knows nothing of them."""
+"""Functions that only workflows need; pipeline/ does not import them."""

@@ -1,6 +1,6 @@
-"""What a base commit makes of images: a release by its own code, to compare with what other code makes of the same.
+"""Releases trained by the code of a base commit, to compare with the model that changed code trains on the same images.
 
-The base's code runs in processes of its own, with this very Python, and sees none of our settings and secrets.
+The base's code runs in separate processes of this Python, without this process's settings and secrets.
 """
 
 import hashlib
@@ -21,14 +21,14 @@ from pipeline.releases.factory import open_releases
 
 
 class NoBaseline(SpanloopError):
-    """There is nothing to compare with; the message says why, without a full stop."""
+    """No baseline is available; the message is the reason, without a full stop."""
 
 
 @dataclass(frozen=True)
 class Baselines:
-    """Where baselines are kept, and what they are made of: settings, and a folder of labelled images.
+    """Folder of cached baselines, with the settings and labelled images from which they are trained.
 
-    `folder` is what a cache may keep; `scratch` need not outlast a training, but has to be empty.
+    `folder` may be cached between jobs; `scratch` must be empty and is needed only during a training.
     """
 
     config: Config
@@ -38,27 +38,27 @@ class Baselines:
     root: str = "."  # of the clone
 
     def release(self, commit: str) -> tuple[str, Release]:
-        """Returns where a commit's model is released, and the release: one that is kept, or else a new one.
+        """Returns the folder of releases and the release of a commit: the cached one, or else a new one.
 
-        Raises NoBaseline when that commit's code makes none.
+        Raises NoBaseline when the commit's code releases no model.
         """
         kept = self._place(commit)
-        whole = _whole(kept)
+        whole = _valid_release(kept)
         if whole is None:
-            shutil.rmtree(self.folder, ignore_errors=True)  # of other commits, and what is damaged
+            shutil.rmtree(self.folder, ignore_errors=True)  # releases of other commits, and damaged ones
             code = os.path.join(self.scratch, "code")
             try:
                 with clone.beside(self.root, commit, code):
                     self._train(code, kept)
             except UsageError as error:
                 raise NoBaseline(str(error).rstrip(".")) from None
-            whole = _whole(kept)
+            whole = _valid_release(kept)
         if whole is None:
-            raise NoBaseline("what the base released cannot be read")
+            raise NoBaseline("the base's release cannot be read")
         return kept, whole
 
     def keep(self, commit: str, release: str) -> None:
-        """Keeps the folder of a release that a commit's code has made, for whom this commit is the base."""
+        """Caches the folder of a commit's release, for changes whose base is this commit."""
         place = self._place(commit)
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(release, os.path.join(place, os.path.basename(release)))
@@ -72,7 +72,7 @@ class Baselines:
             os.environ,
             WORKSPACE=os.path.join(self.scratch, "workspace"),
             RELEASES=releases,
-            ACCURACY_THRESHOLD="0",  # however good it is: it is there to be compared with
+            ACCURACY_THRESHOLD="0",  # any model will do: it is only compared with
             MODULES=config.modules,
             SEED=str(config.seed),
             TUNE=str(config.tune).lower(),
@@ -86,10 +86,10 @@ class Baselines:
                 stdout=subprocess.DEVNULL,
             )
             if done.returncode:
-                raise NoBaseline(f"the base's `{arguments[0]}` failed, and says why in the log")
+                raise NoBaseline(f"the base's `{arguments[0]}` failed: see the log")
 
     def _key(self) -> str:
-        """Returns what tells trainings of one commit apart."""
+        """Returns a digest that distinguishes trainings of one commit: settings and images."""
         config, digest = self.config, hashlib.sha256()
         digest.update(json.dumps([config.modules, config.seed, config.tune]).encode())
         for folder, folders, names in os.walk(self.images):
@@ -101,22 +101,22 @@ class Baselines:
 
 
 def adopt(releases: str, release: Release, place: str) -> Release:
-    """Copies a release to an empty place, where it is the current model that a new one has to stand up to.
+    """Copies a release to an empty folder, where it is the current model that a new one is compared with.
 
-    It gets another identity: code that decides the same would otherwise find that it has released its model already.
+    It gets another identity: otherwise unchanged code would find that its model is released already.
     """
     target = os.path.join(place, release.tag)
     shutil.copytree(os.path.join(releases, release.tag), target)
     with open(os.path.join(target, RECORD), encoding="utf-8") as file:
-        told = json.load(file)
-    told["identity"] = hashlib.sha256(f"baseline {release.identity}".encode()).hexdigest()
+        record = json.load(file)
+    record["identity"] = hashlib.sha256(f"baseline {release.identity}".encode()).hexdigest()
     with open(os.path.join(target, RECORD), "w", encoding="utf-8") as file:
-        json.dump(told, file, indent=1)
+        json.dump(record, file, indent=1)
     return open_releases(place).get(release.tag)
 
 
-def _whole(place: str) -> Release | None:
-    """Returns the release in a place if there is one whose model is what its record says."""
+def _valid_release(place: str) -> Release | None:
+    """Returns the release in a folder if its model matches its record, None otherwise."""
     releases = open_releases(place)
     try:
         release = releases.newest()

@@ -1,4 +1,4 @@
-"""The clone of the repository that a workflow has: its commits, what differs between them, and one beside another."""
+"""The workflow's clone of the repository: commits, differences between them, and temporary checkouts."""
 
 import contextlib
 import os
@@ -10,9 +10,9 @@ from pipeline.errors import NotARepository, UsageError
 
 def commit(root: str, revision: str) -> str | None:
     """Returns the full name of a commit, None when there is none of this name."""
-    # --end-of-options: a revision that begins with a dash is no option
-    asked = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
-    done = _git(root, asked)
+    # --end-of-options: a revision that begins with a dash is not an option
+    arguments = ["rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"]
+    done = _git(root, arguments)
     return done.stdout.decode().strip() if done.returncode == 0 else None
 
 
@@ -28,16 +28,16 @@ def changed(root: str, before: str, after: str) -> list[str]:
 
 
 def changed_here(root: str, before: str) -> list[str]:
-    """Returns the names of the files that differ from a commit as they lie here, those that nobody added yet too."""
+    """Returns the names of files in the working tree that differ from a commit, untracked files included."""
     new = _git(root, ["ls-files", "--others", "--exclude-standard", "-z"])
     return sorted({*_differing(root, before), *_names(new.stdout)})
 
 
 @contextlib.contextmanager
 def beside(root: str, name: str, folder: str) -> Iterator[None]:
-    """Checks out a commit to a folder that is not there, for as long as it is needed."""
-    _remove(root, folder)  # that a process left which was killed
-    # no hook of this clone runs for it
+    """Checks out a commit to a new folder, and removes it at the end of the context."""
+    _remove(root, folder)  # may remain from a killed process
+    # disables this clone's hooks
     done = _git(root, ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", folder, name])
     try:
         if done.returncode:
@@ -52,11 +52,11 @@ def _remove(root: str, folder: str) -> None:
 
 
 def _differing(root: str, *commits: str) -> list[str]:
-    # a rename is two changes, of which one may be outside
+    # a rename counts as two changes, because one may be outside modules/
     done = _git(root, ["diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", *commits, "--"])
     if done.returncode:
-        told = done.stderr.decode(errors="replace").strip()
-        raise UsageError(f"git cannot compare {' with '.join(commits)}: {told}")
+        output = done.stderr.decode(errors="replace").strip()
+        raise UsageError(f"git cannot compare {' with '.join(commits)}: {output}")
     return _names(done.stdout)
 
 
@@ -68,7 +68,7 @@ def _git(root: str, arguments: Sequence[str]) -> subprocess.CompletedProcess[byt
     try:
         done = subprocess.run(["git", "-C", root, *arguments], capture_output=True)
     except OSError:
-        raise UsageError("git is not on this machine: install it, then run this again.") from None
+        raise UsageError("git is not installed: install it, then run this again.") from None
     if b"not a git repository" in done.stderr:
         raise NotARepository(os.path.abspath(root))
     return done

@@ -1,4 +1,4 @@
-"""One comment of ours on a pull request, kept up to date."""
+"""The report's comment on a pull request: one comment, updated with each report."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,22 +11,22 @@ if TYPE_CHECKING:
     from github.Repository import Repository
 
 MARKER = "<!-- spanloop report -->"
-WORKFLOWS = "github-actions[bot]"  # whose comments a workflow writes; nobody can register such a name
+WORKFLOWS = "github-actions[bot]"  # author of workflows' comments; users cannot register such a name
 
 
 @dataclass(frozen=True)
 class Kept:
-    """A comment: where people find it, and whether it was there before."""
+    """A comment: its address, and whether it existed before."""
 
     address: str
     updated: bool
 
 
 def keep(repository: "Repository", number: int, head: str, text: str) -> Kept | None:
-    """Makes `text` our one comment on a pull request. Writes nothing unless `head` is its newest commit: None.
+    """Creates or updates the comment on a pull request; returns None unless `head` is its newest commit.
 
-    So an older commit's report never covers a newer one's, and a number that somebody made up does nothing, for it
-    does not belong to the commit. Several comments of ours (an answer was lost, two runs at once) become one.
+    An older commit's report thus never replaces a newer one's, and a forged number has no effect, because that pull
+    request has another commit. Duplicates of the comment (a response was lost, two runs at once) are deleted.
     """
     with client.github_errors(f"Commenting on pull request {number}"):
         pull = repository.get_pull(number)
@@ -37,7 +37,7 @@ def keep(repository: "Repository", number: int, head: str, text: str) -> Kept | 
         ours = [comment for comment in before if _author(comment) == WORKFLOWS]
         if not ours:
             made = pull.create_issue_comment(body)
-            # of a person's token the author is that person; a list may lag behind what was just written
+            # with a user's token the author is that user; a list may not show a new comment yet
             ours = [comment for comment in _marked(pull) if _author(comment) == _author(made)] or [made]
         first, *doubled = ours
         if first.body != body:
@@ -48,7 +48,7 @@ def keep(repository: "Repository", number: int, head: str, text: str) -> Kept | 
 
 
 def _marked(pull: "PullRequest") -> "list[IssueComment]":
-    """Returns the comments that look like ours, whoever wrote them, the oldest first."""
+    """Returns the comments with the marker, by any author, oldest first."""
     found = [comment for comment in pull.get_issue_comments() if (comment.body or "").startswith(MARKER)]
     return sorted(found, key=lambda comment: comment.id)
 
@@ -63,4 +63,4 @@ def _delete(comment: "IssueComment") -> None:
     try:
         comment.delete()
     except github.UnknownObjectException:
-        pass  # it is gone already: another run was faster, or the answer was lost
+        return  # deleted already: by another run, or by a call whose response was lost

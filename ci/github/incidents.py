@@ -1,4 +1,4 @@
-"""What nobody watches while it runs: one open issue for as long as it is wrong, closed by itself when it is right."""
+"""Issues about unattended runs: one open issue while a workflow fails, closed when it passes."""
 
 import re
 from collections.abc import Sequence
@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 
 class NoIssues(SpanloopError):
-    """The repository has its issues switched off, as forks have at first."""
+    """The repository has issues disabled, as forks have at first."""
 
     def __init__(self, repository: str):
         super().__init__(
-            f"{repository} has no issues, so nobody is told of this: `gh repo edit --enable-issues` switches them on."
+            f"{repository} has issues disabled, so none can be opened: enable them with `gh repo edit --enable-issues`."
         )
 
 
-LABEL = "spanloop"  # only those who may triage can give it, so a stranger's issue is never taken for ours
-KEPT = 10  # lines of what happened that an issue shows
+LABEL = "spanloop"  # only members with triage permission can set it, so an outsider's issue is never used
+KEPT = 10  # events that an issue lists
 
 
 def report(repository: "Repository", key: str, title: str, line: str) -> str:
-    """Opens the issue about `key`, or adds `line` to the one that is open; returns its address.
+    """Opens the issue about `key`, or adds `line` to the open one; returns its address.
 
-    Several about the same (an answer was lost, two runs at once) become one. Raises NoIssues.
+    Closes duplicates (a response was lost, two runs at once). Raises NoIssues.
     """
-    with client.github_errors(f"Telling of {key!r} in an issue"):
+    with client.github_errors(f"Reporting {key!r} in an issue"):
         open_ones = _open(repository, key)
         if not open_ones:
             return _create(repository, title, _body(key, 1, [line]))
         issue, *doubled = open_ones
-        times, lines = _told(issue.body)
-        if line not in lines:  # asked for again by a run that was run again
+        times, lines = _events(issue.body)
+        if line not in lines:  # a repeated run reports the same line
             issue.edit(body=_body(key, times + 1, [line, *lines][:KEPT]))
         for other in doubled:
             other.edit(state="closed", state_reason="not_planned")
@@ -44,7 +44,7 @@ def report(repository: "Repository", key: str, title: str, line: str) -> str:
 
 
 def resolve(repository: "Repository", key: str, line: str) -> list[str]:
-    """Closes the open issue about `key` with a last word; returns the addresses of what was closed."""
+    """Closes the open issue about `key` with a comment; returns the addresses of closed issues."""
     with client.github_errors(f"Closing the issue about {key!r}"):
         closed = []
         for issue in _open(repository, key):
@@ -77,14 +77,15 @@ def _marker(key: str) -> str:
 
 
 def _body(key: str, times: int, lines: Sequence[str]) -> str:
-    told = "\n".join(f"- {line}" for line in lines)
-    return f"{_marker(key)}\n<!-- times: {times} -->\n{times} so far, the newest first:\n\n{told}\n\n{CLOSES}\n"
+    events = "\n".join(f"- {line}" for line in lines)
+
+    return f"{_marker(key)}\n<!-- times: {times} -->\n{times} so far, the newest first:\n\n{events}\n\n{CLOSES}\n"
 
 
-CLOSES = "This issue is kept up to date by the workflow, and closed by it when all is well again."
+CLOSES = "The workflow updates this issue, and closes it when it passes again."
 
 
-def _told(body: str) -> tuple[int, list[str]]:
-    """Returns how often it happened, and the lines that an issue shows."""
+def _events(body: str) -> tuple[int, list[str]]:
+    """Returns the number of events and the lines that an issue lists."""
     times = re.search(r"<!-- times: (\d{1,6}) -->", body)
     return int(times[1]) if times else 1, re.findall(r"(?m)^- (.+)$", body)

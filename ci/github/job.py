@@ -1,4 +1,4 @@
-"""The workflow job that a command runs in, as GitHub tells it in the environment."""
+"""The workflow job that a command runs in, read from GitHub's environment variables."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from pipeline.errors import UsageError
 
 @dataclass(frozen=True)
 class Job:
-    """Which repository, workflow and run a command belongs to."""
+    """Repository, workflow and run of a command."""
 
     repository: str  # "owner/name"
     workflow: str  # its name
@@ -18,7 +18,7 @@ class Job:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> "Job":
-        """Raises UsageError where no repository is named."""
+        """Reads GitHub's variables. Raises UsageError without GITHUB_REPOSITORY."""
         repository = environ.get("GITHUB_REPOSITORY", "")
         if not repository:
             raise UsageError("GITHUB_REPOSITORY is not set: set it to owner/name, as a workflow has it.")
@@ -33,7 +33,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Needed:
-    """A job that another one waited for: "success", "failure", "cancelled" or "skipped", and what it put out."""
+    """A job that another one needs: its result ("success", "failure", "cancelled" or "skipped") and outputs."""
 
     result: str
     outputs: Mapping[str, str]
@@ -42,7 +42,7 @@ class Needed:
 def needed(environ: Mapping[str, str]) -> dict[str, Needed]:
     """Reads NEEDS, which a workflow sets to `${{ toJSON(needs) }}`. Raises UsageError."""
     try:
-        told = json.loads(environ.get("NEEDS", ""))
-        return {name: Needed(of["result"], of.get("outputs") or {}) for name, of in told.items()}
+        jobs = json.loads(environ.get("NEEDS", ""))
+        return {name: Needed(job["result"], job.get("outputs") or {}) for name, job in jobs.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise UsageError("NEEDS is not what `${{ toJSON(needs) }}` gives: set it so in the workflow.") from None

@@ -1,4 +1,4 @@
-"""What a required check stands for: exactly the jobs ran that had to, and all of them well."""
+"""The rule of the required check: exactly the required jobs ran, and all succeeded."""
 
 from collections.abc import Iterator, Mapping
 
@@ -10,13 +10,13 @@ SUCCESS, SKIPPED = "success", "skipped"
 
 
 def problems(jobs: Mapping[str, Needed]) -> Iterator[str]:
-    """Yields what is not as it has to be, of the jobs that a gate waits for.
+    """Yields violations of the rule among the jobs that the gate needs.
 
-    The job `route` decided on a branch. Of the jobs that are named after a branch exactly that one ran, every other job
-    ran too; of a change of documentation none had to. A job that was skipped otherwise has proven nothing.
+    The job `route` chose a branch. Of the jobs named after branches exactly that one must succeed, and so must all
+    other jobs; for a change of documentation all are skipped. Any other skipped job is a violation.
     """
     if ROUTER not in jobs:
-        yield f"no job {ROUTER} is among those that this one needs"
+        yield f"the job {ROUTER} is missing among the needed jobs"
         return
     router = jobs[ROUTER]
     branch = router.outputs.get("branch", "")

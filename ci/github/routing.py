@@ -20,10 +20,10 @@ class Route:
 
 
 def route(base: str, head: str, root: str = ".") -> Route:
-    """Decides from what differs between two commits of the repository in `root`.
+    """Decides by the differences between two commits of the repository in `root`.
 
-    What cannot be told takes the branch that leaves nothing out: no base, one that is not here (a first push, a forced
-    one), no difference. Raises UsageError when there is no such `head`.
+    The full branch is the default in unclear cases: no base, a base that the clone lacks (a first push, a forced one),
+    no difference. Raises UsageError when `head` does not exist.
     """
     after = clone.commit(root, head)
     if after is None:

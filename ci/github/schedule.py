@@ -1,4 +1,4 @@
-"""GitHub ends the schedules of a repository in which nothing happens: 60 days, in public ones and in forks."""
+"""The end of schedules: GitHub disables them in public repositories and forks after 60 days without a push."""
 
 import datetime
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ WARNS_BEFORE = datetime.timedelta(days=14)
 
 @dataclass(frozen=True)
 class Schedule:
-    """How long the schedules go on if nobody pushes."""
+    """The time when schedules end unless a push comes first."""
 
     ends: datetime.datetime  # UTC
     soon: bool
@@ -18,6 +18,6 @@ class Schedule:
 
 
 def schedule(pushed: datetime.datetime, now: datetime.datetime) -> Schedule:
-    """Reckons from the last push to the repository; both times have a time zone."""
+    """Computes the end from the time of the last push; both times have a time zone."""
     ends = pushed.astimezone(datetime.timezone.utc) + ENDS_AFTER
     return Schedule(ends, soon=now >= ends - WARNS_BEFORE, idle_days=max(0, (now - pushed).days))

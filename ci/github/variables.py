@@ -1,4 +1,4 @@
-"""A repository's variables as settings: those that are ours, and those that follow from them."""
+"""Settings from a repository's variables, and settings derived from them."""
 
 import dataclasses
 import json
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pipeline.config import Config
 from pipeline.errors import UsageError
 
-# What nothing else follows from; docs/github.md, "Set up a fork", sets them.
+# Variables that cannot be derived; docs/github.md, "Set up a fork", sets them.
 NEEDED = {
     "GCP_PROJECT": "Google Cloud project that runs everything",
     "GCP_REGION": "region of Vertex AI and Cloud Build",
@@ -19,7 +19,7 @@ NEEDED = {
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """Variables of the environment, and which of those that Google Cloud needs are missing."""
+    """Environment variables of a job, and the missing variables that Google Cloud needs."""
 
     environment: Mapping[str, str]
     missing: tuple[str, ...]
@@ -30,10 +30,10 @@ class Settings:
 
 
 def read(text: str) -> dict[str, str]:
-    """Reads what `${{ toJSON(vars) }}` gives. Raises UsageError."""
+    """Parses the value of `${{ toJSON(vars) }}`. Raises UsageError."""
     try:
-        told = json.loads(text or "{}")
-        return {str(name): str(value) for name, value in told.items()}
+        variables = json.loads(text or "{}")
+        return {str(name): str(value) for name, value in variables.items()}
     except (ValueError, AttributeError):
         raise UsageError("VARIABLES is not what `${{ toJSON(vars) }}` gives: set it so in the workflow.") from None
 

@@ -17,7 +17,7 @@ import pytest
 from pipeline.config import Config
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-OURS = (*(setting.variable for setting in Config().settings({})), "GITHUB_", "PYTHONIOENCODING")
+OWN_VARIABLES = (*(setting.variable for setting in Config().settings({})), "GITHUB_", "PYTHONIOENCODING")
 
 
 class Done(NamedTuple):
@@ -26,19 +26,19 @@ class Done(NamedTuple):
     err: str
 
     @property
-    def told(self) -> dict[str, Any]:
+    def json(self) -> dict[str, Any]:
         """The one JSON object on stdout."""
         return json.loads(self.out)
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """The environment of this process without settings of ours, and with `variables`."""
-    return {name: value for name, value in os.environ.items() if not name.startswith(OURS)} | variables
+    """The environment of this process without the project's settings, and with `variables`."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(OWN_VARIABLES)} | variables
 
 
 @pytest.fixture
 def ci(tmp_path) -> Callable[..., Done]:
-    """Runs `python -m ci ARGUMENTS` with a workspace of its own; `cwd` and variables of the environment by name."""
+    """Runs `python -m ci ARGUMENTS` with a new workspace; takes `cwd` and environment variables as keywords."""
 
     def run(*arguments: object, cwd: pathlib.Path = ROOT, **variables: str) -> Done:
         process = subprocess.run(

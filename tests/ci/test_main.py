@@ -39,11 +39,11 @@ def test_a_command_is_added_by_adding_its_file(ci, house):
 
     assert re.search(r"^  count-sheep +Counts sheep\.$", ci("--help", cwd=house.root).out, re.MULTILINE)
     assert ci("count-sheep", cwd=house.root).out == "3 sheep.\n"
-    assert ci("count-sheep", "--json", cwd=house.root).told == {"sheep": 3}
+    assert ci("count-sheep", "--json", cwd=house.root).json == {"sheep": 3}
 
 
 @pytest.mark.parametrize("typed", ["confg", "Config", "configs"])
-def test_an_unknown_command_is_told_the_nearest(ci, typed):
+def test_an_unknown_command_gets_the_nearest_as_a_hint(ci, typed):
     done = ci(typed)
 
     assert (done.code, done.out) == (2, "")
@@ -59,7 +59,7 @@ def test_what_is_no_command_is_refused_in_one_line(ci, typed):
     assert done.err.startswith("error: ") and done.err.count("\n") == 1
 
 
-def test_no_command_at_all_is_told_which_there_are(ci):
+def test_without_a_command_all_are_listed(ci):
     done = ci()
 
     assert (done.code, done.out) == (2, "")

@@ -33,7 +33,7 @@ def test_json_is_all_there_is_on_stdout_whatever_libraries_and_their_programs_pr
     done = ci("look", "--json", cwd=found.root)
 
     assert done.code == 0
-    assert done.told == {"counted": 3, "enough": True, "label": "zwölf\nKatzen", "none": None, "labels": {"a b": 1}}
+    assert done.json == {"counted": 3, "enough": True, "label": "zwölf\nKatzen", "none": None, "labels": {"a b": 1}}
     assert done.out.count("\n") == 1
     assert {"chatter", "more chatter", "3 cats,", "a `dog`."} == set(done.err.splitlines())
 
@@ -98,12 +98,12 @@ def test_a_command_may_bring_its_own_page(ci, house, tmp_path):
         (
             "import errno; raise OSError(errno.ENOSPC, 'Disk full', '/w')",
             1,
-            "error: /w: Disk full. Mend that, then run it again",
+            "error: /w: Disk full. Fix it and run the command again",
         ),
         (
             "open('/nowhere/x')",
             1,
-            "error: /nowhere/x: No such file or directory. Mend that",
+            "error: /nowhere/x: No such file or directory. Fix it",
         ),
         ("return Outcome('', accuracy=float('nan'))", 1, "error: Unexpected ValueError"),
     ],
@@ -173,7 +173,7 @@ def test_a_misspelled_setting_stops_every_command(ci, workspace, command):
 def test_a_variable_of_another_program_that_is_nearly_a_setting_is_warned_of(ci):
     done = ci("status", "--json", RELEASE="bookworm")
 
-    assert done.code == 0 and done.told["spans"] == []
+    assert done.code == 0 and done.json["spans"] == []
     assert done.err.splitlines()[0] == "warning: RELEASE is no setting and is ignored; RELEASES is one, and not set."
 
 
@@ -189,7 +189,7 @@ def test_names_that_cannot_be_shown_are_escaped(ci, house, tmp_path, locale, opt
 
     assert done.code == 0
     assert "Stra\\xdfe \\udcff\n" in done.out + done.err
-    assert not options or done.told == {"name": "Straße \udcff"}
+    assert not options or done.json == {"name": "Straße \udcff"}
     assert "Straße \\udcff" in (tmp_path / "GITHUB_OUTPUT").read_text("utf-8")
 
 

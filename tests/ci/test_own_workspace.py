@@ -5,6 +5,7 @@ import fcntl
 import pytest
 
 from ci.own_workspace import afresh, environment, marker
+from ci.stop import PART_OF
 from pipeline.errors import UsageError
 
 MARKER = marker("demo")
@@ -49,11 +50,11 @@ def test_what_shall_be_kept_is_kept_also_where_nothing_else_is(tmp_path):
 
 
 @pytest.mark.parametrize("there", ["baseline.jpg", MARKER])
-def test_a_folder_of_somebody_else_stays(tmp_path, there):
+def test_a_folder_of_another_maker_is_kept(tmp_path, there):
     (tmp_path / "baseline").mkdir()
     (tmp_path / there).touch()
 
-    with pytest.raises(UsageError, match="no rehearsal made it"):
+    with pytest.raises(UsageError, match="was not made by a rehearsal"):
         with afresh(str(tmp_path), "rehearsal", keep=["baseline"]):
             pass
 
@@ -72,4 +73,5 @@ def test_two_demos_do_not_share_a_folder(ci, tmp_path):
 
 def test_settings_secrets_and_a_workflow_s_files_do_not_reach_what_is_run():
     given = {"PATH": "/bin", "WORKSPACE": "gs://x", "GITHUB_TOKEN": "t", "GITHUB_OUTPUT": "/o", "HOME": "/h"}
-    assert environment(given, WORKSPACE="mine") == {"PATH": "/bin", "HOME": "/h", "WORKSPACE": "mine"}
+    kept = {"PATH": "/bin", "HOME": "/h", "WORKSPACE": "mine"}
+    assert environment(given, WORKSPACE="mine") == kept | {PART_OF: "1"}

@@ -54,7 +54,7 @@ def test_on_a_terminal_a_count_moves_and_is_gone_at_the_end(counting):
 def test_elsewhere_short_work_says_nothing_and_needs_no_display(ci, counting):
     done = ci("look", "--json", cwd=counting.root)
 
-    assert (done.told, done.err) == ({"display": False}, "Done.\n")
+    assert (done.json, done.err) == ({"display": False}, "Done.\n")
 
 
 def test_elsewhere_long_work_says_a_line_now_and_then(ci, counting):

@@ -173,7 +173,7 @@ def test_an_import_that_was_stopped_goes_on(ci, start, temporary, tmp_path, work
     done = ci("import-images", "--demo", "--json")
 
     assert done.code == 0
-    assert sum(done.told[key] for key in ("imported", "duplicates")) == digits.COUNTS[digits.FIRST]
+    assert sum(done.json[key] for key in ("imported", "duplicates")) == digits.COUNTS[digits.FIRST]
 
 
 def test_an_evaluation_stops(start, temporary, tmp_path, trained_workspace, collect):

@@ -6,15 +6,15 @@ from tests.ci.conftest import ROOT
 
 
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the image is made of what git tracks")
-def test_the_image_is_told_by_its_digest(ci, cloud, gs_workspace):
+def test_the_image_is_printed_by_digest(ci, cloud, gs_workspace):
     cloud.registry.add("spanloop")
 
     done = ci("build-image", "--json", **cloud.environment | {"WORKSPACE": gs_workspace})
 
     assert done.code == 0, done.err
-    assert set(done.told) == {"image", "built"} and done.told["built"]
-    assert re.fullmatch(re.escape(cloud.image_repository) + "@sha256:[0-9a-f]{64}", done.told["image"])
-    folder = cloud.builds.layout(done.told["image"])
+    assert set(done.json) == {"image", "built"} and done.json["built"]
+    assert re.fullmatch(re.escape(cloud.image_repository) + "@sha256:[0-9a-f]{64}", done.json["image"])
+    folder = cloud.builds.layout(done.json["image"])
     assert (folder / "pipeline" / "training.py").exists() and not (folder / "modules").exists()
     assert "dependencies: success" in done.err
 

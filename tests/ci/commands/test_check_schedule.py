@@ -11,13 +11,13 @@ def check(ci, cloud):
         now = datetime.datetime.now(datetime.timezone.utc)
         cloud.github.about.pushed = now - datetime.timedelta(days=idle)
         token = cloud.github.token(contents="read", issues="write")
-        told = {"GITHUB_REPOSITORY": cloud.github.repository, "GITHUB_TOKEN": token}
-        return ci("check-schedule", "--json", **told, **cloud.environment).told
+        job = {"GITHUB_REPOSITORY": cloud.github.repository, "GITHUB_TOKEN": token}
+        return ci("check-schedule", "--json", **job, **cloud.environment).json
 
     return run
 
 
-def test_an_issue_warns_while_nobody_pushes_and_is_closed_when_somebody_does(check, cloud):
+def test_an_issue_warns_without_recent_pushes_and_is_closed_after_one(check, cloud):
     assert not check(3)["soon"] and not cloud.github.issues.issues
     warned = check(50)
     assert warned["soon"] and warned["idle_days"] == 50

@@ -8,8 +8,8 @@ def test_what_cannot_be_used_is_moved_away_with_its_reason(ci, collect, workspac
 
     done = ci("clear-collected", "--json")
 
-    assert done.code == 0 and done.told["archived"] == 0
-    assert {bad["name"] for bad in done.told["rejected"]} >= {"cat/broken.png"} and len(done.told["rejected"]) == 2
+    assert done.code == 0 and done.json["archived"] == 0
+    assert {bad["name"] for bad in done.json["rejected"]} >= {"cat/broken.png"} and len(done.json["rejected"]) == 2
     assert "2 images could not be used" in done.err
     assert len(list((workspace / "collected").rglob("*.png"))) == 4
 
@@ -17,5 +17,5 @@ def test_what_cannot_be_used_is_moved_away_with_its_reason(ci, collect, workspac
 def test_with_nothing_to_clear_nothing_changes(ci, collect, workspace):
     collect(4)
 
-    assert ci("clear-collected", "--json").told == {"archived": 0, "rejected": []}
+    assert ci("clear-collected", "--json").json == {"archived": 0, "rejected": []}
     assert len(list((workspace / "collected").rglob("*.png"))) == 4

@@ -7,18 +7,18 @@ from tests.pipeline.conftest import compiled
 
 
 def test_the_same_pipeline_compiled_elsewhere_is_the_same_text_and_takes_no_network(ci, tmp_path):
-    """In a process of its own: other hashes of text, another folder, another time, and nobody to ask."""
+    """In a separate process: other hash seed, folder and time zone, and no network."""
     elsewhere = {"PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo", "WORKSPACE": "gs://x-y-z/w"}
-    nobody = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+    offline = {"HTTPS_PROXY": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
     arguments = ("--pipeline", "training", "--output", "job.json", "--json")
 
-    done = ci("compile", *arguments, cwd=tmp_path, PIPELINE_IMAGE=IMAGE, SEED="7", **elsewhere, **nobody)
+    done = ci("compile", *arguments, cwd=tmp_path, PIPELINE_IMAGE=IMAGE, SEED="7", **elsewhere, **offline)
 
     assert done.code == 0, done.err
     text, here = (tmp_path / "job.json").read_bytes(), compiled("training", Shape(baseline=True))
     assert text.decode() == here.text
-    assert done.told["output"] == "job.json" and done.told["parameters"] == here.parameters
-    assert done.told["digest"] == hashlib.sha256(text).hexdigest() == here.digest
+    assert done.json["output"] == "job.json" and done.json["parameters"] == here.parameters
+    assert done.json["digest"] == hashlib.sha256(text).hexdigest() == here.digest
     assert len(done.err.splitlines()) == 1  # TFX has nothing to add
 
 

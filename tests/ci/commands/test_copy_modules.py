@@ -7,8 +7,8 @@ def test_the_modules_of_this_repository_are_copied_once(ci, workspace):
     first, second = ci("copy-modules", "--json"), ci("copy-modules", "--json")
 
     assert first.code == 0, first.err
-    assert first.told == second.told and set(first.told) == {"digest", "address"}
-    assert pathlib.Path(first.told["address"]).is_relative_to(workspace / "modules" / first.told["digest"])
+    assert first.json == second.json and set(first.json) == {"digest", "address"}
+    assert pathlib.Path(first.json["address"]).is_relative_to(workspace / "modules" / first.json["digest"])
 
 
 def test_modules_that_need_another_image_are_refused(ci, house, workspace):

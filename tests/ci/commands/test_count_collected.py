@@ -11,10 +11,10 @@ def test_it_counts_up_to_the_threshold(ci, collect, images, threshold, counted, 
 
     done = ci("count-collected", "--threshold", threshold, "--json")
 
-    assert (done.code, done.told) == (0, {"counted": counted, "enough": enough})
+    assert (done.code, done.json) == (0, {"counted": counted, "enough": enough})
 
 
-def test_people_are_told_whether_to_wait(ci, collect):
+def test_the_text_says_whether_to_wait(ci, collect):
     collect(2)
 
     assert ci("count-collected", "--threshold", 3).out == "2 of 3 images: wait for more.\n"

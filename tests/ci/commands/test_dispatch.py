@@ -8,13 +8,13 @@ def dispatch(ci, cloud):
     cloud.github.actions.workflows["evaluation.yml"] = {"spans"}
 
     def run(*arguments, token=None, **variables):
-        told = {
+        job = {
             **cloud.environment,
             "GITHUB_REPOSITORY": cloud.github.repository,
             "GITHUB_REF_NAME": "main",
             "GITHUB_TOKEN": token or cloud.github.token(actions="write"),
         }
-        return ci("dispatch", *arguments, "--json", **told | variables)
+        return ci("dispatch", *arguments, "--json", **job | variables)
 
     return run
 
@@ -27,7 +27,7 @@ def test_a_workflow_is_started_with_its_inputs(dispatch, cloud):
 
 def test_outside_of_a_workflow_it_is_started_on_the_default_branch(dispatch, cloud, monkeypatch):
     monkeypatch.setattr(cloud.github, "default_branch", "trunk")
-    assert dispatch("evaluation.yml", GITHUB_REF_NAME="").told["branch"] == "trunk"
+    assert dispatch("evaluation.yml", GITHUB_REF_NAME="").json["branch"] == "trunk"
 
 
 @pytest.mark.parametrize(

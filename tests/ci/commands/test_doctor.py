@@ -13,7 +13,7 @@ def test_without_anything_it_says_how_to_begin_and_exits_with_1(ci, tmp_path):
     done = ci("doctor", "--json", CLOUDSDK_CONFIG=str(tmp_path), NO_GCE_CHECK="true")
 
     assert done.code == 1
-    checks = {check["name"]: check for check in done.told["checks"]}
+    checks = {check["name"]: check for check in done.json["checks"]}
     assert checks["settings"]["ok"] is False and "export GCP_PROJECT=MY-PROJECT" in checks["settings"]["fix"]
     assert checks["credentials"]["fix"] == "gcloud auth application-default login"
     assert checks["bucket"]["ok"] is None
@@ -34,7 +34,7 @@ def test_the_commands_of_the_pages_are_all_that_the_doctor_asks_for(ci, cloud, m
 
     done = ci("doctor", "--json", **variables)
 
-    assert {check["name"] for check in done.told["checks"] if not check["ok"]} == {"image"}, done.err
+    assert {check["name"] for check in done.json["checks"] if not check["ok"]} == {"image"}, done.err
 
 
 def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path):
@@ -49,7 +49,7 @@ def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path
         done = ci(
             "doctor", "--json", cwd=clone, PYTHONPATH=str(ROOT), CLOUDSDK_CONFIG=str(tmp_path), NO_GCE_CHECK="true"
         )
-        (found,) = (check for check in done.told["checks"] if check["name"] == "default branch")
+        (found,) = (check for check in done.json["checks"] if check["name"] == "default branch")
         return found
 
     wrong = default_branch()

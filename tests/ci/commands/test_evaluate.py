@@ -1,4 +1,4 @@
-"""Judging a model that was really trained, by the command."""
+"""Evaluating a trained model with the command."""
 
 import json
 import pathlib
@@ -28,32 +28,32 @@ def test_a_model_that_fails_on_what_was_collected_calls_for_retraining(ci, works
 
     done = ci("evaluate", "--json")
 
-    told = done.told
+    fields = done.json
     assert done.code == 0
-    assert (told["release"], told["images"], told["should_retrain"]) == ("model-1", 100, True)
-    assert told["accuracy"] < 0.5
-    assert told["interval"] == pytest.approx(wilson(round(told["accuracy"] * 100), 100))
-    assert set(told["per_label"]) == set("0123456789")
+    assert (fields["release"], fields["images"], fields["should_retrain"]) == ("model-1", 100, True)
+    assert fields["accuracy"] < 0.5
+    assert fields["interval"] == pytest.approx(wilson(round(fields["accuracy"] * 100), 100))
+    assert set(fields["per_label"]) == set("0123456789")
     assert collected(workspace) == before
 
 
-def test_the_report_holds_every_prediction_and_the_numbers_that_were_told(ci, workspace):
+def test_the_report_holds_every_prediction_and_the_numbers_of_the_outcome(ci, workspace):
     digits.write(str(workspace / "collected"), digits.CHANGED, limit=60)
 
-    told = ci("evaluate", "--json").told
+    fields = ci("evaluate", "--json").json
 
-    folder = pathlib.Path(told["report"]).parent
+    folder = pathlib.Path(fields["report"]).parent
     predictions = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     right = [p["label"] == p["predicted"] for p in predictions]
     outcome = json.loads((folder / "outcome.json").read_text())
-    assert len(predictions) == 60 and sum(right) / 60 == told["accuracy"]
+    assert len(predictions) == 60 and sum(right) / 60 == fields["accuracy"]
     assert {p["name"] for p in predictions} == {
         str(p.relative_to(workspace / "collected")) for p in collected(workspace)
     }
     assert all(0 <= p["confidence"] <= 1 for p in predictions)
     assert sum(count for truth, predicted, count in outcome["confusion"] if truth == predicted) == sum(right)
-    assert outcome["accuracy"] == told["accuracy"] and outcome["collected"] == 60
-    assert "<!doctype html>" in pathlib.Path(told["report"]).read_text()
+    assert outcome["accuracy"] == fields["accuracy"] and outcome["collected"] == 60
+    assert "<!doctype html>" in pathlib.Path(fields["report"]).read_text()
 
 
 def test_a_threshold_below_the_accuracy_calls_for_nothing(ci, workspace):
@@ -61,9 +61,9 @@ def test_a_threshold_below_the_accuracy_calls_for_nothing(ci, workspace):
     for path in collected(workspace):
         path.write_bytes(path.read_bytes() + b"\0")  # other bytes, the same picture
 
-    told = ci("evaluate", "--accuracy-threshold", "0.5", "--json").told
+    fields = ci("evaluate", "--accuracy-threshold", "0.5", "--json").json
 
-    assert told["images"] == 40 and told["accuracy"] > 0.9 and told["should_retrain"] is False
+    assert fields["images"] == 40 and fields["accuracy"] > 0.9 and fields["should_retrain"] is False
 
 
 def test_what_is_unusable_double_published_or_unknown_is_left_out_or_counted_and_said(ci, workspace):
@@ -78,20 +78,20 @@ def test_what_is_unusable_double_published_or_unknown_is_left_out_or_counted_and
 
     done = ci("evaluate", "--json")
 
-    told = done.told
-    assert (told["in_spans"], told["duplicates"], told["unusable"]) == (5, 1, 1)
-    assert told["images"] == 31 and told["per_label"]["fox"] == 0 and told["unknown_labels"] == {"fox": 1}
-    assert told["skipped"][0]["name"] == "8/cut.png"
+    fields = done.json
+    assert (fields["in_spans"], fields["duplicates"], fields["unusable"]) == (5, 1, 1)
+    assert fields["images"] == 31 and fields["per_label"]["fox"] == 0 and fields["unknown_labels"] == {"fox": 1}
+    assert fields["skipped"][0]["name"] == "8/cut.png"
     for said in ("5 images that a span has already", "does not know fox 1", "8/cut.png: "):
         assert said in done.err
 
 
-def test_nothing_collected_is_nothing_to_judge(ci, workspace):
+def test_without_collected_images_nothing_is_evaluated(ci, workspace):
     done = ci("evaluate", "--json")
 
     assert done.code == 0
-    assert (done.told["images"], done.told["accuracy"], done.told["interval"]) == (0, None, None)
-    assert done.told["should_retrain"] is False and done.told["report"] is None
+    assert (done.json["images"], done.json["accuracy"], done.json["interval"]) == (0, None, None)
+    assert done.json["should_retrain"] is False and done.json["report"] is None
     assert "no new image is collected" in done.err
 
 

@@ -1,4 +1,4 @@
-"""Somebody's labelled images are brought into the loop."""
+"""Importing folders of labelled images."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ def test_a_folder_becomes_a_span_and_stays_as_it_is(ci, photographs, workspace):
     done = ci("import-images", photographs, "--json")
 
     assert done.code == 0
-    assert done.told == {"imported": 5, "rejected": [], "span": 1, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert done.json == {"imported": 5, "rejected": [], "span": 1, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
     assert (workspace / "spans/span-0001/span.json").exists()
     assert files(photographs) == before
 
@@ -42,14 +42,14 @@ def test_the_same_folder_makes_no_second_span(ci, photographs):
     done = ci("import-images", photographs, "--json")
 
     assert done.code == 0
-    assert (done.told["imported"], done.told["span"], done.told["duplicates"]) == (0, None, 5)
+    assert (done.json["imported"], done.json["span"], done.json["duplicates"]) == (0, None, 5)
     assert "already" in done.err
 
 
 def test_images_can_be_collected_instead(ci, photographs, workspace):
     done = ci("import-images", photographs, "--collect", "--json")
 
-    assert done.told == {"imported": 5, "rejected": [], "span": None, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert done.json == {"imported": 5, "rejected": [], "span": None, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
     assert files(workspace / "collected") == files(photographs)
     assert not (workspace / "spans").exists()
 
@@ -57,9 +57,9 @@ def test_images_can_be_collected_instead(ci, photographs, workspace):
 def test_collecting_the_same_again_changes_nothing(ci, photographs, workspace):
     ci("import-images", photographs, "--collect")
 
-    told = ci("import-images", photographs, "--collect", "--json").told
+    fields = ci("import-images", photographs, "--collect", "--json").json
 
-    assert (told["imported"], told["duplicates"]) == (0, 5)
+    assert (fields["imported"], fields["duplicates"]) == (0, 5)
     assert files(workspace / "collected") == files(photographs)
 
 
@@ -67,7 +67,7 @@ def test_another_image_of_the_same_name_is_kept_beside_the_first(ci, photographs
     ci("import-images", photographs, "--collect")
     (photographs / "cat" / "0.png").write_bytes(picture(100))
 
-    assert ci("import-images", photographs, "--collect", "--json").told["imported"] == 1
+    assert ci("import-images", photographs, "--collect", "--json").json["imported"] == 1
 
     collected = files(workspace / "collected")
     assert len(collected) == 6
@@ -82,9 +82,9 @@ def test_what_cannot_be_used_is_set_aside_with_its_reason(ci, photographs, works
 
     done = ci("import-images", photographs, *collect, "--json")
 
-    assert (done.code, done.told["imported"]) == (0, 5)
-    assert {bad["name"] for bad in done.told["rejected"]} == {"cat/cut.png", "cat/empty.jpg", "nolabel.png"}
-    assert all(bad["reason"] for bad in done.told["rejected"])
+    assert (done.code, done.json["imported"]) == (0, 5)
+    assert {bad["name"] for bad in done.json["rejected"]} == {"cat/cut.png", "cat/empty.jpg", "nolabel.png"}
+    assert all(bad["reason"] for bad in done.json["rejected"])
     assert {"cat/cut.png", "cat/empty.jpg", "nolabel.png"} <= set(files(workspace / "rejected"))
 
 
@@ -94,7 +94,7 @@ def test_of_many_that_cannot_be_used_people_are_shown_some(ci, photographs):
 
     done = ci("import-images", photographs, "--json")
 
-    assert len(done.told["rejected"]) == 30
+    assert len(done.json["rejected"]) == 30
     assert "  and 20 more" in done.err.splitlines()
     assert len(done.err.splitlines()) < 15
 
@@ -122,8 +122,8 @@ def test_no_name_breaks_the_output(ci, tmp_path, name):
 
     done = ci("import-images", tmp_path / "odd", "--json", PYTHONIOENCODING="ascii")
 
-    assert (done.code, done.told["imported"]) == (0, 2)
-    assert [bad["name"] for bad in done.told["rejected"]] == [f"cat/{name}.jpg"]
+    assert (done.code, done.json["imported"]) == (0, 2)
+    assert [bad["name"] for bad in done.json["rejected"]] == [f"cat/{name}.jpg"]
     assert all(line.isprintable() for line in done.err.splitlines())
     assert not any(line.startswith("::") for line in done.err.splitlines())
 
@@ -167,15 +167,15 @@ def test_options_that_do_not_fit_are_refused(ci, arguments):
 
 
 def test_the_demo_brings_its_own_images_from_two_cameras(ci, workspace):
-    first = ci("import-images", "--demo", "--limit", 30, "--json").told
+    first = ci("import-images", "--demo", "--limit", 30, "--json").json
     assert (first["imported"], first["span"]) == (30, 1)
 
-    few = ci("import-images", "--demo", "--collect", "--limit", 5, "--json").told
-    more = ci("import-images", "--demo", "--collect", "--skip", 5, "--limit", 20, "--json").told
+    few = ci("import-images", "--demo", "--collect", "--limit", 5, "--json").json
+    more = ci("import-images", "--demo", "--collect", "--skip", 5, "--limit", 20, "--json").json
     assert (few["imported"], more["imported"], more["span"]) == (5, 20, None)
     assert len(files(workspace / "collected")) == 25
 
-    assert ci("prepare-span", "--json").told["images"] == 25  # none of them was in the first span
+    assert ci("prepare-span", "--json").json["images"] == 25  # none of them was in the first span
 
 
 def test_a_full_disk_is_one_readable_line(ci, photographs, small_disk):
@@ -212,7 +212,7 @@ def test_for_a_folder_of_folders_by_label_the_one_that_is_meant_is_named(ci, pho
     assert (done.code, done.out) == (2, "")
     assert "did you mean photos/train?" in done.err and done.err.count("\n") == 1
     assert not (workspace / "rejected").exists() and not (workspace / "spans").exists()
-    assert ci("import-images", tmp_path / "photos" / "train", "--json").told["imported"] == 3
+    assert ci("import-images", tmp_path / "photos" / "train", "--json").json["imported"] == 3
 
 
 def test_a_folder_that_holds_one_more_level_beside_its_images_is_imported(ci, photographs):
@@ -220,12 +220,12 @@ def test_a_folder_that_holds_one_more_level_beside_its_images_is_imported(ci, ph
 
     done = ci("import-images", photographs, "--json")
 
-    assert (done.code, done.told["imported"]) == (0, 5)
-    assert [bad["name"] for bad in done.told["rejected"]] == ["more/cat"]
+    assert (done.code, done.json["imported"]) == (0, 5)
+    assert [bad["name"] for bad in done.json["rejected"]] == ["more/cat"]
 
 
 def test_the_folder_may_be_moved_away_afterwards(ci, photographs, workspace):
     ci("import-images", photographs, "--collect")
     shutil.rmtree(photographs)
 
-    assert ci("prepare-span", "--json").told["images"] == 5
+    assert ci("prepare-span", "--json").json["images"] == 5

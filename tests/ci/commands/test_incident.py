@@ -1,4 +1,4 @@
-"""A scheduled run tells when it fails, on the local GitHub."""
+"""Issues about failing scheduled runs, on the local GitHub."""
 
 import json
 
@@ -24,10 +24,10 @@ def incident(ci, cloud):
 
 def test_failures_are_one_issue_that_closes_itself(incident, cloud):
     issues = cloud.github.issues.issues
-    assert incident("success", 1).told == {"failed": [], "issue": None, "closed": []}
+    assert incident("success", 1).json == {"failed": [], "issue": None, "closed": []}
     first, second = incident("failure", 2), incident("cancelled", 3)
-    assert first.told["failed"] == ["count"] and first.told["issue"] == second.told["issue"]
+    assert first.json["failed"] == ["count"] and first.json["issue"] == second.json["issue"]
     (issue,) = issues.values()
     assert issue["title"] == "The workflow collected data fails"
     assert all(f"/acme/widget/actions/runs/{number}" in issue["body"] for number in (2, 3))
-    assert incident("success", 4).told["closed"] == [first.told["issue"]] and issue["state"] == "closed"
+    assert incident("success", 4).json["closed"] == [first.json["issue"]] and issue["state"] == "closed"

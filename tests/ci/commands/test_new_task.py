@@ -31,7 +31,7 @@ def spans(tmp_path, trained_workspace) -> str:
 def test_a_new_task_imports_itself_alone_and_brings_its_tests(ci, repository):
     done = ci("new-task", "pets", "--json", cwd=repository)
 
-    assert done.code == 0 and done.told["package"] == "modules.pets"
+    assert done.code == 0 and done.json["package"] == "modules.pets"
     assert "MODULES=modules.pets python -m ci train" in done.err
     for folder in ("modules", "tests/modules"):
         original = {path.name for path in (repository / folder / "classification").glob("*.py")}

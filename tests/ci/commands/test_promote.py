@@ -1,18 +1,18 @@
-"""Promoting by command; what comes of it in each case is in tests/pipeline/serving/test_endpoint.py."""
+"""The command `promote`; tests/pipeline/serving/test_endpoint.py has its cases."""
 
 from pipeline.serving import endpoint
 
 
-def test_a_release_is_promoted_and_people_and_scripts_are_told(ci, serving):
+def test_a_release_is_promoted_and_the_outcome_printed(ci, serving):
     endpoint.deploy(serving.config, serving.release(1))
     endpoint.deploy(serving.config, serving.release(2))
 
     done = ci("promote", "--json", **serving.variables)
 
     assert done.code == 0, done.err
-    assert done.told["release"] == done.told["promoted"] == "model-2" and done.told["changed"] is True
-    assert done.told["traffic"] == serving.traffic == {"model-2": 100}
-    assert done.told["endpoint"] == serving.endpoint.name
+    assert done.json["release"] == done.json["promoted"] == "model-2" and done.json["changed"] is True
+    assert done.json["traffic"] == serving.traffic == {"model-2": 100}
+    assert done.json["endpoint"] == serving.endpoint.name
     assert "Undeploying model-1 from digits" in done.err and "digits: model-2 100 %." in done.err
 
 

@@ -33,11 +33,11 @@ def test_what_is_not_committed_yet_differs_from_the_base_too(repository, file, b
     assert commit == repository.base and push.branch == branch and file in push.why
 
 
-def test_a_base_that_nothing_can_be_compared_with_is_told(repository, tmp_path, monkeypatch):
+def test_a_base_without_a_model_is_reported_with_the_reason(repository, tmp_path, monkeypatch):
     def why(base: str) -> str:
-        with pytest.raises(NoBaseline) as told:
+        with pytest.raises(NoBaseline) as error:
             differing(base)
-        return str(told.value)
+        return str(error.value)
 
     assert why("") == why("0" * 40) == "no base was named"
     assert why("f" * 40) == f"the base {'f' * 40} is not in this clone"
@@ -96,20 +96,20 @@ def test_a_change_that_spoils_the_model_is_compared_with_its_base(tmp_path):
     )
 
     assert process.returncode == 0, process.stderr
-    told = json.loads(process.stdout)
-    assert told["blessed"] is False and told["release"] is None
-    assert told["base"]["commit"] == base and told["accuracy"] < told["base"]["accuracy"] > 0.8
-    assert any(", the base " in reason for reason in told["reasons"])
+    fields = json.loads(process.stdout)
+    assert fields["blessed"] is False and fields["release"] is None
+    assert fields["base"]["commit"] == base and fields["accuracy"] < fields["base"]["accuracy"] > 0.8
+    assert any(", the base " in reason for reason in fields["reasons"])
 
-    assert told["report"] == str(clone.root / "out" / "report.json")
-    report = RunReport.from_json(pathlib.Path(told["report"]).read_text())
+    assert fields["report"] == str(clone.root / "out" / "report.json")
+    report = RunReport.from_json(pathlib.Path(fields["report"]).read_text())
     assert report.commit == head and report.current.commit == base and report.branch == MODULES
     assert report.modules_digest != report.current.modules_digest
-    assert report.metrics.accuracy == told["accuracy"] and set(report.metrics.per_label) == set("0123456789")
+    assert report.metrics.accuracy == fields["accuracy"] and set(report.metrics.per_label) == set("0123456789")
     assert {of.node for of in report.durations} >= {"CurrentModel", "Trainer", "Evaluator"}
 
-    assert told["archive"].startswith(str(clone.root / "workspace-rehearsal"))
-    with tarfile.open(told["archive"]) as archive:
+    assert fields["archive"].startswith(str(clone.root / "workspace-rehearsal"))
+    with tarfile.open(fields["archive"]) as archive:
         assert "saved_model.pb" in archive.getnames()
     kept = clone.root / "workspace-rehearsal" / "baseline"
     assert list((kept / base).glob("*/model-1/model.json"))

@@ -37,26 +37,26 @@ def asking(ci, cloud):
     return run
 
 
-def test_a_run_is_told_as_text_and_as_the_page_of_a_workflow(ci, file, tmp_path):
+def test_a_run_is_shown_as_text_and_on_the_page_of_a_workflow(ci, file, tmp_path):
     done = ci("report", "--file", file, GITHUB_STEP_SUMMARY=str(tmp_path / "summary"))
     assert done.code == 0
     assert done.out.startswith("Rehearsal: good enough to be released, 95.7\u202f% right (+0.8 points).")
     summary = (tmp_path / "summary").read_text()
     assert "### Rehearsal: good enough to be released" in summary and "```mermaid\n" in summary
-    told = ci("report", "--file", file, "--json").told
-    assert told == {"report": str(file), "comment": None, "updated": False}
+    fields = ci("report", "--file", file, "--json").json
+    assert fields == {"report": str(file), "comment": None, "updated": False}
 
 
 def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(asking, file, tmp_path, cloud):
     first = asking("--file", file, "--pull-request", 7, "--head", HEAD)
-    assert first.code == 0 and "/acme/widget/issues/7#issuecomment-" in first.told["comment"]
-    assert first.told["updated"] is False and "Commented: https://github.com/" in first.err
+    assert first.code == 0 and "/acme/widget/issues/7#issuecomment-" in first.json["comment"]
+    assert first.json["updated"] is False and "Commented: https://github.com/" in first.err
 
     cloud.github.pulls.propose(7, NEWER, "0" * 40)
     file.write_text(runs.report(metrics=runs.metrics(0.5), blessed=False).to_json())
     (tmp_path / "number").write_text("7\n")
     second = asking("--file", file, "--pull-request-file", tmp_path / "number", "--head", NEWER)
-    assert second.told == first.told | {"updated": True}
+    assert second.json == first.json | {"updated": True}
     (text,) = cloud.github.issues.texts(7)
     assert text.startswith(f"{MARKER}\n### Rehearsal: not good enough to be released, 50.0\u202f% right")
 
@@ -64,7 +64,7 @@ def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(asking, file, t
 def test_a_report_of_an_older_commit_is_not_posted(asking, file, cloud):
     cloud.github.pulls.propose(7, NEWER, "0" * 40)
     done = asking("--file", file, "--pull-request", 7, "--head", HEAD)
-    assert done.code == 0 and done.told["comment"] is None and done.told["updated"] is False
+    assert done.code == 0 and done.json["comment"] is None and done.json["updated"] is False
     assert "the newest commit of pull request 7 is another one" in done.err
     assert cloud.github.issues.texts(7) == []
 
@@ -120,24 +120,24 @@ def test_a_file_that_holds_more_than_a_number_is_refused(asking, file, tmp_path,
         ("--file", "nowhere.json"),
     ],
 )
-def test_what_does_not_belong_together_is_told(ci, arguments):
+def test_options_that_exclude_each_other_are_refused(ci, arguments):
     done = ci("report", *arguments)
     assert done.code == 2 and len(done.err.splitlines()) == 1 and "Traceback" not in done.err
 
 
-def test_without_a_file_the_newest_training_is_told(ci, trained_workspace, tmp_path):
+def test_without_a_file_the_newest_training_is_shown(ci, trained_workspace, tmp_path):
     workspace = tmp_path / "workspace"
     shutil.copytree(trained_workspace, workspace, ignore=shutil.ignore_patterns("pipeline_root", "logs"))
     outcome, *others = sorted((workspace / "reports").glob("training-*/outcome.json"))
     for other in others:  # of tests that share the workspace
         shutil.rmtree(other.parent)
-    told = json.loads(outcome.read_text())
+    fields = json.loads(outcome.read_text())
 
     done = ci("report", GITHUB_STEP_SUMMARY=str(tmp_path / "summary"), WORKSPACE=str(workspace))
 
     assert done.code == 0 and done.out.startswith("Training: released as model-1, ")
     summary = (tmp_path / "summary").read_text()
-    assert told["modules_digest"] in summary and "| `Trainer` | done |" in summary and "| `9` |" in summary
+    assert fields["modules_digest"] in summary and "| `Trainer` | done |" in summary and "| `9` |" in summary
 
 
 def test_without_a_training_there_is_nothing_to_tell(ci):

@@ -2,11 +2,11 @@ def test_with_nothing_collected_and_everything_trained_nothing_is_done(ci, train
     done = ci("retrain", "--json", WORKSPACE=str(trained_workspace))
 
     assert done.code == 0
-    assert done.told["span"] is None and done.told["spans"] == [] and done.told["release"] is None
+    assert done.json["span"] is None and done.json["spans"] == [] and done.json["release"] is None
     assert "Nothing to do" in done.err and "log" not in done.err  # no pipeline was started
 
 
 def test_without_anything_there_is_nothing_to_do(ci, workspace):
     done = ci("retrain", "--json", WORKSPACE=str(workspace))
 
-    assert done.code == 0 and done.told["span"] is None
+    assert done.code == 0 and done.json["span"] is None

@@ -1,4 +1,4 @@
-"""Rolling back by command; what comes of it in each case is in tests/pipeline/serving/test_endpoint.py."""
+"""The command `rollback`; tests/pipeline/serving/test_endpoint.py has its cases."""
 
 from pipeline.serving import endpoint
 
@@ -10,8 +10,8 @@ def test_the_last_promotion_is_taken_back(ci, serving):
     done = ci("rollback", "--json", **serving.variables)
 
     assert done.code == 0, done.err
-    assert done.told["release"] == done.told["promoted"] == "model-1" and done.told["changed"] is True
-    assert done.told["traffic"] == serving.traffic == {"model-1": 100}
+    assert done.json["release"] == done.json["promoted"] == "model-1" and done.json["changed"] is True
+    assert done.json["traffic"] == serving.traffic == {"model-1": 100}
     assert "Undeploying model-2 from digits" in done.err
 
 

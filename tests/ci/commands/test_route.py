@@ -33,8 +33,8 @@ def github(cloud):
 def test_two_commits_are_compared(route, repository):
     repository.commit({MODEL: "2"})
     done = route("--base", repository.base, "--head", "HEAD")
-    assert done.code == 0 and done.told["branch"] == "modules-only"
-    assert done.told["why"] == f"all code that changed is below modules/: {MODEL}" and done.told["why"] in done.err
+    assert done.code == 0 and done.json["branch"] == "modules-only"
+    assert done.json["why"] == f"all code that changed is below modules/: {MODEL}" and done.json["why"] in done.err
 
 
 def test_a_push_is_compared_with_what_was_deployed_so_that_a_run_that_was_replaced_loses_nothing(
@@ -44,15 +44,15 @@ def test_a_push_is_compared_with_what_was_deployed_so_that_a_run_that_was_replac
     repository.commit({MODEL: "2"})
     cloud.github.deployments.add("vertex-ai", repository.base, "success")
     done = route("--deployed", "--head", "HEAD", **github)
-    assert done.told["branch"] == "full-codebase" and done.told["base"] == repository.base
+    assert done.json["branch"] == "full-codebase" and done.json["base"] == repository.base
 
     cloud.github.deployments.add("vertex-ai", repository.git("rev-parse", "HEAD~1"), "success")
-    assert route("--deployed", "--head", "HEAD", **github).told["branch"] == "modules-only"
+    assert route("--deployed", "--head", "HEAD", **github).json["branch"] == "modules-only"
 
 
 def test_the_first_push_takes_the_full_branch(route, repository, github):
     done = route("--deployed", "--head", "HEAD", **github)
-    assert done.told["branch"] == "full-codebase" and done.told["base"] == ""
+    assert done.json["branch"] == "full-codebase" and done.json["base"] == ""
 
 
 def test_what_cannot_be_asked_is_an_error(route, github):

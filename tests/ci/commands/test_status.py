@@ -1,4 +1,4 @@
-"""What a person who comes back after a while is told."""
+"""The state of the loop, as `python -m ci status` shows it."""
 
 import pytest
 
@@ -46,38 +46,38 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
     done = ci("status", "--json")
 
     assert done.code == 0
-    following = done.told["next"]
+    following = done.json["next"]
     assert following["action"] == "import-images" and following["why"]
     empty = {"spans": [], "releases": [], "collected": 0, "last_training": None, "last_evaluation": None}
-    assert done.told == empty | {"next": following, "action": following["action"]}
+    assert done.json == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 
 
-def test_the_loop_is_told_step_by_step(ci, collect, release, evaluated):
+def test_each_step_of_the_loop_is_shown(ci, collect, release, evaluated):
     collect(4)
     ci("prepare-span")
-    told = ci("status", "--json").told
-    assert told["spans"] == [{"span": 1, "images": 4, "labels": {"cat": 2, "dog": 2}}]
-    assert (told["collected"], told["next"]["action"]) == (0, "train")
+    fields = ci("status", "--json").json
+    assert fields["spans"] == [{"span": 1, "images": 4, "labels": {"cat": 2, "dog": 2}}]
+    assert (fields["collected"], fields["next"]["action"]) == (0, "train")
 
     assert release(1) == "model-1"
-    told = ci("status", "--json").told
-    assert (told["releases"], told["next"]["action"]) == (["model-1"], "wait")
+    fields = ci("status", "--json").json
+    assert (fields["releases"], fields["next"]["action"]) == (["model-1"], "wait")
 
     collect(9)
-    told = ci("status", "--json").told
-    assert (told["collected"], told["next"]["action"]) == (9, "evaluate")
+    fields = ci("status", "--json").json
+    assert (fields["collected"], fields["next"]["action"]) == (9, "evaluate")
 
     evaluated("model-1", 9, 0.25, should_retrain=True)
-    told = ci("status", "--json").told
-    assert told["last_evaluation"]["release"] == "model-1" and told["last_evaluation"]["accuracy"] == 0.25
-    assert told["next"]["action"] == "retrain" and "25.0\u202f%" in told["next"]["why"]
+    fields = ci("status", "--json").json
+    assert fields["last_evaluation"]["release"] == "model-1" and fields["last_evaluation"]["accuracy"] == 0.25
+    assert fields["next"]["action"] == "retrain" and "25.0\u202f%" in fields["next"]["why"]
 
     ci("prepare-span")
     assert release(1, 2) == "model-2"
-    told = ci("status", "--json").told
-    assert [span["span"] for span in told["spans"]] == [1, 2]
-    assert (told["releases"], told["next"]["action"]) == (["model-2", "model-1"], "wait")
+    fields = ci("status", "--json").json
+    assert [span["span"] for span in fields["spans"]] == [1, 2]
+    assert (fields["releases"], fields["next"]["action"]) == (["model-2", "model-1"], "wait")
 
 
 def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspace):
@@ -89,20 +89,20 @@ def test_people_read_all_of_it_in_lines(ci, collect, release, evaluated, workspa
     lines = ci("status").out.splitlines()
 
     assert lines[:3] == ["span 1: 4 images: cat 2, dog 2", "releases: model-1", "collected: 9 images"]
-    judged = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
+    evaluated = "last evaluation: model-1 got 25.0\u202f% of 9 images right"
     assert lines[3] == "last training: released as model-1"
-    assert lines[4].startswith(f"{judged}, report in {workspace}/reports/")
+    assert lines[4].startswith(f"{evaluated}, report in {workspace}/reports/")
     assert lines[5].startswith("next: retrain, because model-1 ")
 
 
-def test_releases_on_github_are_told_too(ci, cloud):
+def test_releases_on_github_are_shown_too(ci, cloud):
     record = {"model.tar.gz": b"x", "model.json": b"{}"}
     for number in (9, 10):
         cloud.github.releases.add(f"model-{number}", record)
     cloud.github.releases.add("model-11", record, draft=True)
     where = {**cloud.environment, "RELEASES": f"github:{cloud.github.repository}"}
 
-    assert ci("status", "--json", **where, GITHUB_TOKEN=cloud.github.token(contents="read")).told["releases"] == [
+    assert ci("status", "--json", **where, GITHUB_TOKEN=cloud.github.token(contents="read")).json["releases"] == [
         "model-10",
         "model-9",
     ]

@@ -65,7 +65,7 @@ def test_a_retraining_with_nothing_to_do_is_not_submitted(run, cloud, cloud_conf
     assert "Nothing to do" in done.text and not cloud.asked("aiplatform")
 
 
-def test_a_run_that_fails_is_followed_to_its_end_and_told(ci, cloud, cloud_config, span_in_bucket, tmp_path):
+def test_a_failing_run_is_followed_to_its_end_and_reported(ci, cloud, cloud_config, span_in_bucket, tmp_path):
     cloud.vertex.workers.images.add(IMAGE, tmp_path)  # nothing is in it
     given = cloud.environment | {"WORKSPACE": cloud_config.workspace, "PIPELINE_IMAGE": IMAGE}
 

@@ -25,8 +25,8 @@ def test_a_training_ends_with_what_scripts_need_and_what_people_want(ci, trained
     done = ci("train", "--spans", "all", "--json", WORKSPACE=str(trained_workspace))
 
     assert done.code == 0
-    assert done.told["blessed"] and done.told["release"] == "model-1" and done.told["spans"] == [1]
-    assert set(done.told["metrics"]) >= {"accuracy", "per_span", "per_label"}
+    assert done.json["blessed"] and done.json["release"] == "model-1" and done.json["spans"] == [1]
+    assert set(done.json["metrics"]) >= {"accuracy", "per_span", "per_label"}
     assert "Released as model-1." in done.err
     for node in ("Trainer", "Evaluator"):
         assert node in done.err  # people see how far it is, and only that
@@ -43,7 +43,7 @@ def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
 
 
 @pytest.mark.parametrize("spans, said", [("7,8", "Span 7-8 does not exist"), ("newest", "--spans is 'newest'")])
-def test_spans_that_do_not_exist_are_a_mistake_that_is_told_at_once(ci, trained_workspace, spans, said):
+def test_spans_that_do_not_exist_are_refused_at_once(ci, trained_workspace, spans, said):
     done = ci("train", "--spans", spans, WORKSPACE=str(trained_workspace))
 
     assert done.code == 2 and said in done.err and len(done.err.splitlines()) == 1

@@ -17,9 +17,9 @@ RELEASING = """
 
     noted = pathlib.Path({noted!r})
     names = ("WORKSPACE", "MODULES", "SEED", "ACCURACY_THRESHOLD", "GITHUB_TOKEN")
-    told = {{name: os.environ.get(name) for name in names}}
+    call = {{name: os.environ.get(name) for name in names}}
     with noted.open("a") as file:
-        file.write(json.dumps(told | {{"arguments": sys.argv[1:], "cwd": os.getcwd()}}) + "\\n")
+        file.write(json.dumps(call | {{"arguments": sys.argv[1:], "cwd": os.getcwd()}}) + "\\n")
     if sys.argv[1] == "train":
         shutil.copytree({releases!r}, os.environ["RELEASES"])
 """
@@ -100,7 +100,7 @@ def test_a_release_that_was_damaged_in_the_cache_is_made_again(base, baselines, 
     [
         ("raise ImportError('of another time')", "the base's `import-images` failed"),
         ("import sys\nsys.exit(sys.argv[1] == 'train')", "the base's `train` failed"),
-        ("", "what the base released cannot be read"),
+        ("", "the base's release cannot be read"),
     ],
 )
 def test_a_base_that_releases_nothing_is_no_baseline(base, baselines, code, said):

@@ -18,7 +18,7 @@ def repository(tmp_path) -> Repository:
     return Repository(tmp_path / "clone")
 
 
-def test_what_differs_here_is_also_what_nobody_committed_or_added(repository):
+def test_changes_of_the_working_tree_include_uncommitted_and_untracked_files(repository):
     root = repository.root
     repository.commit({"a.py": "1", "b.py": "1"})
     (root / "b.py").unlink()
@@ -70,7 +70,7 @@ def test_what_a_killed_process_left_is_removed_by_the_next(repository, tmp_path)
         assert not beside.exists() and repository.git("worktree", "list").count("\n") == 0
 
 
-def test_what_cannot_be_checked_out_or_compared_is_told(repository, tmp_path):
+def test_a_commit_that_cannot_be_checked_out_or_compared_is_an_error(repository, tmp_path):
     root = str(repository.root)
     (tmp_path / "there").mkdir()
     (tmp_path / "there" / "mine").touch()

@@ -14,7 +14,7 @@ HEAD, NEWER = "a" * 40, "b" * 40
 
 @pytest.fixture
 def github(cloud_environment):
-    """The local GitHub with a pull request of somebody's fork."""
+    """The local GitHub with a pull request from a fork."""
     cloud_environment.github.pulls.propose(7, HEAD, "0" * 40, fork="stranger/widget")
     return cloud_environment.github
 
@@ -25,7 +25,7 @@ def repository(github):
 
 
 def of(github, login: str, text: str) -> int:
-    """A comment that somebody wrote."""
+    """A comment by another user."""
     person = client.repository(github.repository, github.token())
     number = person.get_issue(7).create_comment(text).id
     github.issues.comments[number]["user"] = {"login": login, "type": "Bot" if "[bot]" in login else "User"}
@@ -48,7 +48,7 @@ def test_a_report_of_an_older_commit_writes_nothing(repository, github):
     assert github.issues.texts(7) == [f"{MARKER}\n95 %"]
 
 
-def test_a_number_that_somebody_made_up_does_nothing(repository, github):
+def test_a_forged_number_has_no_effect(repository, github):
     github.pulls.propose(8, NEWER, "0" * 40)
     assert comments.keep(repository, 8, HEAD, "95 %") is None
     with pytest.raises(GitHubRefused, match="Commenting on pull request 9 failed: .*does not exist"):
@@ -73,7 +73,7 @@ def test_what_others_write_stays_whatever_it_looks_like(repository, github, logi
     assert github.issues.texts(7) == [f"{MARKER}\nmine", f"Not ours:\n{MARKER}\n", f"{MARKER}\n96 %"]
 
 
-def test_a_comment_of_somebody_who_left_is_not_ours(repository, github):
+def test_a_comment_of_a_deleted_user_is_left_alone(repository, github):
     github.issues.comments[of(github, "ghost", f"{MARKER}\nboo")]["user"] = None
     assert not comments.keep(repository, 7, HEAD, "95 %").updated
     assert len(github.issues.texts(7)) == 2

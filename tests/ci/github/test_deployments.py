@@ -1,4 +1,4 @@
-"""Which commit is deployed, as the local GitHub tells."""
+"""The last deployed commit, read from the local GitHub."""
 
 import pytest
 
@@ -38,7 +38,7 @@ def test_what_waits_or_runs_is_not_deployed(repository, deployments):
     assert last_deployed(repository) is None
 
 
-def test_who_may_not_look_is_told(cloud_environment):
+def test_a_token_without_permission_is_reported(cloud_environment):
     github = cloud_environment.github
     blind = client.repository(github.repository, github.token(contents="read"))
     with pytest.raises(GitHubRefused, match="last deployment"):

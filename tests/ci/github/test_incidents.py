@@ -62,16 +62,16 @@ def test_a_lost_answer_leaves_one_open_issue(repository, issues, cloud):
 
 def test_where_issues_are_switched_off_it_says_how_to_switch_them_on(repository, cloud):
     cloud.github.issues.enabled = False
-    with pytest.raises(incidents.NoIssues, match="acme/widget has no issues.*--enable-issues"):
+    with pytest.raises(incidents.NoIssues, match="acme/widget has issues disabled.*--enable-issues"):
         incidents.report(repository, "evaluation", "a", "1")
     assert incidents.resolve(repository, "evaluation", "passed") == []
 
 
-def test_an_issue_of_somebody_else_is_left_alone(repository, issues, cloud):
+def test_an_issue_of_another_user_is_left_alone(repository, issues, cloud):
     person = client.repository(cloud.github.repository, cloud.github.token())
     incidents.report(repository, "evaluation", "a", "1")
     copied = issues()[0]["body"]
-    person.create_issue("About the marker", body=copied)  # nobody gave it our label
+    person.create_issue("About the marker", body=copied)  # without the label
     person.create_issue("Something else", body="Text", labels=[incidents.LABEL])
     incidents.resolve(repository, "evaluation", "passed")
     assert [issue["state"] for issue in issues()] == ["closed", "open", "open"]

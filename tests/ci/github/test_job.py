@@ -1,4 +1,4 @@
-"""What GitHub tells a job."""
+"""The job's data in GitHub's environment variables."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 from ci.github.job import Job, Needed, needed
 from pipeline.errors import UsageError
 
-TOLD = {
+VARIABLES = {
     "GITHUB_REPOSITORY": "acme/widget",
     "GITHUB_WORKFLOW": "collected data",
     "GITHUB_REF_NAME": "main",
@@ -17,7 +17,7 @@ TOLD = {
 
 
 def test_a_job_knows_its_repository_and_its_run():
-    job = Job.from_environment(TOLD)
+    job = Job.from_environment(VARIABLES)
     assert (job.repository, job.workflow, job.branch) == ("acme/widget", "collected data", "main")
     assert job.run == "https://github.example/acme/widget/actions/runs/17"
 
@@ -29,8 +29,8 @@ def test_by_hand_only_the_repository_is_needed():
 
 
 def test_results_of_jobs_are_read_as_github_writes_them():
-    told = {"route": {"result": "success", "outputs": {"branch": "none"}}, "tests": {"result": "skipped"}}
-    found = needed({"NEEDS": json.dumps(told)})
+    jobs = {"route": {"result": "success", "outputs": {"branch": "none"}}, "tests": {"result": "skipped"}}
+    found = needed({"NEEDS": json.dumps(jobs)})
     assert found == {"route": Needed("success", {"branch": "none"}), "tests": Needed("skipped", {})}
 
 

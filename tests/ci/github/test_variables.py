@@ -33,7 +33,7 @@ def test_what_is_set_is_not_derived():
     assert found.environment["RELEASES"] == "gs://widgets/models" and found.environment["SEED"] == "3"
 
 
-def test_a_fresh_fork_has_none_and_is_told_which():
+def test_a_fresh_fork_has_none_and_the_missing_ones_are_named():
     found = settings({}, "acme/widget")
     assert not found.configured and found.missing == tuple(NEEDED) and found.environment == {}
 
