@@ -11,7 +11,7 @@ help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile | awk '{printf "  %-4s %-13s", $$1, $$2; $$1 = $$2 = ""; print}'
 
-demo: install ## the whole loop on real images, told step by step: 4 minutes, leaves workspace-demo/ and a report
+demo: install ## the whole loop on real images, step by step: 4 minutes, leaves workspace-demo/ and a report
 	@$(PYTHON) -m ci demo
 
 test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python

@@ -59,7 +59,7 @@ def collect(folder: pathlib.Path, images: int) -> None:
 
 
 def evaluated(storage: Storage, model) -> int:
-    """Judges all collected images; returns how many."""
+    """Evaluates all collected images; returns how many."""
     predictor = partial(here.predictions, classify=partial(inference.classify, model))
     images = evaluation.new_images(storage, evaluation.LeftOut())
     return evaluation.evaluate_images(images, predictor, io.BytesIO())[0].images

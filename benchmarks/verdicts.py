@@ -51,7 +51,7 @@ class Case:
     where: str = OVERALL  # or SPAN: on the first span only
 
     def theory(self) -> float:
-        """What the exact test alone allows: the more telling one of the tests of all images and of a span."""
+        """What the exact test alone allows: the more significant one of the tests of all images and of a span."""
         gained = self.differing / 2
         whole = self.spans * self.images
         others = LABELS + (self.spans if self.spans > 1 else 0)

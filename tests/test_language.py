@@ -33,6 +33,9 @@ TERMS = {
 TEXTS = {"", ".css", ".html", ".js", ".md", ".py", ".toml", ".txt", ".yaml", ".yml"}
 CHECKED = (
     ".ci",
+    ".github/workflows",
+    "Makefile",
+    "benchmarks",
     "ci",
     "install.py",
     "pipeline/batch",
