@@ -1,7 +1,7 @@
 """The image of the pipelines: what it is made of, its build on Cloud Build, and what is known of it afterwards.
 
 An image is known by its content, the files that the Dockerfile copies and how they are built: what has been built is
-not built again, and what is being built is waited for, whoever asked for it.
+not built again, and a running build of the same content is waited for, also one that another process started.
 """
 
 import dataclasses
@@ -185,7 +185,7 @@ def pack(files: dict[str, bytes]) -> bytes:
     with gzip.GzipFile("", "wb", fileobj=out, mtime=0) as packed:
         with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for name, data in sorted(files.items()):
-                member = tarfile.TarInfo(name)  # of nobody, at no time
+                member = tarfile.TarInfo(name)  # without owner and time
                 member.size = len(data)
                 tar.addfile(member, io.BytesIO(data))
     return out.getvalue()
@@ -247,12 +247,12 @@ def _find_or_start(
 
 
 def _follow(client: "CloudBuildClient", name: str, log: Log) -> "Build":
-    """Waits for the end of a build, and tells each change of its state and of its steps. Raises ImageBuildFailed."""
+    """Waits for the end of a build, and logs each change of its state and of its steps. Raises ImageBuildFailed."""
     from google.cloud.devtools.cloudbuild_v1 import Build
 
     said: dict[str, str] = {}
 
-    def tell(what: str, status: Any) -> None:
+    def log_change(what: str, status: Any) -> None:
         if status and said.get(what) != status.name:
             said[what] = status.name
             log(f"  {what}: {status.name.lower()}")
@@ -261,8 +261,8 @@ def _follow(client: "CloudBuildClient", name: str, log: Log) -> "Build":
         for pause in poll_intervals():
             build = client.get_build({"name": name}, retry=read_retry())
             for number, step in enumerate(build.steps):
-                tell(step.id or f"step {number}", step.status)
-            tell("build", build.status)
+                log_change(step.id or f"step {number}", step.status)
+            log_change("build", build.status)
             if build.status == Build.Status.SUCCESS:
                 return build
             if build.status not in (Build.Status.PENDING, Build.Status.QUEUED, Build.Status.WORKING):

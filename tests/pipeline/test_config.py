@@ -172,7 +172,7 @@ def test_a_misspelling_does_no_harm_where_the_setting_is_set_or_it_is_empty():
     assert Config.from_environment({"ACCURACY_TRESHOLD": ""}) == Config()
 
 
-def test_many_numbers_are_told_in_short():
+def test_many_numbers_are_written_in_short():
     assert numbers([3, 1, 2, 11, 2]) == "1-3, 11"
     assert "Span 7-8 does not exist, the workspace has 1-3" in str(SpanNotFound([8, 7], [1, 2, 3]))
     assert "has none yet" in str(SpanNotFound([7], []))

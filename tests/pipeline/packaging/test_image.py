@@ -32,7 +32,7 @@ def clone(tmp_path):
         (root / name).write_text(f"# {name}\n")
     git(root, "init", "--quiet")
     git(root, "add", "--all")
-    (root / "pipeline" / "notes.txt").write_text("nobody else's business")
+    (root / "pipeline" / "notes.txt").write_text("no part of it")
     return root
 
 
@@ -219,7 +219,7 @@ def test_a_python_that_no_base_is_named_for_is_refused(clone):
         image.base(str(clone))
 
 
-def test_a_mistake_in_cloudbuild_yaml_is_told(clone, config):
+def test_a_mistake_in_cloudbuild_yaml_is_named(clone, config):
     (clone / image.BUILD).write_text("steps: []\nstepz: []\n")
     with pytest.raises(BrokenBuildFile, match='cloudbuild.yaml.*"stepz"'):
         image.build(config, root=str(clone))
@@ -251,6 +251,6 @@ def test_the_build_context_of_docker_is_what_is_packed():
 def test_a_record_says_what_submit_asks_of_it(clone, config):
     made, _ = image.build(config, root=str(clone))
     name = f"images/{made.image.rpartition(':')[2]}.json"
-    told = json.loads(open_storage(config.workspace).read(name))
-    assert set(told) == {"image", "tfx", "python", "commit", "content"}
-    assert f"tfx=={told['tfx']}" in (clone / "requirements.txt").read_text().replace("[kfp]", "")
+    known = json.loads(open_storage(config.workspace).read(name))
+    assert set(known) == {"image", "tfx", "python", "commit", "content"}
+    assert f"tfx=={known['tfx']}" in (clone / "requirements.txt").read_text().replace("[kfp]", "")
