@@ -1,11 +1,11 @@
-# Each target works in a fresh clone: what it needs it sets up first, in .venv, and only once.
+# Each target works in a fresh clone: it first sets up .venv, once.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
-# A file at a time for each core; of many cores four, since TensorFlow takes a gigabyte in each process.
+# One test file at a time on each core, on four cores at most: TensorFlow takes a gigabyte in each process.
 IN_PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cloud lint bench emulators test-workflows test-modern test-image install format requirements
+.PHONY: help demo test test-cloud lint bench emulators test-workflows test-modern test-image install format requirements sbom
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -17,26 +17,27 @@ demo: install ## the whole loop on real images, step by step: 4 minutes, leaves 
 test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)
 
-test-cloud: install ## those of them that talk to Google Cloud, on this machine: no network needed
+test-cloud: install ## the tests that call Google Cloud, against servers on this machine: no network needed
 	@$(PYTHON) -m pytest $(IN_PARALLEL) -m cloud $(TESTS)
 
-lint: install ## layout and mistakes that can be seen without running anything
+lint: install ## code style, mistakes, import order, and the security of workflows
 	@$(PYTHON) -m black --check --quiet --diff .
 	@$(PYTHON) -m ruff check --quiet .
 	@.venv/bin/lint-imports --no-logo > .ruff_cache/imports.txt || { cat .ruff_cache/imports.txt; exit 1; }
 	@.venv/bin/hadolint cloudbuild/Dockerfile cloudbuild/bases/Dockerfile
 	@.venv/bin/shellcheck .ci/run cloudbuild/*.sh
-	@.venv/bin/yamllint --strict .github cloudbuild .yamllint.yml
+	@.venv/bin/yamllint --strict .github cloudbuild .yamllint.yml .pre-commit-config.yaml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-actions .github/actions/*/action.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/*.yml
 	@.venv/bin/check-jsonschema --quiet --builtin-schema vendor.cloudbuild cloudbuild/cloudbuild.yaml
 	@if command -v go >/dev/null; then PATH="$(CURDIR)/.venv/bin:$$PATH" $(PYTHON) -m tests.workflows.programs actionlint; \
 	else echo "lint: without actionlint, which is written in Go: install Go to have workflows checked by it, too"; fi
 	@.venv/bin/zizmor --quiet --offline --strict-collection --persona=auditor .github
 	@echo "lint: nothing found"
 
-bench: install ## every benchmark in benchmarks/, against what it must reach: about half an hour
+bench: install ## every benchmark in benchmarks/, each against its limit: half an hour
 	@$(PYTHON) benchmarks/run.py $(JOBS)
 
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
@@ -49,13 +50,13 @@ test-workflows: install ## the workflows, executed on this machine: 7 minutes; n
 test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
 	@$(PYTHON3) tests/modern/run.py
 
-test-image: install ## the image built, and a training in its containers, without network: needs root, podman and more
+test-image: install ## builds the image and trains in its containers, without network: needs root, podman and more
 	@$(PYTHON) -W ignore::FutureWarning tests/image/run.py
 
-install: ## sets up .venv (3 GB), chooses the TFX line that runs here and says why
+install: ## sets up .venv (3 GB), chooses the TFX line for this machine and says why
 	@$(PYTHON3) install.py
 
-format: install ## lays the code out as `make lint` wants it
+format: install ## formats the code as `make lint` requires
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m black --quiet .
 
@@ -63,3 +64,6 @@ requirements: install ## exports uv.lock to requirements.txt and cloudbuild/*.tx
 	@$(PYTHON) -m uv lock
 	@$(PYTHON) -m uv export --quiet --frozen --no-default-groups --group pipeline --no-annotate -o requirements.txt
 	@for of in cpu gpu; do $(PYTHON) -m uv export --quiet --frozen --only-group image-$$of --no-annotate -o cloudbuild/$$of.txt || exit; done
+
+sbom: install ## writes sbom.json: the locked packages of the image, by version and checksum (CycloneDX)
+	@$(PYTHON) -m uv export --quiet --frozen --format cyclonedx1.5 --no-default-groups --group pipeline --group image-cpu --output-file sbom.json >/dev/null

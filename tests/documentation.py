@@ -1,22 +1,100 @@
-"""The pages' commands that create and set what Google Cloud needs, done to the local servers."""
+"""The pages: their sections, links and command blocks, and the project that their commands create."""
 
+import functools
+import os
 import pathlib
 import re
 import shlex
 import subprocess
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from pipeline.doctor.access import APIS
+from tests.clone import ROOT, SETTINGS
 from tests.emulators.cloud import Cloud
+from tests.gcloud import Programs, new_project
 
-DOCS = pathlib.Path(__file__).resolve().parents[1] / "docs"
-BLOCK = r"```sh cloud\n(.*?)```"
-# These programs only write down what they are told, a line a call.
-NOTED = """
-gcloud() { { printf "%q " "$@"; echo; } >&3; [ "$2" != describe ] || echo 123456789012; }
-gh() { { printf "%q " "$@"; echo; } >&5; }
-ci() { :; }
-"""
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    section: str  # anchor of the heading above it
+    kind: str  # what follows the fence: sh, sh cloud, text ...
+    text: str
+
+
+class Page:
+    """A page of documentation, by its path from the repository's root."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.blocks: list[Block] = []
+        self.anchors: list[str] = [""]
+        prose, block, fence = [], [], None
+        for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+            if fence is not None and line.strip() == "```":
+                self.blocks.append(Block(self.anchors[-1], fence, "".join(block)))
+                fence = None
+            elif fence is not None:
+                block.append(f"{line}\n")
+            elif line.lstrip().startswith("```"):
+                fence, block = line.strip().removeprefix("```"), []
+            else:
+                prose.append(line)
+                if heading := re.match(r"#+ (.+)", line):
+                    self.anchors.append(_anchor(heading[1]))
+        assert fence is None, f"{name} ends inside of a block"
+        self.prose = "\n".join(prose)
+
+    def links(self) -> Iterator[str]:
+        """Yields the target of each link and picture."""
+        yield from re.findall(r"\]\(([^)\s]+)\)", self.prose)
+
+    def table(self, section: str) -> list[list[str]]:
+        """Returns the cells of a section's table, without its head; a pipe inside of a cell is written as `\\|`."""
+        lines = re.split(r"^#+ ", self.prose, flags=re.M)
+        (found,) = (part for part in lines if _anchor(part.partition("\n")[0]) == section)
+        rows = [line for line in found.splitlines() if line.startswith("|")]
+        return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows[2:]]
+
+
+def _anchor(heading: str) -> str:
+    """Returns a heading's anchor as GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@functools.cache
+def page(name: str) -> Page:
+    return Page(name)
+
+
+def pages() -> list[Page]:
+    """Returns every page that people read."""
+    folders = ("", "docs", "benchmarks", "tests/workflows", ".github")
+    return [page(str(path.relative_to(ROOT))) for folder in folders for path in sorted((ROOT / folder).glob("*.md"))]
+
+
+def commands(place: str) -> list[str]:
+    """Returns the blocks of commands of a section, such as "docs/github.md#set-up-a-fork"."""
+    name, _, section = place.partition("#")
+    found = [block.text for block in page(name).blocks if block.section == section and block.kind.startswith("sh")]
+    assert found, f"{place} has no block of commands"
+    return found
+
+
+def paste(script: str, folder: pathlib.Path, programs: pathlib.Path | None = None, **variables: str) -> str:
+    """Runs commands in bash, in a folder, up to the first that fails; returns what they print.
+
+    They see the repository's programs, those in the folder `programs`, and of the environment only what is given.
+    """
+    path = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
+    person = {f"GIT_{role}_{what}": "t@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    environment = {"PATH": path, "HOME": str(folder), **SETTINGS, **person, **variables}
+    script = f"set -eu -o pipefail\nshopt -s expand_aliases\n{script}"
+    done = subprocess.run(
+        ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    return done.stdout
 
 
 class Project(NamedTuple):
@@ -28,65 +106,35 @@ class Project(NamedTuple):
 
 def make(cloud: Cloud, folder: pathlib.Path, repository: str = "o/n", token: bytes = b"ghp_of-a-test") -> Project:
     """Makes a project that contains only what the pages' commands create; `token` is typed in where they ask."""
+    with Programs(cloud, token) as programs:
+        return create(programs, folder, repository)
+
+
+def create(programs: Programs, folder: pathlib.Path, repository: str = "o/n") -> Project:
+    """Runs the pages' commands in a project in which there is nothing yet."""
+    cloud = programs.cloud
+    new_project(cloud)
     given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "BUCKET": cloud.bucket, "REPOSITORY": repository}
-    script = f"exec 3>gcloud.txt 4>exports.txt 5>gh.txt\nset -eu\n{_pasted(given)}"
-    subprocess.run(["bash", "-c", script], cwd=folder, env={}, check=True, timeout=30)
-    cloud.policies.clear()
-    cloud.accounts.accounts.clear()
-    cloud.apis.disabled.update(f"{api}.googleapis.com" for api in APIS)
-    for line in (folder / "gcloud.txt").read_text().splitlines():
-        _paste(cloud, shlex.split(line), token)
-    exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', (folder / "exports.txt").read_text(), re.M))
-    issues, *variables = (folder / "gh.txt").read_text().splitlines()
-    assert shlex.split(issues) == ["repo", "edit", repository, "--enable-issues"]
+    examples, *resources = commands("docs/google-cloud.md#create-the-resources")
+    lines = [
+        *(f"export {name}={shlex.quote(value)}" for name, value in given.items()),
+        re.sub(r"^export .*", "", examples),
+        *resources,
+        # tests/ci/commands/test_doctor.py runs the last line
+        *(block.replace("ci doctor", "") for block in commands("docs/google-cloud.md#set-and-check")),
+        *commands("docs/github.md#set-up-a-fork"),
+        "export",
+    ]
+    exported = paste("\n".join(lines), folder, programs.folder)
+    issues, *variables = programs.gh
+    assert issues == ["repo", "edit", repository, "--enable-issues"]
+    exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', exported, re.M))
+    shell = ("PATH", "HOME", "PWD", "OLDPWD", "SHLVL")
+    exports = {name: value for name, value in exports.items() if name not in shell and not name.startswith("GIT_")}
     return Project(exports, dict(map(_variable, variables)))
 
 
-def _pasted(variables: dict[str, str]) -> str:
-    """Returns a script of the pages' commands."""
-    google_cloud, github = ((DOCS / name).read_text(encoding="utf-8") for name in ("google-cloud.md", "github.md"))
-    first, *blocks = re.findall(BLOCK, google_cloud.partition("## Use")[0], re.S)
-    fork = re.search(BLOCK, github.partition("## Set up a fork")[2], re.S)
-    lines = [
-        NOTED,
-        *(f"export {name}={shlex.quote(value)}" for name, value in variables.items()),
-        re.sub(r"^export .*", "", first),  # examples of what is set already
-        *blocks,
-        fork[1],
-        "export >&4",
-    ]
-    return "\n".join(lines)
-
-
-def _paste(cloud: Cloud, words: list[str], token: bytes) -> None:
-    """Does to the local servers what gcloud would do to the real ones."""
-    plain = [word for word in words if not word.startswith("--")]
-    options = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
-    project = f"projects/{cloud.project}"
-    places = {
-        "projects": lambda name: f"projects/{name}",
-        "storage buckets": lambda name: f"buckets/{name.removeprefix('gs://')}",
-        "iam service-accounts": lambda name: f"serviceAccounts/{name}",
-        "artifacts repositories": lambda name: f"{project}/locations/{options['location']}/repositories/{name}",
-        "secrets": lambda name: f"{project}/secrets/{name}",
-    }
-    *kind, verb, name = plain if plain[:2] != ["services", "enable"] else ["services", "enable", ""]
-    match (" ".join(kind), verb):
-        case ("services", "enable"):
-            cloud.apis.disabled -= set(plain[2:])
-        case ("iam service-accounts", "create"):
-            cloud.accounts.accounts[f"{name}@{cloud.project}.iam.gserviceaccount.com"] = False
-        case ("artifacts repositories", "create"):
-            assert options["location"] == cloud.region
-            cloud.registry.add(name, format=options["repository-format"].upper())
-        case ("secrets", "create"):
-            cloud.secrets.add(f"{project}/secrets/{name}", token)
-        case (kind, "add-iam-policy-binding"):
-            member = options["member"].removeprefix("serviceAccount:")
-            cloud.policies.grant(places[kind](name), options["role"], member)
-
-
-def _variable(line: str) -> tuple[str, str]:
-    *command, name, option, value = shlex.split(line)
-    assert (command, option) == (["variable", "set"], "--body"), line
+def _variable(words: list[str]) -> tuple[str, str]:
+    *command, name, option, value = words
+    assert (command, option) == (["variable", "set"], "--body"), words
     return name, value

@@ -2,14 +2,17 @@
 
 import ast
 import functools
+import json
 import pathlib
 import re
+import shlex
 import subprocess
 import sys
 import warnings
 from collections.abc import Iterator
 
 import pytest
+import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OURS = ("ci", "pipeline", "modules", "tests", "benchmarks", "install")
@@ -141,7 +144,7 @@ def twin(test: pathlib.Path) -> pathlib.Path:
 
 def test_every_test_file_has_its_twin():
     tests = [path for path in sources("tests") if path.name.startswith("test_")]
-    about_all = [pathlib.Path("tests/test_repository.py"), pathlib.Path("tests/test_language.py")]
+    about_all = [pathlib.Path("tests", f"test_{name}.py") for name in ("repository", "language", "documentation")]
     mirrored = [path for path in tests if path not in about_all and path.parts[1] not in ("emulators", "workflows")]
     alone = [f"{test} without {twin(test)}" for test in mirrored if not (ROOT / twin(test)).is_file()]
     assert mirrored and not alone
@@ -189,6 +192,46 @@ def test_requirements_are_exported_from_the_lock(file, groups):
     written = (ROOT / file).read_text().splitlines()
     is_equal = [line for line in written if not line.startswith("#")] == exported.splitlines()
     assert is_equal, f"{file} does not match uv.lock: run `make requirements`"
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog_and_begins_with_this_version():
+    changes = (ROOT / "CHANGELOG.md").read_text()
+    versions = re.findall(r"^## \[(.+?)\]( - \d{4}-\d\d-\d\d)?$", changes, re.M)
+    numbers = [tuple(map(int, version.split("."))) for version, _ in versions[1:]]
+    project = re.search(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    assert versions[0] == ("Unreleased", "") and versions[1][0] == project
+    assert numbers == sorted(numbers, reverse=True) and len(versions) == changes.count("\n## ")
+    kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", changes, re.M)) <= kinds
+
+
+def test_code_owners_are_asked_about_files_that_exist():
+    rules = re.findall(r"^# (/\S+) @OWNER$", (ROOT / ".github" / "CODEOWNERS").read_text(), re.M)
+    assert len(rules) == 5 and all((ROOT / path.strip("/")).exists() for path in rules)
+
+
+def test_hooks_of_pre_commit_pass_on_this_repository():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    example = {"python": "tests/places.py", "shell": "cloudbuild/entrypoint.sh", "yaml": ".github/dependabot.yml"}
+    for hook in hooks:
+        files = [example[kind] for kind in hook["types"] if hook.get("pass_filenames", True)]
+        done = subprocess.run([*shlex.split(hook["entry"]), *files], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, f"{hook['id']}: {done.stdout}{done.stderr}"
+
+
+def test_a_new_dev_container_is_set_up_by_make():
+    container = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
+    assert container["updateContentCommand"] == "make install"  # a prebuild runs it, too
+
+
+def test_the_bill_of_materials_lists_what_the_image_installs(tmp_path):
+    (recipe,) = re.findall(
+        r"^sbom:.*\n\t@\$\(PYTHON\) -m uv (export .*) --output-file", (ROOT / "Makefile").read_text(), re.M
+    )
+    listed = {(of["name"], of["version"]) for of in json.loads(uv(*recipe.split()))["components"]}
+    pinned = "".join((ROOT / name).read_text() for name in ("requirements.txt", "cloudbuild/cpu.txt"))
+    installed = set(re.findall(r"^([\w.-]+)==([^ ;]+)", pinned, re.M))
+    assert len(installed) > 200 and installed <= listed
 
 
 def test_every_target_of_make_explains_itself():

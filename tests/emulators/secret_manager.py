@@ -36,6 +36,14 @@ class SecretManager(Service):
         versions.append(data)
         return f"{secret}/versions/{len(versions)}"
 
+    def names(self) -> list[str]:
+        """The names of all secrets."""
+        return list(self._versions)
+
+    def remove(self, secret: str) -> None:
+        """Deletes a secret with all its versions."""
+        del self._versions[secret]
+
     def rpcs(self):
         access = Rpc(types.AccessSecretVersionRequest, types.AccessSecretVersionResponse, self.access)
         return {"/google.cloud.secretmanager.v1.SecretManagerService/AccessSecretVersion": access}

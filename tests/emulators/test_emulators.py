@@ -9,7 +9,9 @@ import sys
 
 import pytest
 
+from tests.clone import ROOT
 from tests.conftest import photographs
+from tests.documentation import commands
 
 END = "# Running: paste these lines into another terminal. Stop with Ctrl-C.\n"
 PUT = """
@@ -22,10 +24,13 @@ print(*(blob.name for blob in bucket.list_blobs()))
 """
 
 
+OPTIONS = ["-W", "ignore", "-m", "tests.emulators"]
+
+
 @pytest.fixture
 def emulators():
     """The process that `make emulators` starts, and its lines on stdout."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.emulators", "--calls"]
+    command = [sys.executable, *OPTIONS, "--calls"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         yield process, list(iter(process.stdout.readline, END))
         if process.poll() is None:
@@ -37,6 +42,14 @@ def exported(lines):
     words = [shlex.split(line) for line in lines]
     assert all(word[0] == "export" for word in words)
     return dict(word[1].split("=", 1) for word in words)
+
+
+def test_make_runs_the_command_of_these_tests():
+    (script,) = commands("docs/develop.md#local-servers")
+
+    done = subprocess.run([*script.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True, text=True)
+
+    assert done.stdout.splitlines()[-1].split() == [".venv/bin/python", *OPTIONS]
 
 
 def test_commands_work_with_what_the_emulators_print(emulators):

@@ -8,12 +8,14 @@ import dataclasses
 import json
 import os
 import pathlib
+import shlex
 from typing import Any
 
 import pytest
 
 from pipeline.data import digits
 from tests.clone import Clone
+from tests.documentation import commands
 from tests.emulators.cloud import Cloud
 
 pytestmark = pytest.mark.timeout(900)
@@ -54,6 +56,7 @@ class Loop:
         self.cloud, self.clone = cloud, Clone(folder / "clone", lambda name: not name.startswith("tests/"))
         self.workspace = f"gs://{cloud.bucket}/loop"
         self.steps: dict[str, Step] = {}
+        self.typed: list[tuple[str, ...]] = []
         self.traffic: dict[str, dict[str, int]] = {}
         self.answered: tuple[str, ...] = ()  # model versions that served the predictions
         self.predicted: tuple[dict[str, Any], ...] = ()
@@ -77,6 +80,7 @@ class Loop:
         before = len(self.cloud.requests)
         code, out, err = self.run(step, "-m", "ci", *arguments, "--json")
         calls = [call.method for call in self.cloud.requests[before:]]
+        self.typed.append(arguments)
         self.steps[step] = Step(code, json.loads(out or "{}"), out, err, calls)
         last = list(self.cloud.vertex.workers.logs().values())[-1:]
         assert code == 0, f"{step}: {err[-3000:]}\nThe last task: {last}"
@@ -185,6 +189,15 @@ def test_a_training_on_vertex_releases_a_model_that_serves(loop):
     assert loop.traffic["released"] == {"model-1": 100}
     assert "Trainer" in loop.steps["train"].err and "done" in loop.steps["train"].err
     assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 2
+
+
+def test_the_commands_of_the_page_were_executed_in_their_order(loop):
+    (script,) = commands("docs/google-cloud.md#use")
+    left = iter(loop.typed)
+    for line in script.splitlines():
+        _, command, *arguments = shlex.split(line, comments=True)
+        arguments = [argument for argument in arguments if argument != "~/photographs"]
+        assert any(typed[0] == command and set(arguments) <= set(typed) for typed in left), line
 
 
 def test_submitting_the_same_run_twice_starts_one(loop):

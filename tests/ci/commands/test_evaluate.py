@@ -126,3 +126,17 @@ def test_on_vertex_needs_a_bucket_and_a_project(ci, workspace):
 
     assert done.code == 2 and done.out == ""
     assert all(setting in done.err for setting in ("WORKSPACE", "GCP_PROJECT", "GCP_REGION"))
+
+
+def test_a_version_of_the_template_is_not_taken_for_a_model(ci, cloud, workspace):
+    """Someone has published a release for the tag v0.2.0, after the model, and attached the files of a model."""
+    digits.write(str(workspace / "collected"), digits.FIRST, limit=20, skip=960)
+    files = {path.name: path.read_bytes() for path in (workspace / "releases" / "model-1").iterdir()}
+    for tag in ("model-1", "v0.2.0"):
+        cloud.github.releases.add(tag, files)
+    shutil.rmtree(workspace / "releases")
+    token = cloud.github.token(contents="read")
+    variables = cloud.environment | {"RELEASES": f"github:{cloud.github.repository}", "GITHUB_TOKEN": token}
+
+    assert ci("evaluate", "--json", **variables).json["release"] == "model-1"
+    assert ci("status", "--json", **variables).json["releases"] == ["model-1"]

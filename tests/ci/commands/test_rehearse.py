@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import re
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from ci.github.routing import FULL, MODULES
 from pipeline.reporting.run_report import RunReport
 from tests.ci.conftest import ROOT, environment
 from tests.ci.github.test_routing import MODEL, PIPELINE, README, Repository
+from tests.documentation import commands, paste
 
 
 @pytest.fixture
@@ -70,33 +70,15 @@ def test_a_change_that_spoils_the_model_is_compared_with_its_base(tmp_path):
         shutil.copytree(ROOT / folder, clone.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / ".gitignore", clone.root)
     base = clone.commit()
-    settings = clone.root / "modules" / "classification" / "settings.py"
-    settings.write_text(re.sub(r"epochs: int = \d+", "epochs: int = 1", settings.read_text()))
-    head = clone.commit()
+    (clone.root / ".venv").symlink_to(ROOT / ".venv")
+    (script,) = commands("docs/own-model.md#change-a-setting")
+    settings = {"WORKSPACE": "gs://never/asked", "GITHUB_TOKEN": "secret", "HOME": str(tmp_path)}
+    settings["GITHUB_STEP_SUMMARY"] = f"{tmp_path}/summary"
 
-    process = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "ci",
-            "rehearse",
-            "--base",
-            base,
-            "--limit",
-            "300",
-            "--output",
-            "out/report.json",
-            "--json",
-        ],
-        cwd=clone.root,
-        env=environment(WORKSPACE="gs://never/asked", GITHUB_TOKEN="secret", GITHUB_STEP_SUMMARY=f"{tmp_path}/summary"),
-        capture_output=True,
-        text=True,
-        timeout=500,
-    )
+    printed = paste(f"{script.strip()} --output out/report.json --json", clone.root, **settings)
 
-    assert process.returncode == 0, process.stderr
-    fields = json.loads(process.stdout)
+    head = clone.git("rev-parse", "HEAD")
+    fields = json.loads(printed.splitlines()[-1])
     assert fields["blessed"] is False and fields["release"] is None
     assert fields["base"]["commit"] == base and fields["accuracy"] < fields["base"]["accuracy"] > 0.8
     assert any(", the base " in reason for reason in fields["reasons"])

@@ -22,6 +22,9 @@ from pipeline.orchestrators import local
 from pipeline.outcomes import RetrainingOutcome, TrainingOutcome
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
+from tests.clone import ROOT
+from tests.conftest import put
+from tests.documentation import commands, paste
 
 NODES = [
     "SpanExampleGen",
@@ -133,27 +136,40 @@ def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
     assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
 
 
-def test_what_is_collected_becomes_a_span_and_a_better_model(copy, capfd):
-    storage = open_storage(str(copy))
-    for name, image in digits.images(digits.CHANGED, limit=250):
-        storage.write(f"collected/{name}", image)
-    storage.write("collected/x/ten.png", next(digits.images(digits.FIRST, skip=900, limit=1))[1])
-    storage.write("collected/3/broken.png", b"no picture")
+@pytest.fixture
+def borrowed(trained_workspace, tmp_path):
+    """The shared workspace itself, in which nodes are unchanged; its content is put back afterwards."""
+    shutil.copytree(trained_workspace, tmp_path / "kept")
+    yield trained_workspace
+    shutil.rmtree(trained_workspace)
+    shutil.move(tmp_path / "kept", trained_workspace)
 
-    outcome = local.retrain(config(copy, accuracy_margin=0.2), "all")
 
-    prepared, training = outcome.prepared, outcome.training
-    assert prepared.span == 2 and prepared.images == 251 and training.spans == (1, 2)
-    assert [rejected.name for rejected in prepared.rejected] == ["3/broken.png"]
-    assert training.current.release == "model-1" and training.current.new_labels == ("x",)
-    now, before = training.metrics.per_span, training.current.metrics.per_span
-    assert set(now) == set(before) == {"1", "2"}
-    assert now["2"] > before["2"]
-    assert training.blessed and training.release == "model-2", training.reasons
-    shown = states(capfd.readouterr().err)
+def test_the_commands_of_the_readme_make_a_better_model_of_new_images(borrowed, tmp_path):
+    """The first images are those of the shared training, so only the second training takes time."""
+    (script,) = commands("README.md#run-it-on-your-images")
+    digits.write(str(tmp_path / "photographs"), digits.FIRST, limit=600)
+    digits.write(str(tmp_path / "newer"), digits.CHANGED, limit=250)
+    put(tmp_path / "newer", {"x/ten.png": next(digits.images(digits.FIRST, skip=900, limit=1))[1]})
+    put(borrowed, {"collected/3/broken.png": b"no picture"})
+    settings = {"WORKSPACE": str(borrowed), "ACCURACY_MARGIN": "0.2", "HOME": str(tmp_path)}
+
+    printed = paste(f"exec 2>&1\n{script}", ROOT, **settings)
+
+    first, second = printed.split("251 images collected")
+    # the margin is an input of the last node
+    assert states(first) | {"ReleasePusher": "unchanged"} == dict.fromkeys(NODES, "unchanged")
+    assert "Released as model-1." in first
+    assert "100 of 100 images: enough to evaluate." in second and "time for `python -m ci retrain`" in second
+    assert "251 images became span 2" in second and "3/broken.png" in second
+    shown = states(second)
     assert shown["SpanPreparator"] == shown["PipelineTrigger"] == shown["CurrentModel"] == "done"
+    assert "Labels that model-1 did not know: x." in second and "Released as model-2." in second
+    outcome = reports.newest(open_storage(str(borrowed)), "training")
+    now, before = outcome["metrics"]["per_span"], outcome["current"]["metrics"]["per_span"]
+    assert set(now) == set(before) == {"1", "2"} and now["2"] > before["2"]
 
-    assert local.retrain(config(copy), "all") == RetrainingOutcome()
+    assert local.retrain(config(borrowed), "all") == RetrainingOutcome()
 
 
 def test_a_model_that_forgets_a_span_is_refused(copy):

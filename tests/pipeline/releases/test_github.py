@@ -76,6 +76,19 @@ def test_no_release_is_visible_before_every_file_has_arrived(opened, publish, th
     assert seen == [[]] and reader.tags() == ["model-1"] and there.drafts() == []
 
 
+def test_a_version_of_the_template_is_no_model(opened, publish, there):
+    releases = opened()
+    there.add("v0.2.0", {})
+    assert releases.tags() == [] and releases.newest() is None
+    publish(releases)
+    there.add("v0.3.0", there.published()["model-1"])
+
+    assert releases.tags() == ["model-1"] and releases.newest().tag == "model-1"
+    assert publish(releases, identity="second").tag == "model-2"
+    with pytest.raises(ReleaseNotFound):
+        releases.get("v0.3.0")
+
+
 FAILURES = ["429", "500", "503", "cut", "lose", "limit"]
 
 

@@ -14,6 +14,9 @@ from pipeline.data import digits
 from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError, WrongModelServed
 from pipeline.serving import endpoint
 from pipeline.serving.model_registry import Registry
+from tests import documentation
+from tests.documentation import commands, paste
+from tests.gcloud import Programs
 from tests.serving import Serving
 
 
@@ -248,3 +251,34 @@ def test_refusals_name_the_next_step(serving):
     with pytest.raises(NothingToRollBack, match="model-1 is the first") as nothing:
         endpoint.roll_back(serving.config)
     assert nothing.value.promoted == "model-1"
+
+
+def test_the_commands_of_the_pages_empty_the_endpoint(tried, tmp_path):
+    (script,) = commands("docs/operations.md#clean-up")
+    variables = {"GCP_REGION": tried.cloud.region, "VERTEX_ENDPOINT": "digits"}
+
+    with Programs(tried.cloud) as programs:
+        paste(script, tmp_path, programs.folder, **variables)
+
+    assert not tried.endpoint.deployed_models and len(tried.versions()) == 2
+    endpoint.deploy(tried.config, tried.release(3))
+    assert tried.traffic == {"model-3": 100}
+
+
+def test_the_commands_of_the_pages_remove_all_that_they_created_and_what_runs_left(serving, tmp_path):
+    (empty,), (remove,) = map(commands, ("docs/operations.md#clean-up", "docs/operations.md#remove-everything-again"))
+    cloud = serving.cloud
+    accounts = {name.upper(): f"{name}@{cloud.project}.iam.gserviceaccount.com" for name in ("pipelines", "builds")}
+    with Programs(cloud) as programs:
+        project = documentation.create(programs, tmp_path)
+        config = serving.settings(endpoint=project.exports["VERTEX_ENDPOINT"])
+        for number in (1, 2):
+            endpoint.deploy(config, serving.release(number))
+        assert cloud.gcs.names(f"gs://{cloud.bucket}/") and programs.gcloud.pools and cloud.registry.repositories
+
+        github = f"github@{cloud.project}.iam.gserviceaccount.com"
+        paste(f"{empty}\n{remove}", tmp_path, programs.folder, **project.exports, **accounts, GITHUB=github)
+
+        assert not programs.gcloud.pools
+    assert not serving.endpoints() and not cloud.vertex.models.models and not cloud.gcs.store.buckets
+    assert not cloud.accounts.accounts and not cloud.registry.repositories and not cloud.secrets.names()
