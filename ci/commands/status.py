@@ -14,6 +14,7 @@ from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
 GROUP = "models"
+HISTORY = f"{reports.FOLDER}/history.html"  # as `python -m ci history` writes it
 
 
 @command
@@ -42,6 +43,7 @@ def status(config: Config) -> Outcome:
                 f"collected: {counted(waiting.images, 'image')}",
                 f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
+                *([f"history: {storage.address(HISTORY)}"] if storage.exists(HISTORY) else []),
                 f"next: {following.action}, because {following.why}",
             ]
         ),
@@ -50,6 +52,7 @@ def status(config: Config) -> Outcome:
         collected=waiting.images,
         last_training=training and summary(training),
         last_evaluation=evaluation.to_json() if evaluation else None,
+        history=storage.address(HISTORY) if storage.exists(HISTORY) else None,
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )

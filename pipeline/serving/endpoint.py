@@ -51,6 +51,12 @@ def roll_back(config: Config, log: Log = no_log) -> ServingOutcome:
     return endpoint.reach(canary.roll_back, "Rolling back")
 
 
+def traffic(config: Config) -> dict[str, int]:
+    """Returns what serves, {tag: percent of the traffic}; empty without an endpoint. Changes nothing."""
+    endpoint = Endpoint(config)
+    return _served(endpoint.state())
+
+
 class Endpoint:
     """The endpoint VERTEX_ENDPOINT: finds it, reads its state, and changes it step by step to the wanted state."""
 
@@ -78,6 +84,10 @@ class Endpoint:
             names = ", ".join(endpoint.name for endpoint in found)
             raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
         return found[0] if found else None
+
+    def state(self) -> State:
+        """Returns the endpoint's state; no traffic where there is no endpoint."""
+        return self._read(self.find())
 
     def candidate(self, releases: Releases, tag: str | None) -> Release:
         """Returns the release to promote: `tag`, else the canary, a newer one, the promoted one, or the newest."""

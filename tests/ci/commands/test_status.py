@@ -48,7 +48,14 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
     assert done.code == 0
     following = done.json["next"]
     assert following["action"] == "import-images" and following["why"]
-    empty = {"spans": [], "releases": [], "collected": 0, "last_training": None, "last_evaluation": None}
+    empty = {
+        "spans": [],
+        "releases": [],
+        "collected": 0,
+        "last_training": None,
+        "last_evaluation": None,
+        "history": None,
+    }
     assert done.json == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 

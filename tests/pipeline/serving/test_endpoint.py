@@ -52,6 +52,12 @@ def test_a_new_model_gets_its_share(tried):
     assert tried.default == ["model-1"]
 
 
+def test_what_serves_is_read_without_changing_anything(serving):
+    assert endpoint.traffic(serving.config) == {}
+    endpoint.deploy(serving.config, serving.release())
+    assert endpoint.traffic(serving.config) == {"model-1": 100} == serving.traffic
+
+
 def test_a_newer_release_replaces_the_canary(tried):
     endpoint.deploy(tried.settings(canary_traffic=25), tried.release(3))
     assert tried.traffic == {"model-1": 75, "model-3": 25}
