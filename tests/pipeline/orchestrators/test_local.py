@@ -165,8 +165,8 @@ def test_the_commands_of_the_readme_make_a_better_model_of_new_images(borrowed, 
     shown = states(second)
     assert shown["SpanPreparator"] == shown["PipelineTrigger"] == shown["CurrentModel"] == "done"
     assert "Labels that model-1 did not know: x." in second and "Released as model-2." in second
-    outcome = reports.newest(open_storage(str(borrowed)), "training")
-    now, before = outcome["metrics"]["per_span"], outcome["current"]["metrics"]["per_span"]
+    outcome = reports.newest_training(open_storage(str(borrowed))).outcome
+    now, before = outcome.metrics.per_span, outcome.current.metrics.per_span
     assert set(now) == set(before) == {"1", "2"} and now["2"] > before["2"]
 
     assert local.retrain(config(borrowed), "all") == RetrainingOutcome()
