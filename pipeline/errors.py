@@ -20,6 +20,7 @@ class ConfigError(UsageError):
     """A setting in the environment cannot be used."""
 
     def __init__(self, variable: str, value: str, expected: str):
+        self.variable, self.value, self.expected = variable, value, expected
         super().__init__(f"{variable} is {value!r}, but has to be {expected}. See `python -m ci config`.")
 
 
@@ -34,9 +35,10 @@ class MisspelledSetting(UsageError):
 
 
 class MissingSettings(UsageError):
-    """Settings are not there that what was asked for needs."""
+    """The command needs settings that are not set; `missing` holds them, by name, with their meaning."""
 
     def __init__(self, missing: Mapping[str, str]):
+        self.missing = missing
         wanted = "; ".join(f"{variable} ({meaning})" for variable, meaning in missing.items())
         super().__init__(f"Not set: {wanted}. Set them as docs/google-cloud.md shows, or try `make emulators`.")
 

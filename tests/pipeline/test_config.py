@@ -58,6 +58,7 @@ def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable,
     with pytest.raises(ConfigError) as error:
         Config.from_environment({variable: value})
 
+    assert (error.value.variable, error.value.value) == (variable, value) and expected in error.value.expected
     assert variable in str(error.value) and value in str(error.value) and expected in str(error.value)
     assert error.value.exit_code == 2
 
@@ -110,7 +111,8 @@ def test_everything_that_is_missing_is_named_at_once():
     with pytest.raises(MissingSettings) as error:
         Config.from_environment({"GCP_REGION": "europe-west4"}).require("workspace", "project", "region", "image")
 
-    assert all(name in str(error.value) for name in ("WORKSPACE", "GCP_PROJECT", "PIPELINE_IMAGE"))
+    assert set(error.value.missing) == {"WORKSPACE", "GCP_PROJECT", "PIPELINE_IMAGE"}
+    assert all(name in str(error.value) for name in error.value.missing)
     assert "GCP_REGION" not in str(error.value) and error.value.exit_code == 2
 
 
