@@ -13,7 +13,7 @@ import measure
 sys.path.insert(0, str(measure.ROOT))
 
 from pipeline.data import digits, spans
-from pipeline.data.span_writer import SPLITS
+from pipeline.data.manifest import SPLITS
 from pipeline.storage.factory import open_storage
 
 BATCH = 32

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 from ci.streams import one_line
 from pipeline.formatting import counted
-from pipeline.outcomes import Rejected
+from pipeline.outcomes import Alike, Conflict, Rejected
 
 SHOWN = 10  # entries of a long list
 
@@ -22,6 +22,35 @@ def rejections(rejected: Iterable[Rejected]) -> list[str]:
     more = [f"  and {len(reasons) - SHOWN:,} more"] if len(reasons) > SHOWN else []
     heading = f"{counted(len(reasons), 'image')} could not be used, set aside in rejected/ with the reason:"
     return [heading, *reasons[:SHOWN], *more]
+
+
+def conflicts(found: Iterable[Conflict]) -> list[str]:
+    """Lines about images that came under two labels; none when there are none."""
+    lines = [
+        f"  {one_line(conflict.name)}: {one_line(conflict.label)} here, {one_line(conflict.there)}"
+        f" in {'this import' if conflict.span is None else f'span {conflict.span}'}"
+        for conflict in found
+    ]
+    if not lines:
+        return []
+    more = [f"  and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
+    heading = f"{counted(len(lines), 'image')} came under two labels, and neither is taken; kept aside in conflicts/:"
+    following = "Import those that are right with `python -m ci import-images DIR --corrections`."
+    return [heading, *lines[:SHOWN], *more, following]
+
+
+def near_duplicates(count: int, alike: Iterable[Alike]) -> list[str]:
+    """Lines about images that are the same to the eye as others; `alike` are the first of them."""
+    if not count:
+        return []
+    shown = [
+        f"  {one_line(one.name)}: like {one_line(one.there)}{'' if one.span is None else f' of span {one.span}'}"
+        for one in alike
+    ][:SHOWN]
+    more = [f"  and {count - len(shown):,} more"] if count > len(shown) else []
+    look = "looks" if count == 1 else "look"
+    heading = f"{counted(count, 'image')} {look} like another one, which is on the same side of the split:"
+    return [heading, *shown, *more]
 
 
 def shortened(words: Iterable[str]) -> str:

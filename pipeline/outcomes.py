@@ -94,6 +94,21 @@ class SliceVerdict:
 
 
 @dataclass(frozen=True)
+class SpanState:
+    """What a span held when it was trained on."""
+
+    digest: str
+    corrections: int  # number of the last one that was applied
+
+    to_json = dataclasses.asdict
+
+
+def states_from_json(found: Mapping[str, Any]) -> dict[str, SpanState]:
+    """Reads {number of a span: what it held}."""
+    return {number: SpanState(**_known(SpanState, state)) for number, state in found.items()}
+
+
+@dataclass(frozen=True)
 class TrainingOutcome:
     """What a run of the training pipeline ended with."""
 
@@ -107,6 +122,7 @@ class TrainingOutcome:
     slices: tuple[SliceVerdict, ...] = ()  # all images first, then each span, then each label
     unlearned: Mapping[str, int] = field(default_factory=dict)  # {label without an image for training: others of it}
     page: str | None = None  # address of the page about it
+    data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -120,6 +136,7 @@ class TrainingOutcome:
             "slices": [verdict.to_json() for verdict in self.slices],
             "unlearned": dict(self.unlearned),
             "page": self.page,
+            "data": {number: state.to_json() for number, state in self.data.items()},
         }
 
     @classmethod
@@ -135,6 +152,7 @@ class TrainingOutcome:
             slices=tuple(map(SliceVerdict.from_json, found.get("slices", ()))),
             unlearned=found.get("unlearned", {}),
             page=found.get("page"),
+            data=states_from_json(found.get("data", {})),
         )
 
 
@@ -149,6 +167,7 @@ NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was t
     "slices": [],
     "unlearned": {},
     "page": None,
+    "data": {},
 }
 
 
@@ -163,6 +182,29 @@ class Rejected:
 
 
 @dataclass(frozen=True)
+class Conflict:
+    """An image whose bytes came under another label, too; neither label is taken."""
+
+    name: str
+    label: str
+    span: int | None  # that has it under the other label; None when both came at once
+    there: str  # the other label
+
+    to_json = dataclasses.asdict
+
+
+@dataclass(frozen=True)
+class Alike:
+    """An image that is the same to the eye as another one: both are on one side of the split."""
+
+    name: str
+    span: int | None  # of the other one; None when both came at once
+    there: str  # name of the other one
+
+    to_json = dataclasses.asdict
+
+
+@dataclass(frozen=True)
 class PreparedSpan:
     """What became of a folder of images."""
 
@@ -171,14 +213,33 @@ class PreparedSpan:
     labels: Mapping[str, int] = field(default_factory=dict)  # {label: images}
     rejected: tuple[Rejected, ...] = ()
     duplicates: int = 0  # copies of images in this span or an earlier one
+    conflicts: tuple[Conflict, ...] = ()
+    relabelled: int = 0  # published images that got another label
+    near_duplicates: int = 0
+    alike: tuple[Alike, ...] = ()  # the first of the near duplicates
 
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"rejected": [rejected.to_json() for rejected in self.rejected]}
+        listed = {name: [each.to_json() for each in getattr(self, name)] for name in _LISTED}
+        return dataclasses.asdict(self) | listed
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "PreparedSpan":
-        rejected = tuple(Rejected(each["name"], each["reason"]) for each in found["rejected"])
-        return cls(**_known(cls, found) | {"rejected": rejected})
+        listed = {
+            name: tuple(kind(**_known(kind, each)) for each in found.get(name, ())) for name, kind in _LISTED.items()
+        }
+        return cls(**_known(cls, found) | listed)
+
+
+_LISTED = {"rejected": Rejected, "conflicts": Conflict, "alike": Alike}  # fields of PreparedSpan
+
+
+@dataclass(frozen=True)
+class CorrectionOutcome:
+    """What a correction of published images changed."""
+
+    changed: int
+    unchanged: int  # images that were so already
+    spans: Mapping[int, int]  # {number: images that were changed}
 
 
 @dataclass(frozen=True)
@@ -252,11 +313,13 @@ class EvaluationOutcome:
     unknown_labels: Mapping[str, int] = field(default_factory=dict)  # {label that the model does not know: images}
     report: str | None = None  # address of the page, None when nothing was evaluated
     waiting: str = ""  # digest of names and generations of what waits, "" in reports of earlier versions
+    conflicts: tuple[Conflict, ...] = ()  # among the duplicates and what is in spans: under another label
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {
             "interval": list(self.interval) if self.interval else None,
             "skipped": [skipped.to_json() for skipped in self.skipped],
+            "conflicts": [conflict.to_json() for conflict in self.conflicts],
         }
 
     @classmethod
@@ -267,6 +330,7 @@ class EvaluationOutcome:
             | {
                 "interval": tuple(interval) if interval else None,
                 "skipped": tuple(Rejected(each["name"], each["reason"]) for each in skipped),
+                "conflicts": tuple(Conflict(**_known(Conflict, each)) for each in found.get("conflicts", ())),
             }
         )
 

@@ -4,11 +4,13 @@ import dataclasses
 import hashlib
 import json
 import sys
+from collections.abc import Mapping
 
 from pipeline.config import Config
 from pipeline.data import collected, reports, spans
 from pipeline.data.spans import Span
 from pipeline.errors import NoSpans, TooFewImages
+from pipeline.outcomes import SpanState
 from pipeline.packaging import modules
 from pipeline.packaging.commit import this_commit
 from pipeline.packaging.modules import Modules
@@ -40,6 +42,7 @@ class Plan:
     tune: bool
     current: str  # tag of the release that the new model is compared with, "" when there is none
     commit: str  # of this repository, "" where it is not known
+    data: Mapping[str, SpanState] = dataclasses.field(default_factory=dict)  # {number: what the span holds}
 
     @property
     def identity(self) -> str:
@@ -73,6 +76,7 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
         tune=config.tune,
         current="",
         commit=this_commit() if commit is None else commit,
+        data={str(span.number): SpanState(span.digest, span.corrections.last) for span in chosen},
     )
     return dataclasses.replace(plan, current=_current(plan, releases_of(config)))
 
@@ -80,7 +84,7 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
 def newest_is_untrained(storage: Storage) -> bool:
     """True when there is a span, and no training that included the newest one has ended yet."""
     published = spans.published(storage)
-    return bool(published) and published[-1].number not in reports.trained_spans(storage)
+    return bool(published) and not reports.is_trained(published[-1], reports.trained_digests(storage))
 
 
 def span_to_retrain(storage: Storage) -> int | None:
@@ -97,7 +101,7 @@ def _check(chosen: list[Span]) -> None:
     if len(labels) < 2:
         raise TooFewImages(numbers, f"only the label {labels.pop()!r}: a classifier needs at least two")
     for split, purpose in (("train", "training"), ("eval", "evaluation")):
-        if not any(span.shards(split) for span in chosen):
+        if not any(span.count(split) for span in chosen):
             what = f"no image for {purpose}: about one in five is for evaluation, the others are for training"
             raise TooFewImages(numbers, what)
 

@@ -33,6 +33,7 @@ class Parameters:
     token_secret: tfx.Text  # resource name of the secret with the token for `releases`, or ""
     spans: tfx.Text  # JSON list of numbers
     fingerprint: tfx.Text  # sha256 of the contents of the spans
+    data: tfx.Text  # JSON: what each span holds
     labels: tfx.Text  # JSON list
     schema: tfx.Text  # address of the schema that the modules bring, or ""
     preprocessing_fn: tfx.Text  # path of the function; so are run_fn and tuner_fn
@@ -57,7 +58,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     Where an endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which
     nodes there are.
     """
-    examples = SpanExampleGen(workspace=run.workspace, spans=run.spans, fingerprint=run.fingerprint)
+    examples = SpanExampleGen(workspace=run.workspace, spans=run.spans, fingerprint=run.fingerprint, data=run.data)
     statistics = tfx.StatisticsGen(examples=examples.outputs["examples"])
     if shape.curated:
         schema = tfx.ImportSchemaGen(schema_file=run.schema)
@@ -126,6 +127,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
         releases=run.releases,
         token_secret=run.token_secret,
         spans=run.spans,
+        data=run.data,
         labels=run.labels,
         modules_digest=run.modules_digest,
         commit=run.commit,
@@ -161,6 +163,7 @@ def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
         token_secret=config.release_token_secret,
         spans=json.dumps(plan.spans),
         fingerprint=plan.fingerprint,
+        data=json.dumps({number: state.to_json() for number, state in plan.data.items()}),
         labels=json.dumps(plan.labels),
         schema=modules.schema,
         preprocessing_fn=modules.function("preprocessing.preprocessing_fn"),

@@ -5,7 +5,7 @@ from functools import partial
 
 import click
 
-from ci.formatting import SHOWN, labels
+from ci.formatting import SHOWN, conflicts, labels
 from ci.outcome import Outcome, command
 from ci.progress import Count, log
 from ci.streams import one_line
@@ -74,7 +74,7 @@ def verdict(found: EvaluationOutcome) -> list[str]:
 
 def left_out(found: EvaluationOutcome) -> list[str]:
     """Returns lines about images that were left out, and why; none when there are none."""
-    lines = []
+    lines = conflicts(found.conflicts)
     if found.in_spans:
         lines.append(f"Left out: {counted(found.in_spans, 'image')} that a span has already.")
     if found.duplicates:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import click
 
-from ci.formatting import labels, rejections
+from ci.formatting import conflicts, labels, near_duplicates, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
 from pipeline.data import collected, digits, spans
+from pipeline.data.groups import group_of
 from pipeline.errors import UsageError
 from pipeline.formatting import counted
 from pipeline.outcomes import PreparedSpan
@@ -25,14 +26,31 @@ GROUP = "images"
 @click.option("--demo", is_flag=True, help="Handwritten digits in place of DIR; with --collect from a changed camera.")
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first digits of the demo.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take no more digits of the demo than this.")
+@click.option("--corrections", is_flag=True, help="Labels here are right: relabel images that a span has otherwise.")
+@click.option(
+    "--label-separator",
+    "separator",
+    metavar="first|last|TEXT",
+    default="",
+    help="Where labels end in names outside of folders: the first or last underscore, or a text.",
+)
 def import_images(
-    config: Config, folder: str | None, collect: bool, demo: bool, skip: int, limit: int | None
+    config: Config,
+    folder: str | None,
+    collect: bool,
+    demo: bool,
+    skip: int,
+    limit: int | None,
+    corrections: bool,
+    separator: str,
 ) -> Outcome:
-    """Makes a span of the labelled images in DIR.
+    """Makes a span of the labelled images in DIR, or of those that DIR/list.csv or list.jsonl names.
 
-    DIR holds <label>/<name>.jpg or <label>_<name>.jpg, JPEG or PNG. It stays as it is; images that are in a span
-    already are left out.
+    DIR holds <label>/<name>.jpg or <label>_<name>.jpg, JPEG or PNG; a list holds image,label[,group]. Both may be on
+    gs://. They stay as they are; images that are in a span already are left out.
     """
+    if collect and corrections:
+        raise UsageError("--corrections is for images of a span: leave --collect out.")
     if demo == bool(folder):
         raise UsageError("Name either a folder of images or --demo: see `python -m ci import-images --help`.")
     if not demo and (skip or limit):
@@ -41,25 +59,42 @@ def import_images(
     camera = digits.CHANGED if collect else digits.FIRST
     given = demo_folder(camera, skip, limit) if demo else contextlib.nullcontext(folder)
     with given as images, Count("Collecting" if collect else "Importing") as progress:
-        found = (collected.add if collect else spans.import_folder)(storage, images, progress)
+        if collect:
+            found = collected.add(storage, images, progress, separator)
+        else:
+            groups = group_of(config.modules)
+            found = spans.import_folder(storage, images, progress, groups, separator, corrections)
     span = None if collect else found.span
+    alike = () if collect else found.alike
+    near = 0 if collect else found.near_duplicates
+    relabelled = 0 if collect else found.relabelled
+    lines = [*summary_lines(found, collect), *conflicts(found.conflicts), *near_duplicates(near, alike)]
     return Outcome(
-        "\n".join([*summary_lines(found, collect), *rejections(found.rejected)]),
+        "\n".join([*lines, *rejections(found.rejected)]),
         imported=found.images,
         rejected=[bad.to_json() for bad in found.rejected],
+        relabelled=relabelled,
+        conflicts=[conflict.to_json() for conflict in found.conflicts],
         span=span,
         labels=dict(found.labels),
         duplicates=found.duplicates,
+        near_duplicates=near,
+        alike=[one.to_json() for one in alike],
     )
 
 
 def summary_lines(found: collected.Added | PreparedSpan, collect: bool) -> list[str]:
     """Returns lines about imported images and duplicates."""
-    if not found.images:
+    relabelled = 0 if collect else found.relabelled
+    if not found.images and relabelled:
+        lines = []
+    elif not found.images:
         lines = ["No new image, so nothing was done."]
     else:
         became = "collected" if collect else f"became span {found.span}"
         lines = [f"{counted(found.images, 'image')} {became}: {labels(found.labels)}."]
+    if relabelled:
+        lines.append(f"{counted(relabelled, 'published image')} relabelled. Next: `python -m ci train`.")
     if found.duplicates:
         there = "collected already under the same name" if collect else "the same bytes are in a span already"
         lines.append(f"{counted(found.duplicates, 'image')} left out: {there}.")

@@ -10,6 +10,7 @@ from pipeline.data import collected, reports, spans
 from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, percent
+from pipeline.releases import lineage
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
@@ -22,24 +23,32 @@ def status(config: Config) -> Outcome:
     """Shows the state of the loop: spans, releases, collected images, the last evaluation, and what to do next."""
     storage = open_storage(config.workspace)
     published = spans.published(storage)
-    tags = releases_of(config).tags()
+    releases = releases_of(config)
+    tags = releases.tags()
     waiting = collected.waiting(storage)
     training = reports.newest_training(storage)
     evaluation = reports.newest_evaluation(storage)
-    numbers, trained = [span.number for span in published], reports.trained_spans(storage)
+    numbers, digests = [span.number for span in published], reports.trained_digests(storage)
+    corrected = [span.number for span in published if span.number in digests and not reports.is_trained(span, digests)]
+    withdrawn = lineage.saw_withdrawn(published, releases)
     following = next_step(
         numbers,
-        trained,
+        digests,
         tags,
         waiting,
         evaluation.outcome if evaluation else None,
         training.outcome if training else None,
+        corrected,
     )
     return Outcome(
         "\n".join(
             [
-                *(f"span {span.number}: {counted(span.images, 'image')}: {labels(span.labels)}" for span in published),
+                *map(span_line, published),
                 f"releases: {', '.join(tags) or 'none yet'}",
+                *(
+                    f"  {tag} was trained or evaluated with {counted(count, 'withdrawn image')}"
+                    for tag, count in withdrawn.items()
+                ),
                 f"collected: {counted(waiting.images, 'image')}",
                 f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
@@ -48,6 +57,8 @@ def status(config: Config) -> Outcome:
             ]
         ),
         spans=[{"span": span.number, "images": span.images, "labels": span.labels} for span in published],
+        corrected=corrected,
+        saw_withdrawn=withdrawn,
         releases=tags,
         collected=waiting.images,
         last_training=training and summary(training),
@@ -56,6 +67,15 @@ def status(config: Config) -> Outcome:
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
+
+
+def span_line(span: spans.Span) -> str:
+    """'span 1: 20 images: cat 12, dog 8, 1 relabelled, 2 withdrawn'."""
+    changed = span.corrections.images.values()
+    withdrawn = sum(bool(image.withdrawn) for image in changed)
+    relabelled = sum(not image.withdrawn and image.label != image.published.label for image in changed)
+    counts = [f"{relabelled:,} relabelled"] * bool(relabelled) + [f"{withdrawn:,} withdrawn"] * bool(withdrawn)
+    return ", ".join([f"span {span.number}: {counted(span.images, 'image')}: {labels(span.labels)}", *counts])
 
 
 def summary(report: TrainingReport) -> dict[str, Any]:

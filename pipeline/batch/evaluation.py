@@ -12,12 +12,13 @@ from typing import BinaryIO
 from pipeline.batch import here
 from pipeline.batch.predictor import OpenPredictor, Predictor
 from pipeline.config import Config
-from pipeline.data import collected, reports, spans
+from pipeline.data import collected, reports
 from pipeline.data.collected import Waiting
 from pipeline.data.images import BadImage
+from pipeline.data.known import Known
 from pipeline.data.spans import Span
 from pipeline.errors import NoRelease
-from pipeline.outcomes import EvaluationOutcome, Rejected
+from pipeline.outcomes import Conflict, EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
 from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
@@ -37,6 +38,7 @@ class LeftOut:
     unusable: int = 0
     skipped: list[Rejected] = field(default_factory=list)  # the first unusable ones
     duplicates: int = 0  # the same bytes again
+    conflicts: list[Conflict] = field(default_factory=list)  # those of both that came under another label
     in_spans: int = 0  # published already: the model was trained or evaluated on them
     generations: dict[str, str] = field(default_factory=dict)  # {name in the workspace: generation} of all of them
 
@@ -84,7 +86,7 @@ def evaluate(
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
     """Yields the usable collected images that are in no span, each content once; counts the others in `left_out`."""
-    known = spans.Known(storage)
+    known = Known(storage)
     for source in collected.sources(storage):
         try:
             label = collected.examine(source)
@@ -97,11 +99,13 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
         digest = hashlib.sha256(source.data).digest()
         holder = known.holder(digest)
         if holder is None:
-            known.add(digest)
+            known.add(digest, label)
             yield LabelledImage(source.name, label, source.data)
             continue
         left_out.add(source)
-        if holder == spans.THIS:
+        if holder.label != label:
+            left_out.conflicts.append(Conflict(source.name, label, holder.span, holder.label))
+        if holder.span is None:
             left_out.duplicates += 1
         else:
             left_out.in_spans += 1
@@ -150,5 +154,6 @@ def _outcome(
         skipped=tuple(left_out.skipped),
         duplicates=left_out.duplicates,
         in_spans=left_out.in_spans,
+        conflicts=tuple(left_out.conflicts),
         unknown_labels={label: scores[label].images for label in sorted(set(scores).difference(release.labels))},
     )

@@ -13,7 +13,7 @@ from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.data.spans import published as spans_of
-from pipeline.outcomes import CurrentModel, TrainingOutcome
+from pipeline.outcomes import CurrentModel, TrainingOutcome, states_from_json
 from pipeline.quality import release_gate
 from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.quality.tally import Tally
@@ -40,6 +40,7 @@ def ReleasePusher(
     releases: Parameter[str],
     token_secret: Parameter[str],
     spans: Parameter[str],
+    data: Parameter[str],
     labels: Parameter[str],
     modules_digest: Parameter[str],
     commit: Parameter[str],
@@ -52,7 +53,8 @@ def ReleasePusher(
     with a page.
 
     A model is released when the Evaluator blessed it and it meets `requirements`, a Requirements as JSON.
-    `spans` and `labels` are JSON lists, `current` is the tag of the release that the Evaluator compared with, or empty.
+    `spans` and `labels` are JSON lists, `data` is what each span held, as JSON; `current` is the tag of the release
+    that the Evaluator compared with, or empty.
     `token_secret` is the resource name of the secret that holds the token for `releases`, or empty; `image` is the one
     that the model was trained in, by digest, or empty. Publishing the same `identity` again returns the existing
     release.
@@ -68,6 +70,7 @@ def ReleasePusher(
         compared = CurrentModel(current, tallies.metrics(current=True), tuple(sorted(new_labels)))
     outcome = TrainingOutcome(
         spans=tuple(json.loads(spans)),
+        data=states_from_json(json.loads(data)),
         blessed=bool(blessing.get_int_custom_property("blessed")) and verdict.blessed,
         metrics=tallies.metrics(),
         reasons=verdict.reasons,
@@ -83,6 +86,7 @@ def ReleasePusher(
                 commit=commit,
                 modules_digest=modules_digest,
                 spans=outcome.spans,
+                data=outcome.data,
                 labels=learned,
                 metrics=outcome.metrics,
                 previous=current or None,

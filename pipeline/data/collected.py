@@ -7,14 +7,17 @@ import itertools
 import json
 import os
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.data import conflicts, flat_names, listing, rejected
 from pipeline.data import images as encoded
-from pipeline.data import rejected
 from pipeline.data.images import BadImage
+from pipeline.data.known import Known
+from pipeline.data.listing import LabelledFile
 from pipeline.errors import ImagesTooDeep, UsageError
-from pipeline.outcomes import Rejected
+from pipeline.outcomes import Conflict, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
 
@@ -29,6 +32,7 @@ class Added:
     duplicates: int = 0  # were there already, under the same name
     rejected: list[Rejected] = field(default_factory=list)
     labels: dict[str, int] = field(default_factory=dict)
+    conflicts: list[Conflict] = field(default_factory=list)
 
 
 def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
@@ -89,38 +93,74 @@ def left_out(storage: Storage) -> dict[str, str]:
 LEFT_OUT = "reports/left-out.json"
 
 
-def add(storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None) -> Added:
-    """Copies the usable images of somebody's folder to `collected/`; says `progress(images looked at)` now and then.
+def add(
+    storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None, separator: str = ""
+) -> Added:
+    """Copies the usable images of a user's folder to `collected/`; calls `progress(images looked at)` now and then.
 
     An image of the same name that is there already is kept: the same bytes count as a duplicate, others get a name of
-    their own. Raises UsageError when there is no such folder or nothing in it.
+    their own. What came under two labels, here or in a span, goes to `conflicts/`. Raises UsageError when there is no
+    such folder or nothing in it.
     """
-    added = Added()
+    added, examination = Added(), _Examination(storage, folder, separator)
 
-    def put(examined: tuple[Source, str, str]) -> bool:
+    def put(examined: tuple[Source, str, Rejected | Conflict | None]) -> bool:
         source, _, problem = examined
-        return rejected.copy(storage, source, problem) if problem else _write(storage, source)
+        if isinstance(problem, Rejected):
+            return rejected.copy(storage, source, problem.reason)
+        if isinstance(problem, Conflict):
+            return conflicts.copy(storage, problem, source.data)
+        return _write(storage, source)
 
-    for done, ((source, label, problem), new) in enumerate(map_in_order(storage, put, _examined(folder)), 1):
+    for done, ((_, label, problem), new) in enumerate(map_in_order(storage, put, examination), 1):
         if not done % PROGRESS_EVERY:
             progress(done)
-        if problem:
-            added.rejected.append(Rejected(source.name, problem))
+        if isinstance(problem, Rejected):
+            added.rejected.append(problem)
+        elif isinstance(problem, Conflict):
+            added.conflicts.append(problem)
         elif new:
             added.images += 1
             added.labels[label] = added.labels.get(label, 0) + 1
         else:
             added.duplicates += 1
+    for conflict in conflicts.move_all(storage, FOLDER, examination.contested):
+        added.conflicts.append(conflict)
+        added.images -= 1
+        added.labels = dict(Counter(added.labels) - Counter([conflict.label]))
     return added
 
 
-def _examined(folder: str) -> Iterator[tuple[Source, str, str]]:
-    """Yields each source with its label, or with why it cannot be used."""
-    for source in sources_of(folder):
-        try:
-            yield source, examine(source), ""
-        except BadImage as bad:
-            yield source, "", str(bad)
+class _Examination:
+    """Yields each source with its label, and with why it is not collected, or None.
+
+    `contested` are those among them, with their sha256, that came under another label later on.
+    """
+
+    def __init__(self, storage: Storage, folder: str, separator: str):
+        self._known, self._folder, self._separator = Known(storage), folder, separator
+        self._names: list[str] = []
+        self.contested: dict[Conflict, str] = {}
+
+    def __iter__(self) -> Iterator[tuple[Source, str, Rejected | Conflict | None]]:
+        for source in sources_of(self._folder, self._separator):
+            try:
+                label = examine(source)
+            except BadImage as bad:
+                yield source, "", Rejected(source.name, str(bad))
+                continue
+            digest = hashlib.sha256(source.data).digest()
+            holder = self._known.holder(digest)
+            if holder is None:
+                self._known.add(digest, label)
+                self._names.append(source.name)
+            elif holder.label != label:
+                if holder.span is None:
+                    first = Conflict(self._names[holder.position], holder.label, None, label)
+                    self.contested[first] = digest.hex()
+                yield source, label, Conflict(source.name, label, holder.span, holder.label)
+                continue
+            yield source, label, None
 
 
 PROGRESS_EVERY = 200  # images
@@ -136,11 +176,16 @@ def _write(storage: Storage, source: Source) -> bool:
             return False
 
 
-def sources_of(folder: str) -> Iterator[Source]:
-    """Reads a user's folder of images.
+def sources_of(folder: str, separator: str = "") -> Iterator[Source]:
+    """Reads a user's folder of images, or those that a list names (see listing.py).
 
-    Raises UsageError when there is none, nothing in it, or images only in folders that lie deeper.
+    `separator` is where labels end in names of files that lie in no label's folder: see flat_names.py. Raises
+    UsageError when there is no such folder, nothing in it, or images only in folders that lie deeper; and without a
+    separator when it is not clear where labels end.
     """
+    if folder.endswith(listing.ENDINGS):
+        yield from listing.sources(folder, encoded.MOST_BYTES)
+        return
     storage = open_folder(folder)
     if deeper := folder_that_is_meant(storage):
         raise ImagesTooDeep(folder, deeper)
@@ -148,8 +193,23 @@ def sources_of(folder: str) -> Iterator[Source]:
     first = next(sources, None)
     if first is None:
         raise UsageError(f"There is nothing in {folder}: it should hold <label>/<image> or <label>_<image>.")
+    if separator:
+        label_in = flat_names.splitter(separator)
+        yield from (_relabelled(source, label_in(source.name)) for source in itertools.chain([first], sources))
+        return
+    # Files in no folder come first, but not from a bucket. Only where there are any, names are looked at beforehand.
+    if "/" not in first.name or folder.startswith("gs://"):
+        flat_names.check(entry.name for entry in storage.list(""))
     yield first
     yield from sources
+
+
+def _relabelled(source: Source, label: str) -> Source:
+    """Returns a source in the folder of its label, unless it is in one already or the label is not known."""
+    if "/" in source.name or not label:
+        return source
+    name = f"{label}/{source.name}"
+    return LabelledFile(name, label, "", source.data, source.problem, source.generation, source)
 
 
 def folder_that_is_meant(storage: Storage) -> str:
@@ -176,7 +236,7 @@ def examine(source: Source) -> str:
     """Returns the label of something that can be used; raises BadImage."""
     if source.problem:
         raise BadImage(source.problem)
-    label = label_of(source.name)
+    label = label_text(source.label) if isinstance(source, LabelledFile) else label_of(source.name)
     encoded.check(source.data)
     return label
 
@@ -189,11 +249,12 @@ def label_of(name: str) -> str:
     label, underscore, _ = (folder, True, "") if slash else name.partition("_")
     if not underscore:
         raise BadImage("unknown label: the name is neither <label>/<image> nor <label>_<image>")
-    return _label(label)
+    return label_text(label)
 
 
 @functools.lru_cache(maxsize=4096)
-def _label(text: str) -> str:
+def label_text(text: str) -> str:
+    """Returns a label in the form in which labels are compared; raises BadImage when it is no readable text."""
     # macOS takes an accent for a character of its own, others do not: it is the same label.
     label = unicodedata.normalize("NFC", text)
     if not label.strip() or not label.isprintable():

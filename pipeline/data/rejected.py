@@ -25,6 +25,21 @@ def move(storage: Storage, source: Source, reason: str) -> bool:
     return moved
 
 
+def erase(storage: Storage, source: Source, reason: str) -> bool:
+    """Keeps only the reason and deletes the file; False when it has changed meanwhile and deserves another look."""
+    hidden = f"{FOLDER}/.{os.urandom(8).hex()}"
+    if not storage.take(source, hidden):
+        return False
+    storage.delete(hidden)
+    note(storage, source, reason)
+    return True
+
+
+def note(storage: Storage, source: Source, reason: str) -> None:
+    """Keeps only the reason."""
+    _say(storage, f"{FOLDER}/{source.name}", reason)
+
+
 def copy(storage: Storage, source: Source, reason: str) -> bool:
     """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason.
 
@@ -50,8 +65,12 @@ def _say(storage: Storage, name: str, reason: str) -> None:
 
 
 def _reason(name: str) -> str:
+    return beside(name, ".reason.txt")
+
+
+def beside(name: str, ending: str) -> str:
+    """Returns the name of a file beside the file `name`: the same with another ending."""
     folder, _, last = name.rpartition("/")
-    ending = ".reason.txt"
     if len(os.fsencode(last + ending)) > 255:  # as long as a name can be: what is cut off may be all that differs
         ending = f"~{hashlib.sha256(os.fsencode(last)).hexdigest()[:8]}{ending}"
     return f"{folder}/{truncated_name(last, ending)}"

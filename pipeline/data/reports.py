@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from pipeline.data.span import Span
 from pipeline.errors import StorageError
 from pipeline.outcomes import EvaluationOutcome, NodeDuration, TrainingOutcome
 from pipeline.storage.base import Storage
@@ -133,6 +134,23 @@ def newest_evaluation(storage: Storage) -> EvaluationReport | None:
 def trained_spans(storage: Storage) -> set[int]:
     """Returns the spans of all trainings that ended, whether their model was released or not."""
     return {number for training in trainings(storage) for number in training.outcome.spans}
+
+
+def trained_digests(storage: Storage) -> dict[int, set[str]]:
+    """Returns {number: digests of the span when it was trained on}; "" stands for trainings that did not name it."""
+    found: dict[int, set[str]] = {}
+    for training in trainings(storage):
+        states = training.outcome.data
+        for number in training.outcome.spans:
+            state = states.get(str(number))
+            found.setdefault(number, set()).add(state.digest if state else "")
+    return found
+
+
+def is_trained(span: Span, trained: Mapping[int, set[str]]) -> bool:
+    """True when a training was about this very span, as corrected; `trained` is what `trained_digests` returns."""
+    digests = trained.get(span.number, set())
+    return span.digest in digests or ("" in digests and not span.corrections.last)
 
 
 def add_durations(storage: Storage, report: TrainingReport, durations: Iterable[NodeDuration]) -> None:

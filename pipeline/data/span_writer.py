@@ -1,24 +1,25 @@
 """A span while it is being written: shards and span.json, in memory no more than their last megabyte."""
 
 import datetime
+import hashlib
 import json
+import shutil
+import tempfile
+from array import array
 from collections import Counter
+from collections.abc import Callable, Collection, Mapping
 from json.encoder import encode_basestring_ascii as quoted
+from typing import BinaryIO
 
 from pipeline.data import tfrecord
+from pipeline.data.manifest import END_OF_SOURCES, MANIFEST, SPLITS, Listed
 from pipeline.storage.base import Source, Stage
 
-MANIFEST = "span.json"
-SPLITS = ("train", "eval")
 SHARD_BYTES = 64 * 2**20
-
-# The end of the sources in span.json. JSON has no newline within a string, so it is nowhere else, and what follows, the
-# summary, can be read without the sources.
-END_OF_SOURCES = b"\n],\n"
 
 
 class Draft:
-    """What will be span `number` when its stage is published."""
+    """What will be span `number` when its stage is published. An image is known by its position: 0, 1, 2 ..."""
 
     def __init__(self, stage: Stage, number: int):
         self.number = number
@@ -26,36 +27,98 @@ class Draft:
         self.labels: Counter[str] = Counter()
         self._stage = stage
         self._shards = {split: _Shards(stage, split) for split in SPLITS}
+        self._files: dict[str, str] = {}
+        # The sources, a line each. They wait here, because the side of the split is only known at the end.
+        self._lines = tempfile.TemporaryFile(buffering=1 << 20)
 
-    def add(self, source: Source, label: str, sha256: str) -> None:
+    def add(self, source: Source, label: str, sha256: str, split: str, group: str = "") -> None:
         """Appends an image to its shard and lists it."""
-        if not self.images:
-            self._manifest = self._stage.create(MANIFEST)
-        split = split_of(sha256)
-        self._shards[split].add(source.data, label, self.number, sha256)
+        self._shards[split].add(self.images, source.data, label, self.number, sha256)
+        in_group = f', "group": {quoted(group)}' if group else ""
         line = (
             f'{{"name": {quoted(source.name)}, "sha256": "{sha256}", "label": {quoted(label)}, '
-            f'"split": "{split}", "generation": "{source.generation}"}}'
+            f'"split": "{split}", "generation": "{source.generation}"{in_group}}},\n'
         )
-        self._manifest.write(f"{',' if self.images else _BEGIN}\n{line}".encode())
+        self._lines.write(line.encode())
         self.images += 1
         self.labels[label] += 1
 
+    def listed(self, positions: Collection[int]) -> dict[int, Listed]:
+        """Returns what is listed of some images."""
+        self._lines.seek(0)
+        found = {}
+        for position, line in enumerate(self._lines):
+            if position in positions:
+                found[position] = Listed(**json.loads(line.rstrip(b",\n")))
+        return found
+
+    def rearrange(self, moved: Mapping[int, str], dropped: Mapping[int, Callable[[bytes], None]]) -> bool:
+        """Moves images to the split that is named, and takes others out, giving their bytes to a function.
+
+        Only shards that these are in are written again. False when the number has become another process's.
+        """
+        for split, shards in self._shards.items():
+            for shard in shards.close():
+                positions = shards.positions[shard["name"]]
+                if not any(at in dropped or moved.get(at, split) != split for at in positions):
+                    continue
+                file = self._stage.reopen(shard["name"])
+                if file is None:
+                    return False
+                with file:
+                    for at, record in zip(positions, tfrecord.records(file, shard["name"]), strict=True):
+                        if at in dropped:
+                            dropped[at](tfrecord.parse(record).image)
+                        else:
+                            self._shards[moved.get(at, split)].copy(at, record)
+                shards.remove(shard)
+        self._rewrite_lines(moved, dropped)
+        return True
+
+    def attach(self, name: str, data: bytes) -> None:
+        """Adds another file; span.json names its sha256."""
+        file = self._stage.create(name)
+        file.write(data)
+        file.close()
+        self._files[name] = hashlib.sha256(data).hexdigest()
+
     def finish(self) -> None:
-        """Writes what is known only now. At least one image has to be there."""
+        """Writes span.json. At least one image has to be there."""
         summary = {
             "span": self.number,
             "created": f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
             "images": self.images,
             "labels": dict(sorted(self.labels.items())),
-            "shards": {split: shards.finish() for split, shards in self._shards.items()},
+            "shards": {split: shards.close() for split, shards in self._shards.items()},
+            "files": self._files,
         }
-        self._manifest.write(END_OF_SOURCES + json.dumps(summary)[1:].encode() + b"\n")
+        manifest = self._stage.create(MANIFEST)
+        manifest.write(b'{"sources": [\n')
+        self._lines.seek(-2, 2)  # without the last comma
+        self._lines.truncate()
+        self._lines.seek(0)
+        shutil.copyfileobj(self._lines, manifest, 1 << 20)
+        manifest.write(END_OF_SOURCES + json.dumps(summary)[1:].encode() + b"\n")
         # The manifest comes last: a span without it does not exist.
-        self._manifest.close()
+        manifest.close()
 
+    def close(self) -> None:
+        """Forgets the list of sources."""
+        self._lines.close()
 
-_BEGIN = '{"sources": ['
+    def _rewrite_lines(self, moved: Mapping[int, str], dropped: Collection[int]) -> None:
+        before, self._lines = self._lines, tempfile.TemporaryFile(buffering=1 << 20)
+        before.seek(0)
+        with before:
+            for at, line in enumerate(before):
+                if at in moved or at in dropped:
+                    source = json.loads(line.rstrip(b",\n"))
+                    if at in dropped:
+                        self.images -= 1
+                        self.labels = self.labels - Counter([source["label"]])
+                        continue
+                    line = f"{json.dumps(source | {'split': moved[at]})},\n".encode()
+                self._lines.write(line)
 
 
 class _Shards:
@@ -64,26 +127,57 @@ class _Shards:
     def __init__(self, stage: Stage, split: str):
         self._stage, self._split = stage, split
         self._written: list[dict] = []
-        self._file = None
+        self._begun = 0
+        self._file: _Summed | None = None
+        self.positions: dict[str, array] = {}  # of the images of each file, in order
 
-    def add(self, image: bytes, label: str, span: int, sha256: str) -> None:
-        if self._file is None:
-            shard = {"name": f"{self._split}/{len(self._written):05d}.tfrecord", "images": 0, "bytes": 0}
-            self._written.append(shard)
-            self._shard, self._file = shard, self._stage.create(shard["name"])
-        self._shard["images"] += 1
-        self._shard["bytes"] += tfrecord.append(self._file, image, label, span, sha256)
-        if self._shard["bytes"] >= SHARD_BYTES:
-            self.finish()
+    def add(self, position: int, image: bytes, label: str, span: int, sha256: str) -> None:
+        file = self._opened(position)
+        self._count(tfrecord.append(file, image, label, span, sha256))
 
-    def finish(self) -> list[dict]:
-        """Closes the last file; returns name, images and bytes of each."""
+    def copy(self, position: int, record: bytes) -> None:
+        """Appends a record of another shard."""
+        self._count(tfrecord.append_record(self._opened(position), record))
+
+    def close(self) -> list[dict]:
+        """Closes the last file; returns name, images, bytes and sha256 of each."""
         if self._file is not None:
-            self._file.close()
+            self._shard["sha256"] = self._file.close()
             self._file = None
-        return self._written
+        return list(self._written)
+
+    def remove(self, shard: dict) -> None:
+        self._written.remove(shard)
+        self._stage.discard(shard["name"])
+
+    def _opened(self, position: int) -> "_Summed":
+        if self._file is None:
+            self._shard = {"name": f"{self._split}/{self._begun:05d}.tfrecord", "images": 0, "bytes": 0}
+            self._written.append(self._shard)
+            self._begun += 1
+            self._file = _Summed(self._stage.create(self._shard["name"]))
+            self._positions = self.positions[self._shard["name"]] = array("Q")
+        self._positions.append(position)
+        return self._file
+
+    def _count(self, size: int) -> None:
+        self._shard["images"] += 1
+        self._shard["bytes"] += size
+        if self._shard["bytes"] >= SHARD_BYTES:
+            self.close()
 
 
-def split_of(sha256: str) -> str:
-    """Returns an image's split, from the hexadecimal sha256 of its bytes alone: the same in every run."""
-    return "eval" if sha256 < "33" else "train"  # 51 of 256
+class _Summed:
+    """A file that is hashed while it is written."""
+
+    def __init__(self, file: BinaryIO):
+        self._file, self._sum = file, hashlib.sha256()
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._sum.update(data)
+
+    def close(self) -> str:
+        """Returns the sha256 of all that was written."""
+        self._file.close()
+        return self._sum.hexdigest()

@@ -24,11 +24,12 @@ def next_step(
     waiting: Waiting,
     last_evaluation: EvaluationOutcome | None,
     last_training: TrainingOutcome | None = None,
+    corrected: Collection[int] = (),
 ) -> Next:
     """Decides from what there is.
 
     `spans` are published, `trained` are those in a training report, `releases` are tags, newest first. `waiting` is
-    what is collected.
+    what is collected. `corrected` are those of `trained` that were corrected since.
     """
     if not spans:
         if waiting.images:
@@ -41,6 +42,8 @@ def next_step(
         return Next("import-images", _no_release(last_training))
     if max(spans) in untrained:
         return Next("retrain", f"no model was trained on span {max(spans)} yet")
+    if corrected:
+        return Next("train", f"span {numbers(corrected)} was corrected since the last training on it")
     if not waiting.images:
         return Next("wait", "no new images are collected")
     if last_evaluation is None or last_evaluation.release != releases[0]:

@@ -41,6 +41,15 @@ def append(file: BinaryIO, image: bytes, label: str, span: int, source: str) -> 
     return len(before) + len(image) + len(after) + 4
 
 
+def append_record(file: BinaryIO, data: bytes) -> int:
+    """Writes a record of any data and returns the bytes that it took."""
+    length = len(data).to_bytes(8, "little")
+    file.write(length + _masked(google_crc32c.value(length)))
+    file.write(data)
+    file.write(_masked(google_crc32c.value(data)))
+    return len(data) + 16
+
+
 def records(file: BinaryIO, path: str) -> Iterator[bytes]:
     """Yields the records of an open file that was at `path`; raises BrokenRecords where one is cut off or wrong."""
     while head := file.read(12):

@@ -12,10 +12,10 @@ import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
-from pipeline.outcomes import Metrics
+from pipeline.outcomes import Metrics, SpanState, states_from_json
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
 from pipeline.storage import files
 
@@ -37,6 +37,7 @@ class Release:
     created: str  # UTC, ISO 8601
     previous: str | None  # tag of the release that it was compared with
     image: str = ""  # of the training, by digest; "" without a container
+    data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
 
 
 class Releases(abc.ABC):
@@ -51,10 +52,15 @@ class Releases(abc.ABC):
         if not TAG.fullmatch(tag):
             raise ReleaseNotFound(tag, self.address)
         try:
-            record = {"image": ""} | json.loads(self._record(tag))  # records of earlier versions have no image
+            record = {"image": "", "data": {}} | json.loads(
+                self._record(tag)
+            )  # records of earlier versions have neither
             known = {name: record[name] for name in Release.__dataclass_fields__}
             spans, labels, metrics = tuple(known["spans"]), tuple(known["labels"]), Metrics.from_json(known["metrics"])
-            return Release(**known | {"spans": spans, "labels": labels, "metrics": metrics})
+            return Release(
+                **known
+                | {"spans": spans, "labels": labels, "metrics": metrics, "data": states_from_json(known["data"])}
+            )
         except (ValueError, KeyError, TypeError) as error:
             raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r})") from None
 
@@ -70,6 +76,7 @@ class Releases(abc.ABC):
         metrics: Metrics,
         previous: str | None,
         image: str = "",
+        data: Mapping[str, SpanState] | None = None,
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
         describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
@@ -99,6 +106,7 @@ class Releases(abc.ABC):
                         created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
                         previous=previous,
                         image=image,
+                        data=dict(data or {}),
                     )
                     release = _with_files(folder, release, attach(release))
                     _write(folder, RECORD, f"{json.dumps(dataclasses.asdict(release), indent=1)}\n".encode())

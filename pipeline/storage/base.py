@@ -49,8 +49,17 @@ class Stage(Protocol):
     def create(self, name: str) -> BinaryIO:
         """Opens a new file of the stage for writing. The caller closes it."""
 
+    def reopen(self, name: str) -> BinaryIO | None:
+        """Opens a closed file of the stage for reading; None when `publish` would return False."""
+
+    def discard(self, name: str) -> None:
+        """Removes a closed file of the stage."""
+
     def claim(self, source: Source, folder: str) -> bool:
         """Adds a source to those archived below `folder` on publication; returns False when it has changed."""
+
+    def release(self, name: str, folder: str) -> None:
+        """Takes back the claim of the source `name` below `folder`: it stays where it was."""
 
     def publish(self) -> bool:
         """Publishes the stage's files as `spans/<name>`, and archives the claimed sources below `archive/<name>`.
@@ -102,6 +111,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def delete(self, name: str) -> None:
         """Deletes a file; a missing one is no error."""
+
+    @abc.abstractmethod
+    def move(self, name: str, to: str) -> bool:
+        """Moves a file to a name that is free; False when it is not there or the name is taken."""
 
     @abc.abstractmethod
     def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:

@@ -101,6 +101,10 @@ class Bucket(Storage):
     def delete(self, name: str) -> None:
         self.client.delete(self.object(name))
 
+    def move(self, name: str, to: str) -> bool:
+        there = self.client.about(self.object(name))
+        return bool(there) and self._moved(self.object(name), there["generation"], self.object(to))
+
     def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
         self._room.acquire()
         begun = self._threads.submit(function, *arguments)
@@ -129,13 +133,15 @@ class Bucket(Storage):
         return self._sources(prefix, max_bytes, self._being_archived())
 
     def take(self, source: BucketSource, name: str) -> bool:
-        to = self.object(name)
-        moved = self.client.move(source.object, source.generation, to)
+        return self._moved(source.object, source.generation, self.object(name))
+
+    def _moved(self, whole_name: str, generation: str, to: str) -> bool:
+        moved = self.client.move(whole_name, generation, to)
         if moved.status == 200 or not moved.again:
             return moved.status == 200
         # The first answer was lost; it was moved if it is gone from its old name and found under the new one.
-        still = self.client.about(source.object)
-        return not (still and still["generation"] == source.generation) and self.client.about(to) is not None
+        still = self.client.about(whole_name)
+        return not (still and still["generation"] == generation) and self.client.about(to) is not None
 
     @contextlib.contextmanager
     def stage(self, prefix: str, last: str) -> Iterator[BucketStage]:

@@ -50,6 +50,7 @@ class BucketStage:
         self._name = ""  # once a number is reserved
         self._draft = None  # what this process wrote to .preparing/
         self._claimed: _Spooled | None = None
+        self._released: set[str] = set()  # where claims would be archived that were taken back
         self._open: dict[str, _Spooled] = {}
         self._uploads: dict[str, concurrent.futures.Future] = {}
         self._pool = concurrent.futures.ThreadPoolExecutor(_UPLOADS)
@@ -84,6 +85,25 @@ class BucketStage:
         self._claimed.write(_line(Claim(source.object, source.generation, to)))
         return True
 
+    def reopen(self, name: str) -> BinaryIO | None:
+        to = self._object(self._of_span(name))
+        if not self._uploads[to].result():
+            return None
+        file = tempfile.TemporaryFile(buffering=1 << 20)
+        self._client.download(to, file)
+        file.seek(0)
+        return file
+
+    def discard(self, name: str) -> None:
+        to = self._object(self._of_span(name))
+        written = self._uploads.pop(to).result()
+        del self._open[name]
+        if written:
+            self._client.delete(to, written.generation)
+
+    def release(self, name: str, folder: str) -> None:
+        self._released.add(self._object(f"archive/{self._name}/{folder}/{name}"))
+
     def publish(self) -> bool:
         if not all([upload.result() for upload in self._uploads.values()]):
             return False  # a shard of that name existed: another process has the number
@@ -92,6 +112,8 @@ class BucketStage:
         if written is None:
             return False
         self._draft = written
+        if self._released:
+            self._claimed = self._without_released()
         mark = self._object(ARCHIVING + self._name)
         to_archive = self._claimed and self._client.write(mark, self._claimed.whole(), None)
         moved = self._client.move(draft, written.generation, manifest)
@@ -117,6 +139,15 @@ class BucketStage:
             if stopped or not self._client.about(self._object(self._of_span(self._last))):
                 self._remove(self._uploaded())
         self._name = ""
+
+    def _without_released(self) -> "_Spooled":
+        kept, before = _Spooled(), self._claimed.whole()
+        kept.write(before.readline())  # names the manifest
+        for line in before:
+            if Claim(*json.loads(line)).to not in self._released:
+                kept.write(line)
+        self._claimed.discard()
+        return kept
 
     def _upload(self, name: str, file: "_Spooled") -> None:
         if name != self._last:

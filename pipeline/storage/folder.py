@@ -80,6 +80,15 @@ class Folder(Storage):
         with os_errors(self._root), contextlib.suppress(FileNotFoundError):
             os.unlink(self._path(name))
 
+    def move(self, name: str, to: str) -> bool:
+        path, target = self._path(name), self._path(to)
+        with os_errors(self._root):
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            try:
+                return files.move_to_free_name(path, target)
+            except FileNotFoundError:
+                return False
+
     def submit(self, function: Callable[..., T], *arguments: Any) -> Callable[[], T]:
         outcome = function(*arguments)
         return lambda: outcome

@@ -47,6 +47,17 @@ class FolderStage:
         self._make(path.rpartition("/")[0])
         return source.rename(path)
 
+    def reopen(self, name: str) -> BinaryIO:
+        return open(f"{self._path}/{name}", "rb")
+
+    def discard(self, name: str) -> None:
+        os.unlink(f"{self._path}/{name}")
+
+    def release(self, name: str, folder: str) -> None:
+        home = f"{self._place}/{name}"
+        os.makedirs(os.path.dirname(home), exist_ok=True)
+        files.move_back(f"{self._path}/{_CLAIMED}/{folder}/{name}", home)
+
     def publish(self) -> bool:
         name = self._name
         for file in self._open:

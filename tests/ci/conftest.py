@@ -1,5 +1,6 @@
 """Commands as people and workflows run them: in a process of their own."""
 
+import hashlib
 import json
 import os
 import pathlib
@@ -77,14 +78,15 @@ def house(tmp_path) -> House:
 
 
 def picture(number: int) -> bytes:
-    """A PNG of one pixel, another one for each number."""
+    """A PNG of 16 pixels, another one for each number, and to the eye, too."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
-    header = struct.pack(">IIBBBBB", 1, 1, 16, 0, 0, 0, 0)
-    pixel = zlib.compress(b"\0" + struct.pack(">H", number))
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixel) + chunk(b"IEND", b"")
+    header = struct.pack(">IIBBBBB", 4, 4, 8, 0, 0, 0, 0)
+    drawn = hashlib.sha256(b"%d" % number).digest()
+    rows = zlib.compress(b"".join(b"\0" + drawn[at : at + 4] for at in range(0, 16, 4)))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
 
 
 @pytest.fixture

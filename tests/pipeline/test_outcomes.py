@@ -69,7 +69,8 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
 
 
 TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned", "page"}
-SPAN = {"span", "images", "labels", "rejected", "duplicates"}
+TRAINED |= {"data"}
+SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "relabelled", "near_duplicates", "alike"}
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ SPAN = {"span", "images", "labels", "rejected", "duplicates"}
         (
             EVALUATION,
             {"release", "images", "accuracy", "interval", "per_label", "should_retrain", "threshold", "collected"}
-            | {"waiting", "unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report"},
+            | {"waiting", "unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report", "conflicts"},
         ),
         (
             ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),

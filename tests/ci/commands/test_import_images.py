@@ -25,13 +25,25 @@ def files(folder):
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+FOUND = {
+    "imported": 5,
+    "rejected": [],
+    "conflicts": [],
+    "labels": {"cat": 3, "dog": 2},
+    "duplicates": 0,
+    "relabelled": 0,
+    "near_duplicates": 0,
+    "alike": [],
+}
+
+
 def test_a_folder_becomes_a_span_and_stays_as_it_is(ci, photographs, workspace):
     before = files(photographs)
 
     done = ci("import-images", photographs, "--json")
 
     assert done.code == 0
-    assert done.json == {"imported": 5, "rejected": [], "span": 1, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert done.json == FOUND | {"span": 1}
     assert (workspace / "spans/span-0001/span.json").exists()
     assert files(photographs) == before
 
@@ -49,7 +61,7 @@ def test_the_same_folder_makes_no_second_span(ci, photographs):
 def test_images_can_be_collected_instead(ci, photographs, workspace):
     done = ci("import-images", photographs, "--collect", "--json")
 
-    assert done.json == {"imported": 5, "rejected": [], "span": None, "labels": {"cat": 3, "dog": 2}, "duplicates": 0}
+    assert done.json == FOUND | {"span": None}
     assert files(workspace / "collected") == files(photographs)
     assert not (workspace / "spans").exists()
 
@@ -202,7 +214,8 @@ def test_a_workspace_that_is_a_file_is_a_wrong_setting(ci, tmp_path, command, in
 @pytest.mark.parametrize("collect", [[], ["--collect"]])
 def test_for_a_folder_of_folders_by_label_the_one_that_is_meant_is_named(ci, photographs, workspace, tmp_path, collect):
     shutil.copytree(photographs / "cat", tmp_path / "photos" / "train" / "cat")
-    shutil.copytree(photographs / "cat", tmp_path / "photos" / "train" / "tom cat")
+    (tmp_path / "photos" / "train" / "tom cat").mkdir()
+    (tmp_path / "photos" / "train" / "tom cat" / "1.png").write_bytes(picture(20))
     (tmp_path / "photos" / "val" / "cat").mkdir(parents=True)
     (tmp_path / "photos" / "val" / "cat" / "1.jpeg").write_bytes(picture(10))
     (tmp_path / "photos" / "README_first.md").write_text("Cats and dogs.")
@@ -212,11 +225,11 @@ def test_for_a_folder_of_folders_by_label_the_one_that_is_meant_is_named(ci, pho
     assert (done.code, done.out) == (2, "")
     assert "did you mean photos/train?" in done.err and done.err.count("\n") == 1
     assert not (workspace / "rejected").exists() and not (workspace / "spans").exists()
-    assert ci("import-images", tmp_path / "photos" / "train", "--json").json["imported"] == 3
+    assert ci("import-images", tmp_path / "photos" / "train", "--json").json["imported"] == 4
 
 
 def test_a_folder_that_holds_one_more_level_beside_its_images_is_imported(ci, photographs):
-    shutil.copytree(photographs, photographs / "more")
+    shutil.copytree(photographs / "cat", photographs / "more" / "cat")
 
     done = ci("import-images", photographs, "--json")
 

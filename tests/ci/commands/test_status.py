@@ -56,6 +56,7 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
         "last_evaluation": None,
         "history": None,
     }
+    empty |= {"corrected": [], "saw_withdrawn": {}}
     assert done.json == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 

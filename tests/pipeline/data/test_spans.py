@@ -2,19 +2,23 @@
 
 import collections
 import hashlib
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from pipeline.data import span_writer, spans
+from pipeline.data import conflicts, looks, span_writer, spans, tfrecord
+from pipeline.data.known import Holder, Known
+from pipeline.data.split import split_of
 from pipeline.errors import BrokenSpan, SpanNotFound, StorageError, UsageError
-from pipeline.outcomes import PreparedSpan, Rejected
+from pipeline.outcomes import Conflict, PreparedSpan, Rejected
 from pipeline.storage.factory import open_storage
 from pipeline.storage.folder import Folder
-from tests.conftest import files_in, jpeg, photographs, put
+from tests.conftest import encoded, files_in, jpeg, noise, photographs, put
 from tests.places import in_a_bucket, in_a_folder
 
 
@@ -70,7 +74,7 @@ def test_published_spans_tell_of_themselves(storage, workspace):
     assert [(source.sha256, source.label) for source in first.sources] == [
         (sha256(data), name[:3]) for name, data in sorted(photographs(range(100, 130)).items())
     ]
-    assert first.digest == sha256(workspace.read("spans/span-0001/span.json")) != second.digest
+    assert len({first.digest, second.digest}) == 2 and len(first.digest) == 64
     assert first.shards("eval") == [f"{workspace.address}/spans/span-0001/eval/00000.tfrecord"]
 
 
@@ -131,7 +135,7 @@ def test_few_images_may_leave_a_split_without_shards(storage, workspace):
     (span,) = spans.published(storage)
 
     assert sorted(len(span.shards(split)) for split in ("train", "eval")) == [0, 1]
-    assert len(workspace.files("spans/span-0001")) == 2
+    assert len(workspace.files("spans/span-0001")) == 3  # with span.json and the looks
 
 
 def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
@@ -257,7 +261,7 @@ def see_to_strange_names(storage, workspace, last):
 
 
 def test_the_same_bytes_twice_count_once(storage, workspace):
-    workspace.collect({"cat/1.jpg": jpeg(1), "cat/2.jpg": jpeg(1), "dog/1.jpg": jpeg(2), "dog/3.jpg": jpeg(1)})
+    workspace.collect({"cat/1.jpg": jpeg(1), "cat/2.jpg": jpeg(1), "dog/1.jpg": jpeg(2), "dog/3.jpg": jpeg(2)})
 
     prepared = spans.prepare(storage)
 
@@ -266,7 +270,7 @@ def test_the_same_bytes_twice_count_once(storage, workspace):
         "span-0001/sources/cat/1.jpg": jpeg(1),
         "span-0001/sources/dog/1.jpg": jpeg(2),
         "span-0001/duplicates/cat/2.jpg": jpeg(1),
-        "span-0001/duplicates/dog/3.jpg": jpeg(1),
+        "span-0001/duplicates/dog/3.jpg": jpeg(2),
     }
 
 
@@ -295,14 +299,16 @@ def test_it_is_known_which_span_has_an_image(storage, workspace):
         workspace.collect(photographs(numbers))
         spans.prepare(storage)
 
-    known = spans.Known(storage)
+    known = Known(storage)
     digests = [hashlib.sha256(jpeg(number)).digest() for number in range(301)]
 
-    assert [known.holder(digest) for digest in digests] == [1] * 200 + [2] * 100 + [None]
+    held = [known.holder(digest) for digest in digests]
+    assert [holder and holder.span for holder in held] == [1] * 200 + [2] * 100 + [None]
+    assert [holder.label for holder in held[:300]] == ["cat", "dog"] * 150
     almost = digests[5][:-1] + bytes([digests[5][-1] ^ 1])
     assert known.holder(almost) is None
-    known.add(almost)
-    assert known.holder(almost) == spans.THIS
+    known.add(almost, "cat")
+    assert known.holder(almost) == Holder(None, "cat", 0)
 
 
 @pytest.fixture
@@ -375,7 +381,7 @@ def test_an_image_that_is_overwritten_after_it_was_read_stays_and_what_was_read_
     storage, workspace, meanwhile
 ):
     files = photographs(range(6))
-    workspace.collect(files | {"dog/copy.jpg": jpeg(0)})
+    workspace.collect(files | {"dog/copy.jpg": jpeg(1)})
     mended = {"dog/3.jpg": jpeg(100), "dog/copy.jpg": jpeg(101)}
 
     prepared = meanwhile(lambda name: name == "dog/5.jpg" and workspace.collect(mended))
@@ -390,7 +396,7 @@ def test_an_image_that_is_overwritten_after_it_was_read_stays_and_what_was_read_
 
 @pytest.mark.parametrize("bad, good", [(b"no image", jpeg(100)), (jpeg(1), jpeg(100))])
 def test_a_bad_image_or_duplicate_that_is_mended_meanwhile_stays_collected(workspace, meanwhile, bad, good):
-    workspace.collect({"cat/1.jpg": jpeg(1), "dog/3.jpg": bad})
+    workspace.collect({"dog/1.jpg": jpeg(1), "dog/3.jpg": bad})
 
     prepared = meanwhile(lambda name: name == "dog/3.jpg" and workspace.collect({name: good}))
 
@@ -564,3 +570,267 @@ def test_what_no_evaluation_can_use_is_cleared_away_and_the_rest_stays(storage, 
     reasons = b" ".join(data for name, data in workspace.rejected().items() if name.endswith(".reason.txt"))
     assert b"same bytes" in reasons
     assert spans.clear_collected(storage) == spans.Cleared()
+
+
+def contested(prepared) -> set[tuple]:
+    return {(found.name, found.label, found.span, found.there) for found in prepared.conflicts}
+
+
+def test_the_same_bytes_under_two_labels_are_kept_aside_and_neither_label_is_taken(storage, workspace):
+    twice = {"cat/1.jpg": jpeg(1), "dog/2.jpg": jpeg(1), "owl/3.jpg": jpeg(1)}
+    workspace.collect({"cat/5.jpg": jpeg(5), "owl/6.jpg": jpeg(6)} | twice)
+
+    prepared = spans.prepare(storage)
+
+    assert (prepared.images, prepared.labels) == (2, {"cat": 1, "owl": 1})
+    assert contested(prepared) == {
+        ("cat/1.jpg", "cat", None, "dog"),
+        ("dog/2.jpg", "dog", None, "cat"),
+        ("owl/3.jpg", "owl", None, "cat"),
+    }
+    kept = workspace.files("conflicts")
+    assert {name: data for name, data in kept.items() if not name.endswith(".json")} == twice
+    assert json.loads(kept["dog/2.jpg.conflict.json"])["there"] == "cat"
+    assert jpeg(1) not in {example.image for example in workspace.examples()}
+    assert len(workspace.archived()) == 2 and workspace.collected() == {}
+    assert [source.name for source in spans.published(storage)[0].sources] == ["cat/5.jpg", "owl/6.jpg"]
+
+
+def test_the_bytes_of_a_span_under_another_label_are_kept_aside(storage, workspace, tmp_path):
+    workspace.collect(photographs(range(6)))
+    spans.prepare(storage)
+    workspace.collect({"dog/again.jpg": jpeg(0), "cat/again.jpg": jpeg(0)})
+    put(tmp_path / "mine", {"dog/0.jpg": jpeg(0), "cat/1.jpg": jpeg(1), "cat/2.jpg": jpeg(2)})
+
+    collected, imported = spans.prepare(storage), spans.import_folder(storage, str(tmp_path / "mine"))
+
+    assert (contested(collected), collected.duplicates, collected.span) == (
+        {("dog/again.jpg", "dog", 1, "cat")},
+        1,
+        None,
+    )
+    assert contested(imported) == {("dog/0.jpg", "dog", 1, "cat"), ("cat/1.jpg", "cat", 1, "dog")}
+    kept = {name for name in workspace.files("conflicts") if name.endswith(".jpg")}
+    assert kept == {"dog/again.jpg", "dog/0.jpg", "cat/1.jpg"}
+    assert workspace.collected() == {} and len(files_in(tmp_path / "mine")) == 3
+
+
+def test_an_import_that_names_two_labels_for_the_same_bytes_takes_neither(storage, workspace, tmp_path):
+    files = {"cat/1.jpg": jpeg(1), "dog/1.jpg": jpeg(1), "dog/2.jpg": jpeg(2)}
+    put(tmp_path / "mine", files)
+
+    for _ in range(2):
+        prepared = spans.import_folder(storage, str(tmp_path / "mine"))
+        assert contested(prepared) == {("cat/1.jpg", "cat", None, "dog"), ("dog/1.jpg", "dog", None, "cat")}
+
+    assert {name for name in workspace.files("conflicts") if name.endswith(".jpg")} == {"cat/1.jpg", "dog/1.jpg"}
+    assert [source.name for span in spans.published(storage) for source in span.sources] == ["dog/2.jpg"]
+    assert files_in(tmp_path / "mine") == files
+
+
+def test_a_conflict_that_was_noted_before_a_kill_is_still_one(storage, workspace):
+    workspace.collect({"cat/1.jpg": jpeg(1), "dog/2.jpg": jpeg(2)})
+    conflict = Conflict("cat/1.jpg", "cat", None, "dog")
+    conflicts.move_all(storage, "collected", {conflict: sha256(jpeg(1))})
+    workspace.remove("conflicts/cat/1.jpg")
+    workspace.collect({"cat/1.jpg": jpeg(1)})
+
+    assert spans.prepare(storage).labels == {"dog": 1}
+    assert workspace.files("conflicts")["cat/1.jpg"] == jpeg(1)
+
+
+def test_copies_of_published_images_are_on_their_side(storage, workspace):
+    workspace.collect(photographs(range(60)))
+    spans.prepare(storage)
+    sides = {source.name: source.split for source in spans.published(storage)[0].sources}
+    for number, name in enumerate(sides):
+        workspace.collect({name: encoded(noise(int(name[4:-4]), "RGB", (40, 40)), "JPEG", quality=60 + number % 30)})
+    prepared = spans.prepare(storage)
+
+    again = {source.name: source.split for source in spans.published(storage)[1].sources}
+    assert again == sides
+    assert (prepared.images, prepared.near_duplicates, len(prepared.alike)) == (60, 60, 50)
+    first = prepared.alike[0]
+    assert (first.span, first.there) == (1, first.name)
+    shards = {split: [e.source for e in spans.published(storage)[1].examples(split)] for split in ("train", "eval")}
+    assert {source.sha256: source.split for source in spans.published(storage)[1].sources} == {
+        digest: split for split, digests in shards.items() for digest in digests
+    }
+
+
+def test_copies_that_come_at_once_are_on_one_side_whatever_their_names(workspace, tmp_path):
+    originals = {f"{number:02d}": noise(number, "RGB", (32, 32)) for number in range(40)}
+    files = {}
+    for name, image in originals.items():
+        for copy, quality in enumerate((95, 70, 50)):
+            files[f"cat/{copy}-{name}.jpg"] = encoded(image, "JPEG", quality=quality)
+    splits = []
+    for order in (
+        {name: data for name, data in files.items()},
+        {f"cat/{name[6:8]}-{name[4]}.jpg": data for name, data in files.items()},
+    ):
+        place = tmp_path / f"order-{len(splits)}"
+        put(place / "mine", order)
+        other = Folder(str(place / "workspace"))
+        spans.import_folder(other, str(place / "mine"))
+        splits.append({source.sha256: source.split for source in spans.published(other)[0].sources})
+
+    assert splits[0] == splits[1]
+    for name in originals:
+        assert len({splits[0][sha256(files[f"cat/{copy}-{name}.jpg"])] for copy in range(3)}) == 1
+    assert {"train", "eval"} == set(splits[0].values())
+
+
+def test_images_of_one_group_are_on_one_side_in_every_span(storage, workspace):
+    def group_of(name: str) -> str:
+        return str(int(name[4:-4]) % 7)
+
+    for begin in (0, 50):
+        workspace.collect(photographs(range(begin, begin + 50)))
+        spans.prepare(storage, group_of=group_of)
+
+    sides = collections.defaultdict(set)
+    for span in spans.published(storage):
+        for source in span.sources:
+            assert source.group == group_of(source.name)
+            sides[source.group].add(source.split)
+    assert len(sides) == 7 and all(len(side) == 1 for side in sides.values())
+
+
+def test_a_label_has_images_for_training_if_it_has_any(storage, workspace):
+    evaluated = [number for number in range(400) if split_of(sha256(jpeg(number))) == "eval"]
+    workspace.collect({f"rare/{number}.jpg": jpeg(number) for number in evaluated[:3]} | photographs(range(500, 520)))
+    spans.prepare(storage)
+    workspace.collect({"rare/another.jpg": jpeg(evaluated[3])})
+    spans.prepare(storage)
+
+    first, second = spans.published(storage)
+    assert sorted(source.split for source in first.sources if source.label == "rare") == ["eval", "eval", "train"]
+    assert [source.split for source in second.sources] == ["eval"]
+
+
+def test_looks_are_made_once_for_spans_without(storage, workspace):
+    workspace.collect(photographs(range(30)))
+    spans.prepare(storage)
+    before = workspace.read(f"spans/span-0001/{looks.NAME}")
+    manifest = json.loads(workspace.read("spans/span-0001/span.json"))
+    sides = {source["name"]: source["split"] for source in manifest["sources"]}
+    del manifest["files"]
+    workspace.remove(f"spans/span-0001/{looks.NAME}")
+    workspace.put({"spans/span-0001/span.json": json.dumps(manifest).encode()})
+    workspace.collect({name: encoded(noise(int(name[4:-4]), "RGB", (32, 32)), "PNG") for name in sides})
+
+    spans.prepare(storage)
+
+    assert {source.name: source.split for source in spans.published(storage)[1].sources} == sides
+    assert len(workspace.read(f"spans/span-0001/{looks.NAME}")) == len(before)
+
+
+def test_a_number_is_never_given_twice(storage, workspace):
+    for number in (1, 2):
+        workspace.collect(photographs(range(number * 10, number * 10 + 3)))
+        spans.prepare(storage)
+    for folder in ("spans", "archive"):
+        for name in workspace.files(f"{folder}/span-0002"):
+            workspace.remove(f"{folder}/span-0002/{name}")
+    if isinstance(storage, Folder):
+        shutil.rmtree(workspace.root / "spans/span-0002")
+        shutil.rmtree(workspace.root / "archive/span-0002")
+    workspace.collect(photographs(range(90, 93)))
+
+    assert spans.prepare(storage).span == 3
+
+
+@pytest.mark.parametrize(
+    "folder, message",
+    [
+        ("span-00001", "span-00001 cannot be used: the folder of span 1 is called span-0001"),
+        ("span-1", "the folder of span 1 is called span-0001"),
+        ("span-9223372036854775808", "with a number of at most 9223372036854775807"),
+        (
+            "span-" + "9" * 240,
+            r"span-9{27}\.\.\. \(245 characters\) cannot be used: a span's folder is called span-0001",
+        ),
+    ],
+)
+def test_a_number_in_another_form_is_named(storage, workspace, folder, message):
+    workspace.put({f"spans/{folder}/span.json": MANIFEST})
+
+    with pytest.raises(BrokenSpan, match=message):
+        spans.published(storage)
+    workspace.remove(f"spans/{folder}/span.json")
+    assert spans.published(storage) == []
+
+
+@pytest.mark.parametrize("selection", ["9" * 250, "latest:" + "9" * 250, "1," + "9" * 5000])
+def test_a_selection_beyond_all_numbers_is_refused(selection):
+    with pytest.raises(UsageError):
+        spans.select(selection, [])
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        b"[]",
+        b"null",
+        b'"text"',
+        b"{}",
+        b'{"sources": []}',
+        MANIFEST.replace(b'"labels": {}', b'"labels": []'),
+        MANIFEST.replace(b'"labels": {}', b'"labels": {"cat": null}'),
+        MANIFEST.replace(b'"shards": {}', b'"shards": {"train": [{"name": "../../x.tfrecord"}]}'),
+        MANIFEST.replace(b'"shards": {}', b'"shards": {"train": 1}'),
+        MANIFEST.replace(b'"images": 0', b'"images": "0"'),
+        b'{"span": 2, ' + MANIFEST[1:],
+    ],
+)
+@in_a_folder
+def test_a_damaged_manifest_is_named(storage, workspace, damaged):
+    workspace.put({"spans/span-0001/span.json": damaged})
+
+    with pytest.raises(BrokenSpan, match="span-0001 cannot be used: span.json"):
+        spans.published(storage)
+
+
+def damage(workspace, how) -> None:
+    name = "spans/span-0001/train/00000.tfrecord"
+    data = workspace.read(name)
+    if how == "missing":
+        workspace.remove(name)
+    else:
+        forged = io.BytesIO()
+        tfrecord.append(forged, jpeg(99), "cat", 1, sha256(jpeg(99)))
+        workspace.put(
+            {name: {"cut off": data[:-9], "empty": b"", "text": b"no records", "forged": forged.getvalue()}[how]}
+        )
+
+
+@pytest.mark.parametrize("how", ["missing", "cut off", "empty", "text", "forged"])
+def test_a_shard_that_is_not_what_was_published_is_named(storage, workspace, how):
+    workspace.collect(photographs(range(30)))
+    spans.prepare(storage)
+    (span,) = spans.published(storage)
+    assert len(list(span.examples("train"))) + len(list(span.examples("eval"))) == 30
+
+    damage(workspace, how)
+
+    with pytest.raises(BrokenSpan, match="span-0001 cannot be used: train/00000.tfrecord is"):
+        list(span.examples("train"))
+
+
+def test_shards_of_a_span_without_checksums_are_accepted_once(storage, workspace, caplog):
+    workspace.collect(photographs(range(30)))
+    spans.prepare(storage)
+    manifest = json.loads(workspace.read("spans/span-0001/span.json"))
+    for shards in manifest["shards"].values():
+        for shard in shards:
+            del shard["sha256"]
+    workspace.put({"spans/span-0001/span.json": json.dumps(manifest).encode()})
+
+    for _ in range(2):
+        assert len(list(spans.published(storage)[0].examples("train"))) > 10
+
+    assert [record.message[:9] for record in caplog.records] == ["span-0001"]
+    damage(workspace, "forged")
+    with pytest.raises(BrokenSpan, match="is not the file that was published"):
+        list(spans.published(storage)[0].examples("train"))

@@ -19,7 +19,7 @@ from tests.conftest import BucketWorkspace, jpeg, photographs
 
 PUBLISHED = photographs(range(100, 102))
 NEW = photographs(range(3)) | {"dog_3.jpg": jpeg(3)}
-AGAIN = {"dog/copy.jpg": jpeg(0), "dog/old.jpg": jpeg(101)}  # of an image of this span, and of an earlier one
+AGAIN = {"cat/copy.jpg": jpeg(0), "dog/old.jpg": jpeg(101)}  # of an image of this span, and of an earlier one
 BAD = {"cat/bad.jpg": b"no image"}
 EVERYTHING = [*PUBLISHED.values(), *NEW.values()]
 
@@ -92,7 +92,8 @@ def test_each_call_fails_once(cloud, begun, failure):
 CHILDREN = """
     import os, sys
     import google.oauth2.service_account
-    from pipeline.data import images, spans
+    import simplejpeg
+    from pipeline.data import images, preparation, spans
     from pipeline.storage import bucket
     from pipeline.storage.factory import open_storage
 
@@ -139,7 +140,7 @@ def test_killed_after_each_change_in_turn(begun, at_call, children):
 
         code = children(found.address, doom)
         at_call(0, str)
-        for name in {*found.files()} & {"collected/dog/copy.jpg", "collected/dog/old.jpg", ".preparing-a-span.lock"}:
+        for name in {*found.files()} & {"collected/cat/copy.jpg", "collected/dog/old.jpg", ".preparing-a-span.lock"}:
             found.remove(name)  # second copies, which would count as doubled, and an expired lease
         assert not found.unaccounted(EVERYTHING), nth
         spans.prepare(open_storage(found.address))

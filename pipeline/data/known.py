@@ -1,0 +1,67 @@
+"""Which published span has an image: exact, and eight bytes of memory for each image that was published."""
+
+import functools
+from array import array
+from bisect import bisect_left
+from typing import NamedTuple
+
+from pipeline.data import manifest
+from pipeline.data.span import Span, published
+from pipeline.storage.base import Storage
+
+
+class Holder(NamedTuple):
+    """A published image, or one that was added."""
+
+    span: int | None  # None for one that was added
+    label: str
+    position: int = -1  # of one that was added, in the order of adding
+    withdrawn: str = ""  # why, or ""
+    erased: bool = False
+
+
+class Known:
+    """The images of all published spans, and those that are added."""
+
+    def __init__(self, storage: Storage):
+        self._spans = published(storage)
+        # the first five bytes of each sha256, then in three the place of its span in the list
+        keys = array("Q")
+        manifests = storage.read_each(manifest.manifest_of(span.number) for span in self._spans)
+        for place, data in enumerate(manifests):
+            keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in manifest.digests(data))
+            # What was erased is not in the manifest any more.
+            corrected = map(bytes.fromhex, self._spans[place].corrections.images)
+            keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in corrected)
+        self._keys = array("Q", sorted(keys))
+        self._holders = functools.cache(lambda place: _holders(self._spans[place]))
+        self._new: dict[bytes, int] = {}
+        self._new_labels: list[str] = []
+
+    def add(self, digest: bytes, label: str) -> None:
+        """Remembers an image that is going to be published."""
+        self._new[digest] = len(self._new_labels)
+        self._new_labels.append(label)
+
+    def holder(self, digest: bytes) -> Holder | None:
+        """Returns what has the image of this sha256; None for a new one."""
+        if (position := self._new.get(digest)) is not None:
+            return Holder(None, self._new_labels[position], position)
+        if not self._keys:
+            return None
+        first = int.from_bytes(digest[:5], "big")
+        for at in range(bisect_left(self._keys, first << 24), len(self._keys)):
+            if self._keys[at] >> 24 != first:
+                break
+            if (holder := self._holders(self._keys[at] & 0xFFFFFF).get(digest)) is not None:
+                return holder
+        return None
+
+
+def _holders(span: Span) -> dict[bytes, Holder]:
+    """Returns {sha256: what has it} of a span; one Holder for each label."""
+    of_label = functools.cache(lambda label: Holder(span.number, label))
+    found = {bytes.fromhex(source.sha256): of_label(source.label) for source in span.listed}
+    for sha256, image in span.corrections.images.items():
+        found[bytes.fromhex(sha256)] = Holder(span.number, image.label, withdrawn=image.withdrawn, erased=image.erase)
+    return found

@@ -1,0 +1,170 @@
+"""span.json, which lists what a published span consists of: its format, and how it is read with little memory."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from pipeline.errors import BrokenSpan
+from pipeline.storage.base import Storage
+
+FOLDER = "spans"
+MANIFEST = "span.json"
+SPLITS = ("train", "eval")
+MAX_NUMBER = 2**63 - 1  # `span` is an int64 in the examples
+
+# The end of the sources in span.json. JSON has no newline within a string, so it is nowhere else, and what follows, the
+# summary, can be read without the sources.
+END_OF_SOURCES = b"\n],\n"
+SUMMARY_BYTES = 64 * 2**10  # holds some two thousand labels; of more, the whole manifest is read
+
+
+class Listed(NamedTuple):
+    """A source as `span.json` lists it."""
+
+    name: str
+    sha256: str
+    label: str
+    split: str
+    generation: str
+    group: str = ""  # images of one group are on one side of the split
+
+
+def name_of(number: int) -> str:
+    """Returns the name of a span's folder."""
+    return f"span-{number:04d}"
+
+
+def manifest_of(number: int) -> str:
+    """Returns the name of a span's manifest in the workspace."""
+    return f"{FOLDER}/{name_of(number)}/{MANIFEST}"
+
+
+def number_of(name: str) -> int | None:
+    """Returns the number of a span's folder; None when it is not exactly what `name_of` returns for one."""
+    match = re.fullmatch(r"span-(\d{4,19})", name, re.ASCII)
+    number = int(match[1]) if match else 0
+    return number if 0 < number <= MAX_NUMBER and name_of(number) == name else None
+
+
+def published_numbers(storage: Storage) -> list[int]:
+    """Returns the numbers of the spans that have a manifest, sorted; raises BrokenSpan for a name in another form."""
+    return sorted(number for number, name in _published_files(storage) if name == MANIFEST)
+
+
+def published_files(storage: Storage) -> dict[int, set[str]]:
+    """Returns {number: names of its files} of the spans that have a manifest, sorted by number, in one listing."""
+    found: dict[int, set[str]] = {}
+    for number, name in _published_files(storage):
+        found.setdefault(number, set()).add(name)
+    return {number: names for number, names in sorted(found.items()) if MANIFEST in names}
+
+
+def _published_files(storage: Storage) -> Iterator[tuple[int, str]]:
+    for entry in storage.list(FOLDER):
+        _, folder, name = (*entry.name.split("/", 2), "")[:3]
+        number = number_of(folder)
+        if number is not None:
+            yield number, name
+        elif name == MANIFEST and folder.startswith("span-"):
+            raise BrokenSpan(_shortened(folder), _not_canonical(folder))
+
+
+def _not_canonical(folder: str) -> str:
+    digits = folder.removeprefix("span-")
+    if digits.isascii() and digits.isdigit() and 0 < int(digits[-4000:]) <= MAX_NUMBER and len(digits) < 4000:
+        return f"the folder of span {int(digits)} is called {name_of(int(digits))}"
+    return f"a span's folder is called span-0001, with a number of at most {MAX_NUMBER}"
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= 40 else f"{name[:32]}... ({len(name)} characters)"
+
+
+def reaches_back(end: bytes) -> bool:
+    """True when the last bytes of a manifest hold its whole summary."""
+    return END_OF_SOURCES in end
+
+
+def summary(number: int, data: bytes) -> dict[str, Any]:
+    """Returns all of a manifest but its sources, from its bytes or only the last of them; raises BrokenSpan.
+
+    Of bytes that end a manifest and do not reach back to its sources nothing can be read: check with `reaches_back`.
+    """
+    _, end, text = data.rpartition(END_OF_SOURCES)
+    try:
+        found = json.loads(b"{" + text if end else data)
+    except ValueError as error:
+        raise BrokenSpan(name_of(number), f"{MANIFEST} cannot be read ({error})") from None
+    if wrong := _wrong(number, found):
+        raise BrokenSpan(name_of(number), f"{MANIFEST} {wrong}")
+    return found
+
+
+def _wrong(number: int, found: Any) -> str:
+    """Returns what in a summary is not as `summary` promises, "" when nothing is."""
+    if not isinstance(found, dict):
+        return f"holds {type(found).__name__}, but has to hold an object"
+    kinds = {"created": str, "images": int, "labels": dict, "shards": dict}
+    for field, kind in kinds.items():
+        if not isinstance(found.get(field), kind):
+            return f"has no {field!r} of type {kind.__name__}"
+    if found.get("span", number) != number:
+        return f"names span {found['span']!r}"
+    if not all(isinstance(count, int) for count in found["labels"].values()):
+        return "counts labels in something else than numbers"
+    for split in found["shards"]:
+        if split not in SPLITS or not isinstance(found["shards"][split], list):
+            return f"names shards of {split!r}"
+        for shard in found["shards"][split]:
+            if not _is_shard(split, shard):
+                return f"names the shard {shard!r}"
+    return ""
+
+
+def _is_shard(split: str, shard: Any) -> bool:
+    return (
+        isinstance(shard, dict)
+        and isinstance(shard.get("name"), str)
+        and re.fullmatch(rf"{split}/[\w.-]+\.tfrecord", shard["name"], re.ASCII) is not None
+        and all(isinstance(shard.get(count), int) for count in ("images", "bytes"))
+        and isinstance(shard.get("sha256", ""), str)
+    )
+
+
+def sources(number: int, data: bytes) -> Iterator[Listed]:
+    """Yields the sources of a whole manifest, line by line where it is as this project writes it; raises BrokenSpan."""
+    try:
+        for source in _source_objects(data):
+            yield Listed(
+                source["name"],
+                source["sha256"],
+                source["label"],
+                source["split"],
+                source["generation"],
+                source.get("group", ""),
+            )
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BrokenSpan(name_of(number), f"{MANIFEST} lists something else than sources ({error!r})") from None
+
+
+def _source_objects(data: bytes) -> Iterable[dict]:
+    begin, end = data.find(b"[\n"), data.rfind(END_OF_SOURCES)
+    if not data.startswith(b'{"sources": [\n') or end < 0:
+        return json.loads(data)["sources"]
+    return (json.loads(line.rstrip(b",")) for line in _lines(data, begin + 2, end))
+
+
+def _lines(data: bytes, begin: int, end: int) -> Iterator[bytes]:
+    while begin < end:
+        following = data.find(b"\n", begin, end)
+        following = end if following < 0 else following
+        yield data[begin:following]
+        begin = following + 1
+
+
+def digests(data: bytes) -> Iterator[bytes]:
+    """Yields the sha256 of each image of a whole manifest, without making objects of it."""
+    # Those of the shards match, too, and do no harm: no image has them.
+    for match in re.finditer(rb'"sha256":\s*"([0-9a-f]{64})"', data):
+        yield bytes.fromhex(match[1].decode())

@@ -1,0 +1,121 @@
+"""Labels of published images are corrected, and images withdrawn; whatever reads a span sees it."""
+
+import json
+
+import pytest
+
+from pipeline.data import correcting, corrections, spans
+from pipeline.data.known import Known
+from pipeline.errors import BrokenSpan, UsageError
+from tests.conftest import jpeg, photographs
+from tests.pipeline.data.test_spans import sha256
+
+
+@pytest.fixture
+def published(storage, workspace):
+    """Span 1 with 30 images, span 2 with 10."""
+    for numbers in (range(30), range(100, 110)):
+        workspace.collect(photographs(numbers))
+        spans.prepare(storage)
+
+
+def labels_of(span) -> dict[str, str]:
+    return {example.source: example.label for split in ("train", "eval") for example in span.examples(split)}
+
+
+def test_an_image_gets_another_label_wherever_it_is_read(storage, workspace, published):
+    before = spans.published(storage)
+    files = workspace.files("spans/span-0001")
+
+    found = correcting.relabel(storage, ["cat/0.jpg", "span-0001/cat/2.jpg", sha256(jpeg(4))[:12]], "dog")
+
+    assert (found.changed, found.unchanged, found.spans) == (3, 0, {1: 3})
+    first, second = spans.published(storage)
+    assert (first.images, first.labels) == (30, {"cat": 12, "dog": 18})
+    assert second == before[1]
+    labels = labels_of(first)
+    assert [labels[sha256(jpeg(number))] for number in (0, 2, 4, 6)] == ["dog", "dog", "dog", "cat"]
+    assert [source.label for source in first.sources if source.name == "cat/0.jpg"] == ["dog"]
+    assert Known(storage).holder(bytes.fromhex(sha256(jpeg(0)))).label == "dog"
+    assert first.digest != before[0].digest and second.digest == before[1].digest
+    assert {name: data for name, data in workspace.files("spans/span-0001").items() if name in files} == files
+
+
+def test_correcting_twice_changes_nothing_and_the_last_correction_counts(storage, workspace, published):
+    for label, changed in (("dog", 1), ("dog", 0), ("owl", 1), ("cat", 1)):
+        assert correcting.relabel(storage, ["cat/0.jpg"], label).changed == changed
+        first, _ = spans.published(storage)
+        assert labels_of(first)[sha256(jpeg(0))] == label
+    assert first.labels == {"cat": 15, "dog": 15}
+    assert sorted(workspace.files("spans/span-0001/corrections")) == ["00001.json", "00002.json", "00003.json"]
+
+
+def test_a_whole_span_gets_a_label(storage, published):
+    assert correcting.relabel(storage, ["2"], "owl").spans == {2: 10}
+    assert correcting.relabel(storage, ["span-0002"], "owl").changed == 0
+    assert spans.published(storage)[1].labels == {"owl": 10}
+
+
+def test_a_withdrawn_image_is_read_by_nothing(storage, workspace, published):
+    found = correcting.withdraw(storage, ["cat/0.jpg", "dog/1.jpg"], "not ours")
+
+    assert (found.changed, found.spans) == (2, {1: 2})
+    first, _ = spans.published(storage)
+    assert (first.images, first.labels) == (28, {"cat": 14, "dog": 14})
+    assert first.count("train") + first.count("eval") == 28 == len(labels_of(first))
+    assert {sha256(jpeg(0)), sha256(jpeg(1))}.isdisjoint(labels_of(first))
+    assert correcting.withdraw(storage, ["cat/0.jpg"], "again").changed == 0
+    workspace.collect({"cat/again.jpg": jpeg(0)})
+    prepared = spans.prepare(storage)
+    assert [bad.reason for bad in prepared.rejected] == ["withdrawn from span 1: not ours"]
+    assert prepared.span is None and workspace.rejected()["cat/again.jpg"] == jpeg(0)
+
+
+@pytest.mark.parametrize(
+    "wanted, message",
+    [
+        ("cat/99.jpg", "There is no image or span 'cat/99.jpg'"),
+        ("3", "There is no image or span '3'"),
+        ("span-0002/cat/0.jpg", "There is no image or span"),
+        ("0" * 64, "There is no image or span"),
+    ],
+)
+def test_what_is_not_there_is_named(storage, published, wanted, message):
+    with pytest.raises(UsageError, match=message):
+        correcting.withdraw(storage, ["cat/0.jpg", wanted], "why")
+    assert all(not span.corrections.last for span in spans.published(storage))
+
+
+def test_a_name_in_several_spans_has_to_be_made_clear(storage, workspace, published):
+    workspace.collect({"cat/0.jpg": jpeg(500)})
+    spans.prepare(storage)
+
+    with pytest.raises(UsageError, match="names 2 images: span-0001/cat/0.jpg, span-0003/cat/0.jpg"):
+        correcting.relabel(storage, ["cat/0.jpg"], "dog")
+    assert correcting.relabel(storage, ["span-0003/cat/0.jpg"], "dog").spans == {3: 1}
+
+
+@pytest.mark.parametrize("label", ["", " ", "two\nlines"])
+def test_a_label_that_nobody_can_read_is_refused(storage, published, label):
+    with pytest.raises(UsageError, match="no readable text"):
+        correcting.relabel(storage, ["cat/0.jpg"], label)
+
+
+def test_a_damaged_correction_is_named(storage, workspace, published):
+    workspace.put({"spans/span-0001/corrections/00001.json": b'{"kind": "relabel"}'})
+
+    with pytest.raises(BrokenSpan, match="span-0001 cannot be used: corrections/00001.json"):
+        spans.published(storage)
+
+
+def test_an_image_that_is_like_both_sides_moves_the_others_to_training(storage, workspace, published):
+    first, _ = spans.published(storage)
+    image, *_ = (source for source in first.sources if source.split == "eval")
+
+    corrections.write(storage, 1, corrections.MOVE, [image], to="train")
+
+    moved, _ = spans.published(storage)
+    assert image.sha256 in {example.source for example in moved.examples("train")}
+    assert image.sha256 not in {example.source for example in moved.examples("eval")}
+    assert (moved.count("eval"), moved.count("train")) == (first.count("eval") - 1, first.count("train") + 1)
+    assert json.loads(workspace.read("spans/span-0001/corrections/00001.json"))["to"] == "train"

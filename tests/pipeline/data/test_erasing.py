@@ -1,0 +1,107 @@
+"""What is erased is gone from the workspace, whenever the process was killed."""
+
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import textwrap
+
+import pytest
+
+from pipeline.data import correcting, erasing, spans
+from pipeline.storage.folder import Folder
+from tests.conftest import Workspace, jpeg, photographs
+from tests.places import in_a_folder
+
+ERASED = (0, 3, 6)
+
+
+@pytest.fixture
+def withdrawn(storage, workspace) -> None:
+    """Span 1 with 30 images, three of which are withdrawn for ever; copies of them lie in several places."""
+    workspace.collect(photographs(range(30)) | {"cat/copy.jpg": jpeg(0)})
+    spans.prepare(storage)
+    workspace.collect({"dog/conflict.jpg": jpeg(6), "cat/copy.jpg": jpeg(6)})
+    spans.prepare(storage)
+    names = [f"{('cat', 'dog')[number % 2]}/{number}.jpg" for number in ERASED]
+    correcting.withdraw(storage, names, "asked for", erase=True)
+    workspace.collect({"cat/late.jpg": jpeg(0), "cat/new.jpg": jpeg(40)})
+
+
+def assert_erased(workspace) -> None:
+    place = Folder(workspace.address) if isinstance(workspace.root, pathlib.Path) else None
+    files = workspace.files()
+    for number in ERASED:
+        assert not [name for name, data in files.items() if jpeg(number) in data]
+    if place:
+        (span,) = spans.published(place)
+        assert (span.images, span.labels) == (27, {"cat": 13, "dog": 14})
+        assert len(list(span.examples("train"))) + len(list(span.examples("eval"))) == 27
+
+
+def test_the_bytes_are_gone_and_all_others_stay(storage, workspace, withdrawn):
+    before = {name: data for name, data in workspace.archived().items()}
+
+    erased = erasing.erase(storage)
+
+    files = workspace.files()
+    assert not [name for name, data in files.items() if any(jpeg(number) in data for number in ERASED)]
+    (span,) = spans.published(storage)
+    assert (span.images, span.labels) == (27, {"cat": 13, "dog": 14})
+    kept = {example.image for split in ("train", "eval") for example in span.examples(split)}
+    assert kept == {jpeg(number) for number in range(30) if number not in ERASED}
+    assert len(span.sources) == len(span.listed) == 27
+    gone = [name for name in before if name not in workspace.archived()]
+    assert len(gone) == 5 and erased == 3 + 5 + 2
+    assert workspace.collected() == {"cat/new.jpg": jpeg(40)}
+    assert erasing.erase(storage) == 0
+
+
+def test_what_was_erased_is_refused_when_it_comes_again_and_not_kept(storage, workspace, withdrawn):
+    erasing.erase(storage)
+    workspace.collect({"cat/again.jpg": jpeg(0)})
+
+    prepared = spans.prepare(storage)
+
+    assert [(bad.name, bad.reason) for bad in prepared.rejected] == [
+        ("cat/again.jpg", "withdrawn from span 1: asked for")
+    ]
+    assert (prepared.span, prepared.images) == (2, 1)
+    assert not [name for name, data in workspace.files().items() if jpeg(0) in data]
+
+
+STEP_BY_STEP = """
+    import os, shutil, sys
+    from pipeline.data import erasing
+    from pipeline.storage.factory import open_storage
+
+    template, workspaces = sys.argv[1:]
+    for last in range(10_000):
+        workspace = f"{workspaces}/{last}"
+        shutil.copytree(template, workspace)
+        if not (child := os.fork()):
+            left = iter(range(last))
+            sys.addaudithook(lambda what, _: what != "os.kill" and next(left, None) is None and os.kill(os.getpid(), 9))
+            erasing.erase(open_storage(workspace))
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code != -9:
+            sys.exit(code)
+"""
+
+
+@in_a_folder
+def test_killed_at_each_step_the_next_call_completes_it(storage, workspace, withdrawn):
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
+        command = [sys.executable, "-c", textwrap.dedent(STEP_BY_STEP), workspace.root, place]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+        killed = [Workspace(path) for path in pathlib.Path(place).iterdir()]
+        assert len(killed) > 60
+        for found in killed:
+            (span,) = spans.published(Folder(found.address))
+            assert span.images == 27 == len(list(span.examples("train"))) + len(list(span.examples("eval")))
+            erasing.erase(Folder(found.address))
+            assert_erased(found)
