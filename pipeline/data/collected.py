@@ -1,4 +1,4 @@
-"""Labelled images that wait in `collected/` to be judged and to become a span."""
+"""Labelled images that wait in `collected/` to be evaluated and to become a span."""
 
 import collections
 import functools

@@ -52,7 +52,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Slice:
-    """Images that are judged together: all, those of one span or those of one label."""
+    """Images that are evaluated together: all, those of one span or those of one label."""
 
     kind: str  # OVERALL, SPAN or LABEL
     name: str  # of the span or label, "" overall

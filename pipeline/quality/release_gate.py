@@ -1,4 +1,4 @@
-"""How TFX's Evaluator is asked to judge a model, and how its counts are read back."""
+"""What TFX's Evaluator is configured to count, and how its counts are read back."""
 
 import base64
 

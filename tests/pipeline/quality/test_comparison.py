@@ -56,7 +56,7 @@ def test_a_span_of_few_images_counts_only_overall():
     assert many.finding is Finding.CHANCE
 
 
-def test_the_only_span_is_judged_as_all_images_are():
+def test_the_only_span_has_the_verdict_of_all_images():
     overall, span = compare(*on_spans(Pairs(100, 80, lost=12, gained=2)), 0.02)
 
     assert (span.finding, span.p, span.level) == (overall.finding, overall.p, overall.level)
