@@ -6,8 +6,8 @@ from typing import Any
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.outcomes import Metrics
-from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import Release
 from tests.emulators.cloud import Cloud
 
 

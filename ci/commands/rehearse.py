@@ -19,8 +19,8 @@ from pipeline.errors import UsageError
 from pipeline.formatting import counted
 from pipeline.orchestrators import local
 from pipeline.releases.archive import ARCHIVE
-from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import Release
 from pipeline.reporting import run_markdown, run_report
 from pipeline.reporting.run_report import RunReport
 from pipeline.storage.factory import open_storage

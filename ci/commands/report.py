@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.data import reports
 from pipeline.errors import NoTraining, SpanloopError, UsageError
 from pipeline.github import client
-from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 from pipeline.reporting import run_markdown, run_report
 from pipeline.reporting.run_report import RunReport
 from pipeline.storage.factory import open_storage

@@ -16,8 +16,8 @@ from ci.github import clone
 from ci.own_workspace import environment
 from pipeline.config import Config
 from pipeline.errors import SpanloopError, UsageError
-from pipeline.releases.base import RECORD, Release
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import RECORD, Release
 
 
 class NoBaseline(SpanloopError):

@@ -20,8 +20,8 @@ from pipeline.data.spans import Span
 from pipeline.errors import NoRelease
 from pipeline.outcomes import Conflict, EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
-from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
 from pipeline.storage.base import Source, Storage
 from pipeline.storage.factory import open_storage

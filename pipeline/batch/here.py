@@ -9,8 +9,8 @@ from functools import partial
 from pipeline.batch.predictor import Classification, Predictor
 from pipeline.config import Config
 from pipeline.quality.scores import LabelledImage, Prediction
-from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 
 Classify = Callable[[Iterable[bytes]], Iterable[Classification]]  # of encoded images, in their order
 

@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.errors import BatchPredictionFailed
 from pipeline.progress import Log, no_log
 from pipeline.quality.scores import LabelledImage, Prediction
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 from pipeline.serving.model_registry import Registry, Version
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.config import Config
 from pipeline.quality.scores import LabelledImage, Prediction
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 
 if TYPE_CHECKING:
     import numpy as np

@@ -6,38 +6,16 @@ import dataclasses
 import datetime
 import gzip
 import hashlib
-import json
 import os
-import re
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
-from pipeline.outcomes import Metrics, SpanState, states_from_json
+from pipeline.outcomes import Metrics, SpanState
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
+from pipeline.releases.record import RECORD, TAG, Release, format_record, parse_record
 from pipeline.storage import files
-
-RECORD = "model.json"
-
-
-@dataclass(frozen=True)
-class Release:
-    """A released model: the fields of its `model.json`."""
-
-    tag: str
-    identity: str  # sha256 of all inputs of the training
-    commit: str  # "" where unknown
-    modules_digest: str
-    spans: tuple[int, ...]
-    labels: tuple[str, ...]
-    metrics: Metrics
-    files: Mapping[str, str]  # {name: sha256}
-    created: str  # UTC, ISO 8601
-    previous: str | None  # tag of the release that it was compared with
-    image: str = ""  # of the training, by digest; "" without a container
-    data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
 
 
 class Releases(abc.ABC):
@@ -51,18 +29,7 @@ class Releases(abc.ABC):
         """Returns a release; raises ReleaseNotFound or BrokenRelease."""
         if not TAG.fullmatch(tag):
             raise ReleaseNotFound(tag, self.address)
-        try:
-            record = {"image": "", "data": {}} | json.loads(
-                self._record(tag)
-            )  # records of earlier versions have neither
-            known = {name: record[name] for name in Release.__dataclass_fields__}
-            spans, labels, metrics = tuple(known["spans"]), tuple(known["labels"]), Metrics.from_json(known["metrics"])
-            return Release(
-                **known
-                | {"spans": spans, "labels": labels, "metrics": metrics, "data": states_from_json(known["data"])}
-            )
-        except (ValueError, KeyError, TypeError) as error:
-            raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r})") from None
+        return parse_record(tag, self._record(tag))
 
     def publish(
         self,
@@ -109,7 +76,7 @@ class Releases(abc.ABC):
                         data=dict(data or {}),
                     )
                     release = _with_files(folder, release, attach(release))
-                    _write(folder, RECORD, f"{json.dumps(dataclasses.asdict(release), indent=1)}\n".encode())
+                    _write(folder, RECORD, format_record(release))
                 if self._release(folder, release, describe(release)):
                     return release
 
@@ -154,7 +121,7 @@ class Releases(abc.ABC):
 
     @abc.abstractmethod
     def _record(self, tag: str) -> bytes:
-        """Returns a release's record; raises ReleaseNotFound."""
+        """Returns the content of a release's record, of at most LARGEST_RECORD + 1 bytes; raises ReleaseNotFound."""
 
     @abc.abstractmethod
     def _archive(self, tag: str) -> contextlib.AbstractContextManager[str]:
@@ -175,9 +142,6 @@ class Releases(abc.ABC):
 
 def newest_first(tags: Iterable[str]) -> list[str]:
     return sorted(filter(TAG.fullmatch, tags), key=_number, reverse=True)
-
-
-TAG = re.compile(r"model-[1-9]\d*", re.ASCII)
 
 
 def _number(tag: str) -> int:

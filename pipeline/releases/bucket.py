@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from pipeline.errors import BrokenRelease, ObjectNotFound, ReleaseNotFound
 from pipeline.releases.archive import ARCHIVE
-from pipeline.releases.base import RECORD, TAG, Release, Releases, newest_first
+from pipeline.releases.base import Releases, newest_first
+from pipeline.releases.record import LARGEST_RECORD, RECORD, TAG, Release
 from pipeline.storage.factory import open_storage
 
 
@@ -30,7 +31,7 @@ class BucketReleases(Releases):
 
     def _record(self, tag: str) -> bytes:
         try:
-            return self._storage.read(f"{tag}/{RECORD}")
+            return self._storage.read(f"{tag}/{RECORD}", last=LARGEST_RECORD + 1)
         except ObjectNotFound:
             raise ReleaseNotFound(tag, self.address) from None
 

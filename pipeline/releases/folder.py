@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound
 from pipeline.releases.archive import ARCHIVE
-from pipeline.releases.base import RECORD, TAG, Release, Releases, newest_first
+from pipeline.releases.base import Releases, newest_first
+from pipeline.releases.record import LARGEST_RECORD, RECORD, TAG, Release
 from pipeline.storage import files
 from pipeline.storage.folder import Folder
 
@@ -31,7 +32,7 @@ class FolderReleases(Releases):
         with files.os_errors(self._root):
             try:
                 with open(self._path(tag, RECORD), "rb") as file:
-                    return file.read()
+                    return file.read(LARGEST_RECORD + 1)
             except FileNotFoundError:
                 raise ReleaseNotFound(tag, self._root) from None
 

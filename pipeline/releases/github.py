@@ -16,7 +16,8 @@ from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.github import client
 from pipeline.github.client import github_errors
 from pipeline.releases.archive import ARCHIVE
-from pipeline.releases.base import RECORD, Release, Releases, newest_first
+from pipeline.releases.base import Releases, newest_first
+from pipeline.releases.record import LARGEST_RECORD, RECORD, Release
 
 if TYPE_CHECKING:
     from github import GithubException
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 DRAFT_LIFETIME = datetime.timedelta(hours=1)  # an older draft was left by a killed process
 LONGEST_TEXT = 100_000  # characters; GitHub accepts 125,000
-LARGEST_RECORD = 16 << 20
 
 
 class GitHubReleases(Releases):

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from pipeline.outcomes import EvaluationOutcome
 from pipeline.quality.scores import Evaluation, Prediction
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 from pipeline.reporting import render
 from pipeline.reporting.pictures import Picture, picture
 

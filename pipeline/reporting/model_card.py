@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pipeline.formatting import counted, listed, percent
 from pipeline.outcomes import CurrentModel, Metrics
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 from pipeline.reporting import markdown, render
 
 CARD = "model-card.html"

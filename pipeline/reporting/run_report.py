@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.data.reports import TrainingReport
 from pipeline.errors import UnreadableReport
 from pipeline.outcomes import Metrics, NodeDuration
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 from pipeline.reporting import strict
 
 REHEARSAL, TRAINING = "rehearsal", "training"

@@ -14,8 +14,9 @@ from pipeline.config import Config
 from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
 from pipeline.outcomes import ServingOutcome
 from pipeline.progress import Log, no_log
-from pipeline.releases.base import Release, Releases
+from pipeline.releases.base import Releases
 from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 from pipeline.serving import canary
 from pipeline.serving.canary import Goal, State
 from pipeline.serving.model_registry import Registry, Version

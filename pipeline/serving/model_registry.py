@@ -13,8 +13,8 @@ from pipeline.config import Config
 from pipeline.errors import numbers
 from pipeline.progress import Log, no_log
 from pipeline.releases.archive import ARCHIVE
-from pipeline.releases.base import Release
 from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 from pipeline.storage.factory import open_storage
 
 SERVING = "serving"  # folder of the workspace: released models, unpacked as Vertex AI reads them

@@ -15,8 +15,8 @@ from ci import outcome
 from ci.github import comments
 from pipeline.errors import ReleaseNotFound
 from pipeline.github import client
-from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import Release
 from tests.conftest import put
 from tests.emulators.github.service import GitHub
 

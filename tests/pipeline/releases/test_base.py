@@ -19,8 +19,8 @@ import pytest
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
 from pipeline.outcomes import Metrics
 from pipeline.releases import archive
-from pipeline.releases.base import Release
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import Release
 from tests.conftest import Workspace, files_in, put
 from tests.places import in_a_bucket, in_a_folder
 
@@ -109,7 +109,7 @@ def test_before_the_first_release_there_is_none(releases):
 
 
 def test_a_release_records_what_made_it(releases, publish, workspace):
-    release = publish("first", previous="model-0")
+    release = publish("first", previous="model-7")
 
     assert release == releases.get("model-1") == releases.newest()
     record = json.loads(workspace.read("releases/model-1/model.json"))
@@ -118,7 +118,7 @@ def test_a_release_records_what_made_it(releases, publish, workspace):
         "model-1",
         "c0ffee",
         [1, 11],
-        "model-0",
+        "model-7",
     )
     assert set(record["files"]) == {"model.tar.gz"} == set(workspace.files("releases/model-1")) - {"model.json"}
 
@@ -181,15 +181,94 @@ def test_a_model_that_differs_from_its_record_is_not_used(releases, publish, wor
     assert not (tmp_path / "fetched").exists()
 
 
-@pytest.mark.parametrize("record", [b"", b"{", b"[]", b'{"tag": "model-1"}'])
-def test_an_unreadable_record_is_named(releases, publish, workspace, record):
-    publish("first")
-    workspace.put({"releases/model-1/model.json": record})
+RECORD = {
+    "tag": "model-1",
+    "identity": "5e" * 32,
+    "commit": "c0ffee",
+    "modules_digest": "9d" * 32,
+    "spans": [1, 2],
+    "labels": ["cat", "dog"],
+    "metrics": {"accuracy": 0.875, "images": 8, "per_span": {"1": 1.0, "2": None}, "per_label": {"cat": 0.5}},
+    "files": {"model.tar.gz": "ab" * 32, "card.html": "cd" * 32},
+    "created": "2026-11-22T12:04:05Z",
+    "previous": None,
+    "image": "",
+    "data": {"1": {"digest": "9d" * 32, "corrections": 2}},
+}
+SUM = "ab" * 32
+NONSENSE = [
+    *({"tag": tag} for tag in ("model-2", "../../x", "model-1/../../x", "", 1, None, ["model-1"])),
+    *({"identity": identity} for identity in ("", 5, None, "x" * 1001, "two\nlines")),
+    *({"commit": commit} for commit in (None, 7, "\x1b[2Jnothing", "5" * 1001)),
+    *({"modules_digest": digest} for digest in (None, {}, "9" * 1001)),
+    *({"spans": spans} for spans in ("12", [0], [-1], [True], [1.0], ["1"], [1, 1], [10**12], {"1": 1}, None, [[]])),
+    *({"labels": labels} for labels in ("cat", [1], [""], ["cat", "cat"], ["a\x00b"], ["x" * 1001], [None], {}, 1)),
+    *({"metrics": metrics} for metrics in (None, [], "good", 0.5)),
+    *({"metrics": {"accuracy": accuracy}} for accuracy in (1.5, -0.1, "0.9", True, [], 10**400)),
+    *({"metrics": {"images": images}} for images in (-1, 0.5, "1", True, None, 10**12)),
+    *({"metrics": {"per_span": each}} for each in ([], {"1": 2}, {"x": 1.0}, {"1": "1"}, None)),
+    *({"metrics": {"per_label": each}} for each in ([], {"cat": 2}, {"": 1.0}, {"cat": {}}, None)),
+    *({"files": files} for files in (None, [], {}, {"card.html": SUM}, {"model.tar.gz": "AB" * 32})),
+    *({"files": {"model.tar.gz": SUM, name: SUM}} for name in ("../x", "/x", "a/b", "..", "", "model.json", "c:x")),
+    *({"files": {"model.tar.gz": digest}} for digest in (None, 7, "", "ab" * 31, SUM + "\n")),
+    *({"created": created} for created in (None, 1764000000, "yesterday", "2026-11-22", "2026-11-22T12:04:05Z ")),
+    *({"previous": previous} for previous in ("", "model-0", "../model-1", 1, ["model-1"], False)),
+    *({"image": image} for image in (None, 1, [], "x" * 1001)),
+    *({"data": data} for data in (None, [], {"x": {"digest": "9", "corrections": 0}}, {"1": None}, {"1": {}})),
+    *({"data": {"1": {"digest": "9", "corrections": number}}} for number in (-1, "2", None)),
+]
+UNREADABLE = [
+    b"",
+    b"{",
+    b"[]",
+    b"null",
+    b'"model-1"',
+    b"\xff\xfe\xfd",
+    b"<html>a page of a proxy</html>",
+    b"[" * 100_000,
+    b'{"tag": ' * 100_000,
+    b'{"tag": "model-1"}',
+    json.dumps(RECORD | {"metrics": {"accuracy": float("nan")}}).encode(),
+    json.dumps(RECORD | {"metrics": {"images": float("inf")}}).encode(),
+    json.dumps(RECORD).replace("0.875", "9" * 5000).encode(),
+]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [*UNREADABLE, *(json.dumps(RECORD | changed).encode() for changed in NONSENSE)],
+    ids=[*(repr(content[:20]) for content in UNREADABLE), *(ascii(changed)[:60] for changed in NONSENSE)],
+)
+def test_a_record_is_refused_unless_every_field_is_valid(releases, workspace, record):
+    workspace.put({"releases/model-1/model.tar.gz": b"x", "releases/model-1/model.json": record})
 
     with pytest.raises(BrokenRelease) as error:
         releases.newest()
+
     assert error.value.tag == "model-1" and error.value.reason.startswith("model.json cannot be read")
+    assert len(str(error.value)) < 500 and str(error.value).isprintable()
+
+
+def test_a_valid_record_is_read(releases, workspace):
+    content = json.dumps(RECORD | {"field of a later version": 1}).encode()
+    workspace.put({"releases/model-1/model.tar.gz": b"x", "releases/model-1/model.json": content})
+
+    assert json.loads(json.dumps(dataclasses.asdict(releases.newest()))) == RECORD
+
+
+def test_a_release_with_an_unreadable_record_keeps_its_number(publish, workspace):
+    publish("first")
+    workspace.put({"releases/model-1/model.json": b"{}"})
+
     assert publish("second").tag == "model-2"
+
+
+def test_a_record_that_is_too_large_is_not_read(releases, publish, workspace):
+    publish("first")
+    workspace.put({"releases/model-1/model.json": b" " * (16 << 20) + workspace.read("releases/model-1/model.json")})
+
+    with pytest.raises(BrokenRelease, match="model.json has "):
+        releases.newest()
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:

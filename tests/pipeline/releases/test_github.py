@@ -265,14 +265,6 @@ def test_damaged_bytes_are_refused(opened, publish, there, tmp_path):
         releases.get("model-1")
 
 
-def test_a_record_that_is_too_large_is_not_read(opened, publish, there, monkeypatch):
-    releases = opened()
-    publish(releases)
-    monkeypatch.setattr(github, "LARGEST_RECORD", 100)
-    with pytest.raises(BrokenRelease, match="model.json has .* bytes"):
-        releases.newest()
-
-
 def test_the_host_of_downloads_never_sees_the_token(opened, publish, tmp_path, cloud):
     releases = opened()
     releases.fetch(publish(releases), str(tmp_path / "fetched"))

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from pipeline.outcomes import Metrics
-from pipeline.releases.base import Release
+from pipeline.releases.record import Release
 
 HOSTILE = [
     "</td><script>alert(1)</script>",
