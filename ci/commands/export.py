@@ -10,6 +10,8 @@ from pipeline.data.exporting import INDEX
 from pipeline.formatting import counted
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 @click.argument("span", metavar="SPAN")

@@ -9,6 +9,8 @@ from pipeline.errors import numbers
 from pipeline.formatting import counted
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 @click.argument("images", metavar="SPAN|NAME|SHA256...", nargs=-1, required=True)

@@ -11,6 +11,8 @@ from pipeline.releases import lineage
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 
+GROUP = "images"
+
 
 @command
 @click.argument("images", metavar="NAME|SHA256...", nargs=-1, required=True)
