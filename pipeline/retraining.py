@@ -28,7 +28,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     images differ each time.
     """
     del config, shape
-    preparator = SpanPreparator(workspace=run.workspace)
+    preparator = SpanPreparator(workspace=run.workspace, settings=run.settings, modules=run.modules)
     trigger = PipelineTrigger(
         prepared=preparator.outputs["prepared"],
         selection=run.selection,

@@ -28,8 +28,8 @@ def SpanExampleGen(
     workspace: tfx.Parameter[str],
     spans: tfx.Parameter[str],
     fingerprint: tfx.Parameter[str],
-    data: tfx.Parameter[str],
     examples: tfx.OutputArtifact[tfx.artifacts.Examples],
+    data: tfx.Parameter[str] = "{}",
 ):
     """Makes one Examples artifact of the shards of `spans`, a JSON list; each file's name begins with its span.
 

@@ -199,7 +199,7 @@ def sources_of(folder: str, separator: str = "") -> Iterator[Source]:
         return
     # Files in no folder come first, but not from a bucket. Only where there are any, names are looked at beforehand.
     if "/" not in first.name or folder.startswith("gs://"):
-        flat_names.check(entry.name for entry in storage.list(""))
+        flat_names.check(entry.name.removeprefix("/") for entry in storage.list(""))
     yield first
     yield from sources
 

@@ -2,11 +2,31 @@
 
 import importlib
 import importlib.util
+import os
+import sys
+import tempfile
 from collections.abc import Callable
 
 from pipeline.errors import BrokenModules
+from pipeline.storage.factory import open_storage
 
 MODULE, FUNCTION = "groups", "group_of"
+
+
+def add_wheel(address: str) -> None:
+    """Makes the package that a wheel holds importable; Python imports it from the wheel as it is."""
+    folder, _, name = address.rpartition("/")
+    path = os.path.join(tempfile.mkdtemp(prefix="spanloop-"), name)
+    with open(path, "wb") as file:
+        open_storage(folder).copy_to(name, file)
+    sys.path.insert(0, path)
+    importlib.invalidate_caches()
+
+
+def none(name: str) -> str:
+    """Returns "": no image has a group."""
+    del name
+    return ""
 
 
 def group_of(package: str) -> Callable[[str], str]:
@@ -17,9 +37,9 @@ def group_of(package: str) -> Callable[[str], str]:
     name = f"{package}.{MODULE}"
     try:
         if importlib.util.find_spec(name) is None:
-            return lambda name: ""
+            return none
     except ModuleNotFoundError:  # the package itself is not there
-        return lambda name: ""
+        return none
     try:
         function = getattr(importlib.import_module(name), FUNCTION)
     except Exception as error:

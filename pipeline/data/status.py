@@ -37,6 +37,7 @@ def next_step(
         return Next("import-images", "there is no span yet")
     untrained = set(spans).difference(trained)
     if not releases:
+        untrained.update(corrected)
         if untrained:
             return Next("train", f"no model was trained on span {numbers(untrained)} yet")
         return Next("import-images", _no_release(last_training))

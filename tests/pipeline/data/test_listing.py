@@ -1,0 +1,75 @@
+"""Images that a list names, with labels and groups: CSV and JSON lines, local and in a bucket."""
+
+import json
+
+import pytest
+
+from pipeline.data import spans
+from pipeline.errors import UsageError
+from tests.conftest import jpeg, put
+
+IMAGES = {f"photos/{number}.jpg": jpeg(number) for number in range(4)}
+ROWS = [("photos/0.jpg", "cat", "a"), ("photos/1.jpg", "big dog", "b"), ("photos/2.jpg", "cat", "a")]
+LISTS = {
+    "plain.csv": "".join(f"{image},{label},{group}\n" for image, label, group in ROWS),
+    "header.csv": "label,group,image\n" + "".join(f"{label},{group},{image}\n" for image, label, group in ROWS),
+    "lines.jsonl": "".join(json.dumps(dict(zip(("image", "label", "group"), row, strict=True))) + "\n" for row in ROWS),
+}
+
+
+@pytest.mark.parametrize("name", LISTS)
+def test_a_list_gives_labels_and_groups(storage, workspace, tmp_path, name):
+    put(tmp_path, IMAGES | {name: LISTS[name].encode()})
+
+    prepared = spans.import_folder(storage, str(tmp_path / name))
+
+    assert (prepared.images, prepared.labels) == (3, {"cat": 2, "big dog": 1})
+    (span,) = spans.published(storage)
+    assert [(source.label, source.group) for source in span.sources] == [(label, group) for _, label, group in ROWS]
+
+
+def test_lists_as_vertex_ai_imports_them(storage, workspace, cloud_environment, gs_workspace, tmp_path):
+    place = f"{gs_workspace}-images"
+    for name, data in IMAGES.items():
+        cloud_environment.gcs.put(f"{place}/{name}", data)
+    rows = [f"training,{place}/photos/0.jpg,cat", f"{place}/photos/1.jpg,dog", f"test,{place}/photos/9.jpg,dog"]
+    line = {"imageGcsUri": f"{place}/photos/2.jpg", "classificationAnnotation": {"displayName": "owl"}}
+    cloud_environment.gcs.put(f"{place}/list.csv", "\n".join(rows).encode())
+    put(tmp_path, {"list.jsonl": json.dumps(line).encode()})
+
+    first = spans.import_folder(storage, f"{place}/list.csv")
+    second = spans.import_folder(storage, str(tmp_path / "list.jsonl"))
+
+    assert first.labels == {"cat": 1, "dog": 1} and second.labels == {"owl": 1}
+    assert [bad.reason.startswith("cannot be read") for bad in first.rejected] == [True]
+
+
+@pytest.mark.parametrize(
+    "name, text, message",
+    [
+        ("list.csv", "", "names no image"),
+        ("list.csv", "photos/0.jpg\n", "line 1: 'photos/0.jpg' does not name an image and its label"),
+        ("list.jsonl", '{"image": "photos/0.jpg"}\n', "line 1 does not name an image and its label"),
+        ("list.jsonl", "[]\n", "line 1 does not name an image and its label"),
+    ],
+)
+def test_a_list_that_says_nothing_is_a_wrong_argument(storage, tmp_path, name, text, message):
+    put(tmp_path, IMAGES | {name: text.encode()})
+
+    with pytest.raises(UsageError, match=message):
+        spans.import_folder(storage, str(tmp_path / name))
+    with pytest.raises(UsageError, match="cannot be read as a list of images"):
+        spans.import_folder(storage, str(tmp_path / "absent.csv"))
+
+
+def test_labels_in_flat_names_have_to_be_clear(storage, workspace, tmp_path):
+    put(
+        tmp_path / "pets",
+        {f"american_bulldog_{number}.jpg": jpeg(number) for number in range(3)} | {"pug_1.jpg": jpeg(9)},
+    )
+
+    with pytest.raises(UsageError, match="american 3, pug 1: .* american_bulldog 3, pug 1: --label-separator last"):
+        spans.import_folder(storage, str(tmp_path / "pets"))
+    assert workspace.files() == {} or not workspace.files("spans")
+    prepared = spans.import_folder(storage, str(tmp_path / "pets"), separator="last")
+    assert prepared.labels == {"american_bulldog": 3, "pug": 1}
