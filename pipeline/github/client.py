@@ -3,11 +3,11 @@
 import contextlib
 import datetime
 import json
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline.errors import GitHubRefused
+from pipeline.github.hosts import InvalidResponse, api_url
 
 if TYPE_CHECKING:
     import github
@@ -22,22 +22,26 @@ def repository(name: str, token: str) -> "Repository":
     Without a token GitHub shows what is public. A call whose answer was lost is repeated, so a caller that must not
     make a change twice checks for it afterwards.
     """
-    import github
+    from github.Auth import Token
+    from github.Repository import Repository
 
+    from pipeline.github.requester import StrictRequester
     from pipeline.github.retry import retry_policy
 
-    api = github.Github(
-        auth=github.Auth.Token(token) if token else None,
-        base_url=(os.environ.get("GITHUB_API_URL") or "https://api.github.com").rstrip("/"),
+    requester = StrictRequester(
+        auth=Token(token) if token else None,
+        base_url=api_url(),
         timeout=TIMEOUT,
+        verify=True,
         retry=retry_policy(),
+        pool_size=None,
         seconds_between_requests=0,
         seconds_between_writes=0,  # a run makes few writes: GitHub's advice of a second between them is for many
         user_agent="spanloop",
         per_page=100,
         lazy=True,
     )
-    return api.get_repo(name)
+    return Repository(requester, url=f"/repos/{name}")
 
 
 @contextlib.contextmanager
@@ -52,6 +56,10 @@ def github_errors(doing: str) -> Iterator[None]:
         raise GitHubRefused(doing, _why(error), error.status) from error
     except json.JSONDecodeError as error:
         raise GitHubRefused(doing, "GitHub's response is not valid JSON: it was damaged in transit. Retry") from error
+    except InvalidResponse as error:
+        raise GitHubRefused(doing, f"{error}. Check GITHUB_API_URL and the proxy, then retry") from error
+    except github.BadAttributeException as error:
+        raise GitHubRefused(doing, f"GitHub's response has a field of the wrong type ({error}). Retry") from error
     except requests.RequestException as error:
         raise GitHubRefused(doing, f"GitHub cannot be reached: {_innermost(error)}. Retry later") from error
 

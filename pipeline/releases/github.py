@@ -15,6 +15,7 @@ from pipeline import retry
 from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.github import client
 from pipeline.github.client import github_errors
+from pipeline.github.hosts import InvalidResponse
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Releases, newest_first
 from pipeline.releases.record import LARGEST_RECORD, RECORD, Release
@@ -160,7 +161,7 @@ class GitHubReleases(Releases):
         from github import GithubException
         from requests import RequestException
 
-        with contextlib.suppress(GithubException, RequestException):
+        with contextlib.suppress(GithubException, RequestException, InvalidResponse):
             for release in list(self._repository.get_releases()):
                 made = _Comment.of(release)
                 left = made and release.draft and (made.attempt == attempt or _now() - made.begun > DRAFT_LIFETIME)

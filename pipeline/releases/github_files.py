@@ -10,6 +10,7 @@ from requests.adapters import HTTPAdapter
 
 from pipeline import retry
 from pipeline.github.client import TIMEOUT
+from pipeline.github.hosts import InvalidResponse, check_address
 from pipeline.github.retry import retry_policy
 from pipeline.releases.archive import sha256
 
@@ -21,7 +22,10 @@ PIECE = 1 << 20
 
 
 class Files:
-    """Uploads and downloads with a token, which is sent to GitHub's API only."""
+    """Uploads and downloads with a token, which only GitHub's API and its host for uploads are sent.
+
+    InvalidResponse is raised where GitHub's responses name another address for it.
+    """
 
     def __init__(self, token: str):
         def authenticate(request: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -40,8 +44,9 @@ class Files:
         query = urllib.parse.urlencode({"name": os.path.basename(path)})
         address = f"{release.upload_url.partition('{')[0]}?{query}"
         headers = {"Content-Type": "application/octet-stream", "Accept": "application/vnd.github+json"}
+        check_address(address)
         with open(path, "rb") as file:
-            _check(self._session.post(address, data=file, headers=headers, timeout=TIMEOUT))
+            _check(self._session.post(address, data=file, headers=headers, timeout=TIMEOUT, allow_redirects=False))
 
     def download(self, asset: "GitReleaseAsset", file: BinaryIO) -> None:
         """Downloads an asset to an empty file. Raises GithubException, requests.RequestException."""
@@ -54,6 +59,7 @@ class Files:
         file.seek(0)
         file.truncate()
         headers = {"Accept": "application/octet-stream", "Accept-Encoding": "identity"}
+        check_address(asset.url)
         with self._session.get(asset.url, headers=headers, stream=True, timeout=TIMEOUT) as answer:
             _check(answer)
             for piece in answer.iter_content(PIECE):
@@ -79,6 +85,8 @@ def arrived(asset: "GitReleaseAsset | None", path: str) -> bool:
 
 
 def _check(answer: requests.Response) -> None:
+    if 300 <= answer.status_code < 400:
+        raise InvalidResponse(f"GitHub redirects from {answer.url.partition('?')[0]}, which it named itself")
     if answer.status_code >= 400:
         try:
             body = answer.json()

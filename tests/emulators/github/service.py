@@ -7,13 +7,14 @@ the permissions of a workflow's job; a user's token has all.
 import functools
 import secrets
 import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from tests.emulators.github.about import About
 from tests.emulators.github.actions import Actions
 from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, allows, not_found
 from tests.emulators.github.deployments import Deployments
-from tests.emulators.github.endpoints import Endpoint, Exchange
+from tests.emulators.github.endpoints import REPOSITORY, Endpoint, Exchange
 from tests.emulators.github.issues import Issues
 from tests.emulators.github.limits import Limits
 from tests.emulators.github.pulls import Pulls
@@ -23,6 +24,7 @@ from tests.emulators.services import Caller, Request, Response, Route, Service
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
+BY_ID = "/repositories/{repository_id}"  # where redirects of a renamed repository lead
 SCOPES = ("actions", "contents", "deployments", "issues", "pull-requests")
 
 
@@ -43,6 +45,9 @@ class GitHub(Service):
         self._tokens: dict[str, dict[str, str]] = {}
         self.exchanges: list[Exchange] = []  # without faults and rate limits
         self.limits = Limits()
+        self.former_names: set[str] = set()  # of the repository, which was renamed: "acme/gadget"
+        self.proxy: Iterator[Response | None] = iter(())  # its responses to the next calls; None: the call passes
+        self.replaced: dict[bytes, bytes] = {}  # texts in bodies that the proxy replaces
         self.about = About(self)
         self.actions = Actions(self, self._cloud)
         self.deployments = Deployments(self)
@@ -70,13 +75,14 @@ class GitHub(Service):
         return [Releases.route(self)] + [
             Route(
                 endpoint.verb,
-                endpoint.path,
+                path,
                 endpoint.method,
                 functools.partial(self._perform, part, place),
                 authenticated=False,
             )
             for part in self.parts()
             for place, endpoint in enumerate(getattr(self, part).endpoints())
+            for path in dict.fromkeys((endpoint.path, endpoint.path.replace(REPOSITORY, BY_ID)))
         ]
 
     def parts(self) -> list[str]:
@@ -84,18 +90,33 @@ class GitHub(Service):
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:
-            if limited := self.limits.take():
+            if limited := next(self.proxy, None) or self.limits.take():
                 return limited
             endpoint: Endpoint = getattr(self, part).endpoints()[place]
             try:
-                response = endpoint.handler(self._authorized(endpoint, request), **self._without_repository(names))
+                response = endpoint.handler(
+                    self._authorized(endpoint, request), **self._without_repository(request, names)
+                )
             except GitHubRefused as refused:
                 response = refused.response()
             self.exchanges.append(Exchange(endpoint, request, response))
+            for text, other in self.replaced.items():
+                response = response._replace(body=response.body.replace(text, other))
             return response
 
-    def _without_repository(self, names: dict[str, str]) -> dict[str, Any]:
-        if "owner" in names and f"{names.pop('owner')}/{names.pop('repo')}".lower() != self.repository:
+    def _without_repository(self, request: Request, names: dict[str, str]) -> dict[str, Any]:
+        """Raises a redirect for a former name of the repository.
+
+        https://docs.github.com/en/rest/using-the-rest-api/best-practices-for-using-the-rest-api#follow-redirects
+        """
+        name = f"{names.pop('owner')}/{names.pop('repo')}" if "owner" in names else self.repository
+        if name in self.former_names:
+            path = request.path.replace(f"/repos/{name}", "/repositories/1", 1)
+            where = {"Location": f"https://{request.host}{path}{'?' if request.query else ''}{request.query}"}
+            if request.verb == "GET":
+                raise GitHubRefused(301, "Moved Permanently", headers=where)
+            raise GitHubRefused(307, "Temporary Redirect", headers=where)
+        if name.lower() != self.repository or names.pop("repository_id", "1") != "1":
             raise not_found()
         return names
 

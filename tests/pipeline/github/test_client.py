@@ -1,5 +1,7 @@
 """Calls of the local GitHub: which failures are retried, for how long, and the messages of the others."""
 
+import contextlib
+import itertools
 import json
 import subprocess
 import sys
@@ -9,7 +11,8 @@ import pytest
 
 from pipeline import retry
 from pipeline.errors import GitHubRefused
-from pipeline.github import client
+from pipeline.github import client, hosts, requester
+from tests.emulators.services import Response
 
 
 @pytest.fixture
@@ -161,6 +164,96 @@ def test_a_missing_network_is_named_soon(repository, monkeypatch):
     message = refused(repository)
     assert "GitHub cannot be reached" in message and "object at 0x" not in message
     assert time.monotonic() - started < 10
+
+
+HTML = b"<html><body>Please sign in to the network.</body></html>"
+ELSEWHERE = {"Location": "https://github.example.com/repos/acme/widget/releases"}
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        Response(200, b""),
+        Response(200, b"null"),
+        Response(200, b"{}"),
+        Response(200, b"7"),
+        Response(200, b"[null]"),
+        Response(200, b'["model-1"]'),
+        Response(200, b'{"message": "Hello."}'),
+        Response(200, b'[{"id": 1}'),
+        Response(200, HTML, {"Content-Type": "text/html"}),
+        Response(200, b"[]", {"Link": "next"}),
+        Response(200, b'[{"id": 1}]', {"Link": '<https://github.example.com/?page=2>; rel="next"'}),
+        Response(204),
+        *(Response(status) for status in (301, 302, 303, 304, 307, 308)),
+        *(Response(status, headers=ELSEWHERE) for status in (301, 302, 307, 308)),
+        Response(301, headers={"Location": "http://api.github.com/repos/acme/widget/releases"}),
+        Response(301, headers={"Location": "https://api.github.com.example.com/"}),
+    ],
+    ids=lambda response: f"{response.status} {response.body.decode()[:20]} {[*response.headers.values()]}",
+)
+def test_no_damaged_response_is_an_empty_list(repository, cloud, response):
+    cloud.github.proxy = iter([response])
+    with pytest.raises(GitHubRefused) as refusal:
+        with client.github_errors("Listing releases"):
+            list(repository.get_releases())
+    assert str(refusal.value).isprintable() and len(cloud.asked("github")) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"[]", HTML])
+def test_no_damaged_response_is_an_object(repository, cloud, body):
+    cloud.github.proxy = iter([Response(200, body)])
+    assert "GitHub's response is" in refused(repository)
+
+
+def test_a_list_without_an_end_is_given_up(repository, cloud, monkeypatch):
+    monkeypatch.setattr(requester, "MOST_PAGES", 5)
+    cycle = [f'<https://api.github.com/repos/acme/widget/releases?per_page=100&page={n}>; rel="next"' for n in (2, 3)]
+    cloud.github.proxy = (Response(200, b'[{"id": 1}]', {"Link": link}) for link in itertools.cycle(cycle))
+    with pytest.raises(GitHubRefused, match="has no end after 5 pages"), client.github_errors("Listing releases"):
+        list(repository.get_releases())
+    assert len(cloud.asked("github")) == 5
+
+
+def test_the_redirects_of_a_renamed_repository_are_followed(cloud_environment):
+    github = cloud_environment.github
+    github.former_names.add("acme/former")
+    for number in range(150):
+        github.releases.add(f"model-{number}", {})
+    repository = client.repository("acme/former", github.token())
+    assert len({release.tag_name for release in repository.get_releases()}) == 150
+    assert len(cloud_environment.asked("github", "repos/list-releases")) == 3, "pages of 100 after a redirect"
+    assert comment(repository, cloud_environment) == ["Hello."] and ask(repository)
+
+
+def test_redirects_have_an_end(repository, cloud):
+    here = {"Location": "https://api.github.com/repos/acme/widget"}
+    cloud.github.proxy = itertools.repeat(Response(308, headers=here))
+    assert "redirects more than 5 times" in refused(repository)
+
+
+@pytest.mark.parametrize(
+    "api, address, sent",
+    [
+        ("", "https://api.github.com/x", True),
+        ("", "https://uploads.github.com/x", True),
+        ("", "https://api.github.com:444/x", False),
+        ("", "http://api.github.com/x", False),
+        ("", "https://github.com/x", False),
+        ("", "https://release-assets.githubusercontent.com/x", False),
+        ("", "https://api.github.com@example.com/x", False),
+        ("", "https://example.com/api.github.com", False),
+        ("", "https://[", False),
+        ("https://api.acme.ghe.com", "https://uploads.acme.ghe.com/x", True),
+        ("https://api.acme.ghe.com", "https://api.github.com/x", False),
+        ("https://github.example.com/api/v3", "https://github.example.com/api/uploads/x", True),
+        ("https://github.example.com/api/v3", "https://uploads.github.com/x", False),
+    ],
+)
+def test_only_hosts_of_the_api_are_sent_the_token(monkeypatch, api, address, sent):
+    monkeypatch.setenv("GITHUB_API_URL", api)
+    with contextlib.nullcontext() if sent else pytest.raises(hosts.InvalidResponse, match="on another host"):
+        hosts.check_address(address)
 
 
 def test_a_damaged_response_is_named():

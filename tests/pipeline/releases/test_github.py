@@ -18,6 +18,7 @@ from pipeline.releases import github
 from pipeline.releases.factory import open_releases
 from tests.conftest import files_in, put
 from tests.emulators.github.releases import DOWNLOADS
+from tests.emulators.services import Response
 
 pytestmark = pytest.mark.usefixtures("retry_waits")
 
@@ -274,6 +275,34 @@ def test_the_host_of_downloads_never_sees_the_token(opened, publish, tmp_path, c
     for asked in downloads:
         assert asked.headers["host"].partition(":")[0] == DOWNLOADS
         assert not any(os.environ["GITHUB_TOKEN"] in value for value in asked.headers.values())
+
+
+@pytest.mark.parametrize("body", [b"", b"null", b"{}", b"<html>Please sign in.</html>"])
+def test_a_damaged_list_is_not_an_empty_one(opened, publish, cloud, body):
+    releases = opened()
+    publish(releases)
+    cloud.github.proxy = iter([Response(200, body)])
+    with pytest.raises(GitHubRefused, match="GitHub's response is"):
+        releases.newest()
+    assert releases.newest().tag == "model-1"
+
+
+@pytest.mark.parametrize("host", [b"uploads.github.com", b"api.github.com"])
+def test_no_address_in_a_response_sends_the_token_elsewhere(opened, publish, cloud, host):
+    releases = opened()
+    publish(releases)
+    cloud.github.replaced = {b"https://" + host: b"https://github.example.com"}
+    with pytest.raises(GitHubRefused, match="names an address on another host: 'https://github.example.com/"):
+        publish(releases, "second")
+
+
+def test_a_renamed_repository_keeps_its_releases(cloud_environment, opened, publish, tmp_path):
+    release = publish(opened())
+    cloud_environment.github.former_names.add("acme/former")
+    former = open_releases("github:acme/former")
+    former.fetch(former.newest(), str(tmp_path / "fetched"))
+    assert files_in(tmp_path / "fetched") == MODEL
+    assert publish(former) == release and publish(former, "second").tag == "model-2"
 
 
 def test_credentials_in_netrc_are_not_sent(opened, publish, tmp_path, monkeypatch):
