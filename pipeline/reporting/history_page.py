@@ -44,9 +44,10 @@ class Course:
 
     @property
     def points(self) -> str:
-        """The polyline in a box of 100 by 100; a single value is drawn as a line across."""
+        """The polyline in a box of 100 by 100; a single value is a short line at its release."""
         last = max(1, self.releases - 1)
-        drawn = self.values if len(self.values) > 1 else [(0, self.now), (last, self.now)]
+        begin = max(0, self.values[0][0] - 0.2)
+        drawn = self.values if len(self.values) > 1 else [(begin, self.now), (begin + 0.2, self.now)]
         return " ".join(f"{100 * at / last:.2f},{100 * (1 - value):.2f}" for at, value in drawn)
 
 
