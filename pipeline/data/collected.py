@@ -16,7 +16,7 @@ from pipeline.data import images as encoded
 from pipeline.data.images import BadImage
 from pipeline.data.known import Known
 from pipeline.data.listing import LabelledFile
-from pipeline.errors import ImagesTooDeep, UsageError
+from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
 from pipeline.outcomes import Conflict, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
@@ -87,7 +87,10 @@ def remember_left_out(storage: Storage, left_out: Mapping[str, str]) -> None:
 
 def left_out(storage: Storage) -> dict[str, str]:
     """Returns what `remember_left_out` wrote last."""
-    return json.loads(storage.read(LEFT_OUT)) if storage.exists(LEFT_OUT) else {}
+    try:
+        return json.loads(storage.read(LEFT_OUT))
+    except ObjectNotFound:  # asking whether it exists would take two calls more
+        return {}
 
 
 LEFT_OUT = "reports/left-out.json"
