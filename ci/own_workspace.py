@@ -25,7 +25,8 @@ def afresh(folder: str, maker: str, keep: Collection[str] = ()) -> Iterator[None
     """
     ours = marker(maker)
     free = not os.path.lexists(folder) or (os.path.isdir(folder) and set(os.listdir(folder)) <= set(keep))
-    if os.path.islink(folder) or not (free or os.path.isfile(os.path.join(folder, ours))):
+    marked = os.path.isfile(os.path.join(folder, ours)) and not os.path.islink(os.path.join(folder, ours))
+    if os.path.islink(folder) or not (free or marked):
         raise UsageError(f"{folder} exists and was not made by a {maker}: name another folder with --folder.")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, ours), "a") as held:

@@ -4,13 +4,18 @@ import hashlib
 import os
 
 from pipeline.errors import StorageError
-from pipeline.storage.base import Source, Storage, numbered_names, truncated_name
+from pipeline.storage.base import HIDDEN, Source, Storage, numbered_names, truncated_name
 
 FOLDER = "rejected"
 
 
 def move(storage: Storage, source: Source, reason: str) -> bool:
-    """Moves what could not be used out of the way; False when it has changed meanwhile and deserves another look."""
+    """Moves what could not be used out of the way; False when it has changed meanwhile and deserves another look.
+
+    What is hidden stays where it is, since it may be a file on its way, and is named each time.
+    """
+    if source.problem == HIDDEN:
+        return True
     name = next(name for name in numbered_names(f"{FOLDER}/{source.name}") if not storage.exists(name))
     # The reason comes first, so that nothing lies there without one, should this process be killed in between.
     _say(storage, name, reason)
@@ -43,8 +48,10 @@ def note(storage: Storage, source: Source, reason: str) -> None:
 def copy(storage: Storage, source: Source, reason: str) -> bool:
     """Keeps a copy of what could not be used of somebody else's folder; of a link or folder only the reason.
 
-    False when it is there already.
+    False when it is there already. Of what is hidden nothing is kept.
     """
+    if source.problem == HIDDEN:
+        return True
     for name in numbered_names(f"{FOLDER}/{source.name}"):
         copied = bool(source.problem) or storage.write(name, source.data, create_only=True, durable=False)
         if copied or holds(storage, name, source.data):

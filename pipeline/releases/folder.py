@@ -51,10 +51,14 @@ class FolderReleases(Releases):
         # on the releases' file system, so that a rename publishes it
         folder = self._path(".publishing")
         with files.os_errors(self._root):
-            shutil.rmtree(folder, ignore_errors=True)  # left by a killed process
+            if files.own_folder(folder):
+                shutil.rmtree(folder)  # left by a killed process
             os.mkdir(folder)
+            with open(f"{folder}/{files.MARKER}", "x"):
+                packed = f"{folder}/release"
+            os.mkdir(packed)
             try:
-                yield folder
+                yield packed
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
 

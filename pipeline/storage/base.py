@@ -152,6 +152,7 @@ class Storage(abc.ABC):
         """
 
 
+HIDDEN = "a name that begins with a dot: hidden, or not written completely"
 TOO_DEEP = "a folder inside a label's folder"  # why a source cannot be used
 
 

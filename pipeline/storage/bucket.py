@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client, bucket_objects
-from pipeline.storage.base import TOO_DEEP, Storage, checked, too_large
+from pipeline.storage.base import HIDDEN, TOO_DEEP, Storage, checked, too_large
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_lease import Lease
 from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
@@ -171,7 +171,10 @@ class Bucket(Storage):
             for item in self.client.items(self.object(folder)):
                 whole, generation, size = item["name"], item["generation"], int(item["size"])
                 name = whole[begin:]
-                if _hidden(whole, begin) or name[-1:] in ("", "/") or (without and (whole, generation) in without):
+                if name[-1:] in ("", "/") or (without and (whole, generation) in without):
+                    continue
+                if _hidden(whole, begin):
+                    yield Wanted(name, whole, generation, size, HIDDEN)
                     continue
                 problem = TOO_DEEP if name.count("/") > 1 else too_large(max_bytes) if size > max_bytes else ""
                 yield Wanted(name, whole, generation, size, problem)

@@ -57,6 +57,34 @@ def full_disk(error: BaseException, *folders: str) -> StorageError | None:
     return None
 
 
+MARKER = ".made-by-spanloop"  # lies in folders whose contents may be deleted
+
+
+def own_folder(path: str) -> bool:
+    """Returns whether a folder is there that may be deleted with all that is in it: empty, or with a MARKER.
+
+    Raises StorageError for a link, a file and a folder that another program or a user made.
+    """
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR, errno.EMLINK):
+            raise
+        raise StorageError(path, "a link or a file is in the place of a folder", _FOREIGN) from None
+    try:
+        names = os.listdir(folder)
+    finally:
+        os.close(folder)
+    if names and MARKER not in names:
+        raise StorageError(path, "this folder was not made by Spanloop", _FOREIGN)
+    return True
+
+
+_FOREIGN = "Nothing in it was deleted. Move it away, then run it again."
+
+
 class _Lasting(io.FileIO):
     """A file that is synced to the disk when it is closed."""
 

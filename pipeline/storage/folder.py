@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
+_UNFINISHED_NAME = re.compile("[0-9a-f]{16}")  # as `write` gives them
 _FORGOTTEN = 24 * 3600  # seconds after which an unfinished file was left by a killed process
 
 
@@ -113,7 +115,7 @@ class Folder(Storage):
 
     def sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
         path = self._path(prefix)
-        return folder_sources.read_all(path, max_bytes) if os.path.isdir(path) else iter(())
+        return folder_sources.read_all(path, max_bytes, folder_stage.NAME) if os.path.isdir(path) else iter(())
 
     def unpublished(self, prefix: str) -> Iterator["FolderEntry"]:
         # Claimed sources are not published yet, also after a kill.
@@ -145,10 +147,21 @@ class Folder(Storage):
 
     def _forget_unfinished(self) -> None:
         """Deletes the unfinished files of killed processes."""
-        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{_UNFINISHED}") as entries:
-            for entry in entries:
-                if entry.stat().st_mtime < time.time() - _FORGOTTEN:
-                    os.unlink(entry.path)
+        try:
+            folder = os.open(f"{self._root}/{_UNFINISHED}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            return
+        try:
+            for name in os.listdir(folder):
+                if _UNFINISHED_NAME.fullmatch(name):
+                    self._forget(name, folder)
+        finally:
+            os.close(folder)
+
+    def _forget(self, name: str, folder: int) -> None:
+        with contextlib.suppress(FileNotFoundError):  # finished just now
+            if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - _FORGOTTEN:
+                os.unlink(name, dir_fd=folder)
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{checked(name, self._root)}"

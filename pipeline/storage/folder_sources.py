@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Iterable, Iterator
 
-from pipeline.storage.base import TOO_DEEP, too_large
+from pipeline.storage.base import HIDDEN, TOO_DEEP, too_large
 from pipeline.storage.files import move_back, os_errors
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
@@ -66,13 +66,17 @@ def generation(status: os.stat_result) -> str:
     return f"{status.st_ino}-{status.st_mtime_ns}-{status.st_size}"
 
 
-def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
-    """Reads the files of a folder, then of its folders; too large ones, links and special files have a problem."""
+def read_all(path: str, max_bytes: int, without: str = "") -> Iterator[FolderSource]:
+    """Reads the files of a folder, then of its folders; too large ones, links and special files have a problem.
+
+    So do hidden ones, except for the entry `without` of the folder itself.
+    """
     with os_errors(path):
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            files, folders, others = _snapshot(top)
+            files, folders, others, hidden = _snapshot(top)
             yield from _read(top, "", files, max_bytes)
+            yield from _problems(top, "", (name for name in hidden if name != without), HIDDEN)
             yield from _problems(top, "", others, "neither a file nor a folder; links are not followed")
             for name in folders:
                 try:
@@ -81,8 +85,9 @@ def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
                     yield from _problems(top, "", [name], f"cannot be read: {error.strerror}")
                     continue
                 try:
-                    files, deeper, others = _snapshot(inner)
+                    files, deeper, others, hidden = _snapshot(inner)
                     yield from _read(inner, f"{name}/", files, max_bytes)
+                    yield from _problems(inner, f"{name}/", hidden, HIDDEN)
                     yield from _problems(inner, f"{name}/", others, "not a file; links are not followed")
                     yield from _problems(inner, f"{name}/", deeper, TOO_DEEP)
                 finally:
@@ -91,18 +96,20 @@ def read_all(path: str, max_bytes: int) -> Iterator[FolderSource]:
             os.close(top)
 
 
-def _snapshot(folder: int) -> tuple[list[str], list[str], list[str]]:
-    """Returns the names of the files, folders and other entries of an open folder, each sorted.
+def _snapshot(folder: int) -> tuple[list[str], list[str], list[str], list[str]]:
+    """Returns the names of the files, folders, other and hidden entries of an open folder, each sorted.
 
     Collected first, because a listing may show a name twice while files are moved.
     """
-    files, folders, others = set(), set(), set()
+    files, folders, others, hidden = set(), set(), set(), set()
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name[0] != ".":
+            if entry.name[0] == ".":
+                hidden.add(entry.name)
+            else:
                 regular = entry.is_file(follow_symlinks=False)
                 (files if regular else folders if entry.is_dir(follow_symlinks=False) else others).add(entry.name)
-    return sorted(files), sorted(folders), sorted(others)
+    return sorted(files), sorted(folders), sorted(others), sorted(hidden)
 
 
 def _problems(place: int, prefix: str, names: Iterable[str], problem: str) -> Iterator[FolderSource]:

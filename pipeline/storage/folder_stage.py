@@ -71,6 +71,7 @@ class FolderStage:
             if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
                 return False
             raise
+        os.unlink(f"{self._root}/spans/{name}/{files.MARKER}")
         files.sync(f"{self._root}/spans")
         files.sync(self._place)
         self._archive(name)
@@ -81,13 +82,16 @@ class FolderStage:
         for file in self._open:
             with contextlib.suppress(OSError):
                 file.close()
+        if not files.own_folder(self._path):
+            return
         claimed = f"{self._path}/{_CLAIMED}"
         # New files are deleted first: on a full disk, moving back may need the space.
-        for folder, folders, written in os.walk(self._path):
+        for _, folders, written, descriptor in os.fwalk(self._path):
             with contextlib.suppress(ValueError):
                 folders.remove(_CLAIMED)
             for last in written:
-                os.unlink(f"{folder}/{last}")
+                if last != files.MARKER:
+                    os.unlink(last, dir_fd=descriptor)
         for kind in ("sources", "duplicates"):
             for folder, _, names in os.walk(f"{claimed}/{kind}"):
                 home = f"{self._place}{folder[len(claimed) + 1 + len(kind):]}"
@@ -95,15 +99,22 @@ class FolderStage:
                 for last in names:
                     files.move_back(f"{folder}/{last}", f"{home}/{last}")
         for folder, _, _ in os.walk(self._path, topdown=False):
+            if folder == self._path:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(f"{folder}/{files.MARKER}")
             os.rmdir(folder)  # fails if an image is still there, so that none is lost
 
     def _archive(self, span: str) -> None:
         claimed = f"{self._root}/spans/{span}/{_CLAIMED}"
-        if os.path.isdir(claimed):
+        if os.path.isdir(claimed) and not os.path.islink(claimed) and not os.path.islink(os.path.dirname(claimed)):
             os.makedirs(f"{self._root}/archive", exist_ok=True)
             os.rename(claimed, f"{self._root}/archive/{span}")
 
     def _make(self, folder: str) -> None:
+        if not self._made:
+            os.makedirs(self._path, exist_ok=True)
+            with open(f"{self._path}/{files.MARKER}", "x"):
+                self._made.add(self._path)
         if folder not in self._made:
             os.makedirs(folder, exist_ok=True)
             self._made.add(folder)

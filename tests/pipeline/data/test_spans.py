@@ -153,7 +153,8 @@ def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
 def test_with_nothing_collected_no_span_is_made(storage, workspace):
     assert spans.prepare(storage) == PreparedSpan()
     workspace.collect({"cat/.hidden": b"", ".part": b""})
-    assert spans.prepare(storage) == PreparedSpan()
+    prepared = spans.prepare(storage)
+    assert (prepared.span, {bad.name for bad in prepared.rejected}) == (None, {"cat/.hidden", ".part"})
     assert not workspace.files("spans")
 
 

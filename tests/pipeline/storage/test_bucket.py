@@ -11,6 +11,7 @@ from pipeline.data import collected, images, reports, spans
 from pipeline.outcomes import Metrics, PreparedSpan
 from pipeline.packaging.modules import Modules
 from pipeline.releases.factory import open_releases
+from pipeline.storage.base import HIDDEN
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, jpeg, photographs, put, report_training
@@ -117,7 +118,7 @@ def test_objects_that_are_no_images_are_treated_as_in_a_folder(storage, workspac
         "cat/more/1.jpg": "a folder inside a label's folder",
         "cat//1.jpg": "a folder inside a label's folder",
         "cat/large.jpg": "larger than 0 MB",
-    }
+    } | dict.fromkeys(hidden, HIDDEN)
     assert workspace.collected() == markers | hidden
     assert {name: data for name, data in workspace.rejected().items() if not name.endswith(".txt")} == deeper | large
 

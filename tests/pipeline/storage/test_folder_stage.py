@@ -12,6 +12,9 @@ import time
 import pytest
 
 from pipeline.data import spans
+from pipeline.errors import StorageError
+from pipeline.storage import files
+from pipeline.storage.base import HIDDEN
 from pipeline.storage.folder import Folder
 from tests.conftest import Workspace, files_in, jpeg, photographs
 
@@ -212,3 +215,61 @@ def test_an_error_moves_every_source_back(storage, workspace):
 
     assert workspace.collected() == photographs(range(300))
     assert workspace.archived() == {} and spans.published(storage) == []
+
+
+def put_in_place_of_the_stage(kind: str, stage: pathlib.Path, outside: pathlib.Path) -> None:
+    outside.mkdir()
+    (outside / "thesis.txt").write_text("the only copy")
+    if kind == "file":
+        stage.write_text("notes")
+    elif kind == "link":
+        stage.symlink_to(outside)
+    elif kind == "link to a marked folder":
+        (outside / files.MARKER).touch()
+        stage.symlink_to(outside)
+    else:
+        (stage / "train").mkdir(parents=True)
+        (stage / "train" / "thesis.txt").write_text("the only copy")
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "link to a marked folder", "folder"])
+def test_a_users_file_folder_or_link_in_the_place_of_the_stage_is_refused_untouched(tmp_path, kind):
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.collect(photographs(range(5)))
+    put_in_place_of_the_stage(kind, workspace.root / "collected/.preparing", tmp_path / "outside")
+    before = files_in(tmp_path / "outside") | files_in(workspace.root / "collected")
+
+    for _ in range(2):
+        with pytest.raises(StorageError, match="preparing.*Nothing in it was deleted. Move it away"):
+            spans.prepare(Folder(str(workspace.root)))
+
+    assert files_in(tmp_path / "outside") | files_in(workspace.root / "collected") == before
+    assert (workspace.root / "collected/.preparing").is_symlink() == kind.startswith("link")
+
+
+def test_unfinished_files_are_deleted_only_where_they_are_written(tmp_path):
+    workspace, outside = Workspace(tmp_path / "workspace"), tmp_path / "outside"
+    outside.mkdir()
+    workspace.collect(photographs(range(5)))
+    old = outside / "0123456789abcdef"
+    old.write_text("mine")
+    os.utime(old, (0, 0))
+    (workspace.root / ".unfinished").symlink_to(outside)
+
+    with pytest.raises(StorageError, match=".unfinished"):
+        spans.prepare(Folder(str(workspace.root)))
+
+    assert old.read_text() == "mine"
+
+
+def test_hidden_files_stay_where_they_are_and_are_named(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    hidden = {".cat_1.jpg": jpeg(1), "cat/.2.jpg.part": jpeg(2), ".album/cat_3.jpg": jpeg(3)}
+    workspace.collect(photographs(range(5)) | hidden)
+
+    prepared = spans.prepare(Folder(str(workspace.root)))
+
+    assert {bad.name for bad in prepared.rejected} == {".album", ".cat_1.jpg", "cat/.2.jpg.part"}
+    assert {bad.reason for bad in prepared.rejected} == {HIDDEN}
+    assert (prepared.images, workspace.collected()) == (5, hidden)
+    assert not (workspace.root / "spans/span-0001" / files.MARKER).exists()
