@@ -2,7 +2,7 @@ import base64
 import io
 
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image, ImageChops, ImageOps
 
 from pipeline.reporting.pictures import LARGEST, picture
 
@@ -39,6 +39,22 @@ def test_a_large_jpeg_stays_small_in_bytes(mode):
     made = picture(encoded(Image.effect_noise((2000, 2000), 90).convert(mode), "JPEG"))
 
     assert made.uri.startswith("data:image/jpeg;base64,") and len(made.uri) < 20_000
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_upright(kind, orientation):
+    image = Image.new("RGB", (400, 200), "blue")
+    image.paste("red", (0, 0, 200, 100))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    data = encoded(image, kind, exif=exif)
+
+    made = shown(picture(data).uri).convert("RGB")
+
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).resize(made.size)
+    extremes = ImageChops.difference(made, upright).resize((4, 4)).getextrema()
+    assert all(largest <= 30 for _, largest in extremes)
 
 
 def test_sixteen_bits_of_grey_are_not_washed_out():
