@@ -1,7 +1,7 @@
 """Errors that people read: one line that says what is wrong, which value, and what to do next."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class SpanloopError(Exception):
@@ -347,6 +347,17 @@ class UnsetParameters(SpanloopError):
         super().__init__(
             f"The pipeline {pipeline} has parameters without a value: {', '.join(self.names)}. Add them to `Parameters`"
             f" in pipeline/{pipeline}.py."
+        )
+
+
+class UndecodedImages(SpanloopError):
+    """So many images cannot be decoded by a model that something is wrong with the data, or the model, as a whole."""
+
+    def __init__(self, names: Sequence[str], images: int):
+        self.names = tuple(names)
+        super().__init__(
+            f"The model cannot decode {len(self.names):,} of {images:,} images, more than 1 %:"
+            f" {', '.join(self.names[:5])}{' ...' if len(self.names) > 5 else ''}. Take them out of collected/."
         )
 
 

@@ -19,7 +19,8 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
 from modules.classification.backbones import BACKBONES
-from modules.classification.preprocessing import IMAGE, LABEL, LABELS, decode, transformed
+from modules.classification.decoding import decode
+from modules.classification.preprocessing import DECODED, IMAGE, LABEL, LABELS, SOURCE, transformed
 from modules.classification.settings import SETTINGS, Settings
 
 EPOCHS = "epochs.json"  # in the folder of the run's logs: a list with loss, accuracy, val_loss, val_accuracy an epoch
@@ -71,15 +72,51 @@ class Preprocessing:
         self.trackable = self._graph._imported  # its tables must be saved with the model
 
     @tf.autograph.experimental.do_not_convert  # there is nothing to convert, and looking for it takes seconds
-    def examples(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Serialized examples [batch] to float32 images [batch, H, W, C] and int64 labels [batch]."""
+    def examples(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Serialized examples [batch] to float32 images [batch, H, W, C] and int64 labels [batch].
+
+        Also returns bool [batch], whether the image could be decoded, and text [batch], the sha256 of its bytes.
+        """
         features = self._graph.apply_transform_model(tf.io.parse_example(records, self.raw_features))
-        return features[transformed(IMAGE)], tf.reshape(features[transformed(LABEL)], [-1])
+        source = tf.io.parse_example(records, {SOURCE: tf.io.FixedLenFeature([], tf.string, "")})[SOURCE]
+        return (
+            features[transformed(IMAGE)],
+            tf.reshape(features[transformed(LABEL)], [-1]),
+            features[DECODED] > 0,
+            source,
+        )
 
     @tf.autograph.experimental.do_not_convert
-    def images(self, images: tf.Tensor) -> tf.Tensor:
-        """PNG or JPEG bytes [batch] to float32 images [batch, H, W, C] in [0, 1]."""
-        return self._graph.apply_transform_model({IMAGE: images[:, tf.newaxis]})[transformed(IMAGE)]
+    def images(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """PNG or JPEG bytes [batch] to float32 images [batch, H, W, C] in [0, 1], and whether each could be decoded."""
+        features = self._graph.apply_transform_model({IMAGE: images[:, tf.newaxis]})
+        return features[transformed(IMAGE)], features[DECODED] > 0
+
+
+class UnreadableImages(RuntimeError):
+    """So many images cannot be decoded that something is wrong with the data as a whole."""
+
+    def __init__(self, sources: list[str], images: int):
+        self.sources = sources  # sha256 of their bytes
+        super().__init__(
+            f"{len(sources)} of {images} images cannot be decoded, more than {LeftOut.MOST:.0%}: sha256"
+            f" {', '.join(sources[:5])}{' ...' if len(sources) > 5 else ''}. Withdraw them, or import the files again."
+        )
+
+
+class LeftOut:
+    """The images of a split that cannot be decoded and are left out of training and evaluation."""
+
+    MOST = 0.01  # of all images
+
+    def __init__(self):
+        self.sources: set[str] = set()  # sha256 of their bytes
+
+    def note(self, sources: np.ndarray) -> None:
+        """Names those that are new; called from within a dataset."""
+        for source in sorted({source.decode() for source in sources.ravel()} - self.sources):
+            logging.warning("An image that cannot be decoded is left out: sha256 %s", source)
+            self.sources.add(source)
 
 
 class Examples:
@@ -92,11 +129,15 @@ class Examples:
         labels = self._labels()
         self.count = labels.total()
         self.unknown = {label: images for label, images in labels.items() if label not in set(preprocessing.labels)}
+        self.left_out = LeftOut()
         memory = settings.cache_megabytes * 1e6
         decoded = self.count * settings.image_size**2 * settings.channels * 4
-        self._cached = self._decoded(self._records).cache() if decoded <= memory else None
         encoded = sum(tf.io.gfile.stat(path).length for path in paths)
-        self._buffer = max(1, min(self.count, int(self.count * memory / encoded)))
+        mean = max(1, encoded // max(1, self.count))  # bytes of an image
+        self._together = max(1, min(256, _TOGETHER // mean))
+        self._at_a_time = tf.data.AUTOTUNE if mean < _PHOTOGRAPH else 1
+        self._cached = self._decoded(self._records).cache() if decoded <= memory else None
+        self._buffer = max(1, min(self.count, int(memory // mean)))
 
     def in_order(self) -> tf.data.Dataset:
         """Gives every example once."""
@@ -130,7 +171,34 @@ class Examples:
         return collections.Counter(label for batch in batches.as_numpy_iterator() for label in batch)
 
     def _decoded(self, records: tf.data.Dataset) -> tf.data.Dataset:
-        return records.batch(64).map(self._preprocessing.examples, num_parallel_calls=tf.data.AUTOTUNE).unbatch()
+        return records.batch(self._together).map(self._usable, num_parallel_calls=self._at_a_time).unbatch()
+
+    @tf.autograph.experimental.do_not_convert
+    def _usable(self, records: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Serialized examples [batch] to images and labels of those that can be decoded; notes the others."""
+        images, labels, decoded, sources = self._preprocessing.examples(records)
+
+        def without_others() -> tuple[tf.Tensor, tf.Tensor]:
+            noted = tf.numpy_function(self.left_out.note, [tf.boolean_mask(sources, ~decoded)], [])
+            with tf.control_dependencies([noted]):
+                return tf.boolean_mask(images, decoded), tf.boolean_mask(labels, decoded)
+
+        return tf.cond(tf.reduce_all(decoded), lambda: (images, labels), without_others)
+
+
+def check_left_out(*splits: Examples) -> None:
+    """Raises UnreadableImages when more images cannot be decoded than LeftOut.MOST of those that there are."""
+    sources = sorted(set().union(*(split.left_out.sources for split in splits)))
+    images = sum(split.count for split in splits)
+    if len(sources) > LeftOut.MOST * images:
+        raise UnreadableImages(sources, images)
+    if sources:
+        logging.warning("%d of %d images cannot be decoded and are left out", len(sources), images)
+
+
+# Photographs are decoded few at a time, so that training fits into 2 GB of memory on any number of threads.
+_TOGETHER = 16 * 2**20  # bytes of encoded images that are decoded in one batch
+_PHOTOGRAPH = 2**19  # bytes of an image from which on no second batch is decoded at the same time
 
 
 class Checkpoints:
@@ -178,7 +246,9 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
     Signatures:
         serving_default: image, PNG or JPEG bytes [batch] -> label, text [batch]; confidence, float32 [batch];
             probabilities, float32 [batch, classes]; all_classes, text [batch, classes], the label of each probability.
-        preprocess: image, PNG or JPEG bytes [batch] -> pixels, float32 [batch, H, W, C] in [0, 1].
+            An InvalidArgumentError names the images that cannot be decoded.
+        preprocess: image, PNG or JPEG bytes [batch] -> pixels, float32 [batch, H, W, C] in [0, 1]; decoded, bool
+            [batch], False where the bytes are no image, whose pixels are black.
         predict: pixels, float32 [batch, H, W, C] in [0, 1] -> as serving_default.
     """
     labels = tf.constant(preprocessing.labels)
@@ -193,13 +263,26 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
             "all_classes": tf.tile(labels[tf.newaxis], [tf.shape(probabilities)[0], 1]),
         }
 
+    @tf.autograph.experimental.do_not_convert
+    def serve(image):
+        pixels, decoded = preprocessing.images(image)
+        broken = tf.where(~decoded)[:, 0]
+        good = tf.debugging.Assert(tf.size(broken) == 0, ["not a JPEG or PNG that can be decoded: images", broken])
+        with tf.control_dependencies([good]):
+            return predict(pixels)
+
+    @tf.autograph.experimental.do_not_convert
+    def preprocess(image):
+        pixels, decoded = preprocessing.images(image)
+        return {"pixels": pixels, "decoded": decoded}
+
     encoded = tf.TensorSpec([None], tf.string, name="image")
     pixels = tf.TensorSpec([None, *model.input_shape[1:]], tf.float32, name="pixels")
     archive = keras.export.ExportArchive()
     archive.track(model)
     archive.track(preprocessing.trackable)
-    archive.add_endpoint("serving_default", lambda image: predict(preprocessing.images(image)), [encoded])
-    archive.add_endpoint("preprocess", lambda image: {"pixels": preprocessing.images(image)}, [encoded])
+    archive.add_endpoint("serving_default", serve, [encoded])
+    archive.add_endpoint("preprocess", preprocess, [encoded])
     archive.add_endpoint("predict", predict, [pixels])
     archive.write_out(folder, verbose=False)
 
@@ -207,7 +290,10 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
 def dry_run(images: list[bytes]) -> None:
     """Classifies PNG or JPEG bytes with an untrained model; called before a training, so that it fails in seconds."""
     model = build_model(SETTINGS, classes=2)
-    probabilities = model(decode(tf.constant(images)), training=False)
+    pixels, decoded = decode(tf.constant(images), settings=SETTINGS)
+    if not tf.reduce_all(decoded):
+        raise ValueError("preprocessing cannot decode a PNG or JPEG")
+    probabilities = model(pixels, training=False)
     if probabilities.shape != (len(images), 2):
         raise ValueError(f"the model gives {tuple(probabilities.shape)} for {len(images)} images and 2 classes")
     keras.backend.clear_session()  # names of layers begin at 1 again
@@ -231,10 +317,12 @@ def run_fn(fn_args: FnArgs) -> None:
     validation = evaluation.to_validate()
 
     def batches(epoch: int) -> tf.data.Dataset:
+        check_left_out(train, evaluation)  # of the epochs before
         # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
         return train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
 
     fit(model, settings, checkpoints, batches, validation and validation.batch(settings.batch_size))
+    check_left_out(train, evaluation)
     write_curves(checkpoints.curves, fn_args.model_run_dir)
     export(model, preprocessing, fn_args.serving_model_dir)
     checkpoints.delete()

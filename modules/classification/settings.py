@@ -9,6 +9,7 @@ class Settings:
 
     image_size: int = 32  # pixels; every image is resized to a square of this side
     channels: int = 3  # 3: colour, 1: grey
+    background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue behind transparent pixels
     backbone: str = "small_cnn"  # a name from backbones.py
     pretrained: bool = False  # start from ImageNet weights (not for small_cnn): downloads them once
     epochs: int = 15

@@ -17,7 +17,7 @@ from pipeline.data.collected import Waiting
 from pipeline.data.images import BadImage
 from pipeline.data.known import Known
 from pipeline.data.spans import Span
-from pipeline.errors import NoRelease
+from pipeline.errors import NoRelease, UndecodedImages
 from pipeline.outcomes import Conflict, EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
 from pipeline.releases.factory import releases_of
@@ -41,10 +41,27 @@ class LeftOut:
     conflicts: list[Conflict] = field(default_factory=list)  # those of both that came under another label
     in_spans: int = 0  # published already: the model was trained or evaluated on them
     generations: dict[str, str] = field(default_factory=dict)  # {name in the workspace: generation} of all of them
+    not_decoded: list[str] = field(default_factory=list)  # names of those, among the unusable, that the model refused
 
     def add(self, source: Source) -> None:
         """Remembers that a source was left out."""
         self.generations[f"{collected.FOLDER}/{source.name}"] = source.generation
+
+    def skip(self, name: str, reason: str) -> None:
+        """Counts an unusable image, and names it if it is one of the first."""
+        self.unusable += 1
+        if len(self.skipped) < MOST_NAMED:
+            self.skipped.append(Rejected(name, reason))
+
+    def undecoded(self, image: LabelledImage) -> None:
+        """Counts an image that passed the checks, but that the model could not decode."""
+        self.not_decoded.append(image.name)
+        self.skip(image.name, "the model cannot decode it")
+
+    def check_undecoded(self, evaluated: int) -> None:
+        """Raises UndecodedImages when they are more than one in a hundred of the images."""
+        if len(self.not_decoded) * 100 > evaluated + len(self.not_decoded):
+            raise UndecodedImages(self.not_decoded, evaluated + len(self.not_decoded))
 
 
 def evaluate(
@@ -75,7 +92,10 @@ def evaluate(
         return outcome
     written = io.BytesIO()
     with open_predictor(config, release) as predictor:
-        evaluation, mistakes = evaluate_images(itertools.chain([first], images), predictor, written, progress)
+        evaluation, mistakes = evaluate_images(
+            itertools.chain([first], images), predictor, written, progress, left_out.undecoded
+        )
+    left_out.check_undecoded(evaluation.images)
     outcome = _outcome(release, evaluation, threshold, left_out, waiting)
     page = EvaluationPage(release, datetime.datetime.now(datetime.timezone.utc), outcome, evaluation, mistakes)
     files = {PAGE: evaluation_page(page).encode(), PREDICTIONS: written.getvalue()}
@@ -92,9 +112,7 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
             label = collected.examine(source)
         except BadImage as bad:
             left_out.add(source)
-            left_out.unusable += 1
-            if len(left_out.skipped) < MOST_NAMED:
-                left_out.skipped.append(Rejected(source.name, str(bad)))
+            left_out.skip(source.name, str(bad))
             continue
         digest = hashlib.sha256(source.data).digest()
         holder = known.holder(digest)
@@ -116,11 +134,18 @@ def evaluate_images(
     predictor: Predictor,
     file: BinaryIO,
     progress: Callable[[int], None] = lambda done: None,
+    undecoded: Callable[[LabelledImage], None] = lambda image: None,
 ) -> tuple[Evaluation, list[Prediction]]:
-    """Evaluates a stream of images; writes each prediction to `file` as a line of JSON. Returns what `score` does."""
+    """Evaluates a stream of images; writes each prediction to `file` as a line of JSON. Returns what `score` does.
+
+    Calls `undecoded` with each image that the model cannot decode, which is left out.
+    """
 
     def written() -> Iterator[Prediction]:
         for done, prediction in enumerate(predictor(images), 1):
+            if not isinstance(prediction, Prediction):
+                undecoded(prediction)
+                continue
             line = {"name": prediction.name, "label": prediction.label, "predicted": prediction.predicted}
             file.write(json.dumps(line | {"confidence": round(prediction.confidence, 4)}).encode() + b"\n")
             if not done % collected.PROGRESS_EVERY:

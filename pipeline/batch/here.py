@@ -12,7 +12,7 @@ from pipeline.quality.scores import LabelledImage, Prediction
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
 
-Classify = Callable[[Iterable[bytes]], Iterable[Classification]]  # of encoded images, in their order
+Classify = Callable[[Iterable[bytes]], Iterable[Classification | None]]  # of encoded images, in their order
 
 
 @contextlib.contextmanager
@@ -25,8 +25,11 @@ def predictor(config: Config, release: Release) -> Iterator[Predictor]:
         yield partial(predictions, classify=partial(inference.classify, inference.load(folder)))
 
 
-def predictions(images: Iterable[LabelledImage], classify: Classify) -> Iterator[Prediction]:
-    """Yields each image with its prediction, in order. Holds the images that `classify` has in flight, and no more."""
+def predictions(images: Iterable[LabelledImage], classify: Classify) -> Iterator[Prediction | LabelledImage]:
+    """Yields each image with its prediction, in order; one that cannot be decoded as it is.
+
+    Holds the images that `classify` has in flight, and no more.
+    """
     in_flight: collections.deque[LabelledImage] = collections.deque()
 
     def encoded() -> Iterator[bytes]:
@@ -36,4 +39,7 @@ def predictions(images: Iterable[LabelledImage], classify: Classify) -> Iterator
 
     for found in classify(encoded()):
         image = in_flight.popleft()
-        yield Prediction(image.name, image.label, image.image, found.label, found.confidence)
+        if found is None:
+            yield image
+        else:
+            yield Prediction(image.name, image.label, image.image, found.label, found.confidence)

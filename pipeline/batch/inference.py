@@ -28,25 +28,51 @@ def labels(model) -> list[str]:
     return [label.decode() for label in found["all_classes"][0].numpy()]
 
 
-def classify(model, images: Iterable[bytes], batch_size: int = 256) -> Iterator[Classification]:
-    """Yields the classification of each PNG or JPEG in `images`, in order; a few batches are in memory at a time."""
-    preprocess, network = model.signatures["preprocess"], model.signatures["predict"]
+def classify(model, images: Iterable[bytes], batch_size: int = 256) -> Iterator[Classification | None]:
+    """Yields the classification of each PNG or JPEG in `images`, in order; None for one that it cannot decode.
 
-    def run(batch: list[bytes]) -> list[Classification]:
-        found = network(pixels=preprocess(image=tf.constant(batch))["pixels"])
+    A few batches are in memory at a time.
+    """
+    network = model.signatures["predict"]
+
+    def run(batch: list[bytes]) -> list[Classification | None]:
+        pixels, decoded = _preprocessed(model, batch)
+        found = network(pixels=pixels)
         columns = (found[name].numpy() for name in ("label", "confidence", "probabilities"))
-        return [Classification(label.decode(), float(share), all_) for label, share, all_ in zip(*columns, strict=True)]
+        return [
+            Classification(label.decode(), float(share), all_) if good else None
+            for good, label, share, all_ in zip(decoded, *columns, strict=True)
+        ]
 
     # While this thread reads images, others decode earlier batches and run the network: TensorFlow releases the GIL.
     threads = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(threads) as pool:
-        waiting = collections.deque()
+        waiting, sizes = collections.deque(), collections.deque()
         for batch in _batches(images, batch_size):
             waiting.append(pool.submit(run, batch))
-            if len(waiting) > threads:
+            sizes.append(sum(map(len, batch)))
+            # photographs fill the memory before they occupy all threads
+            while len(waiting) > threads or (sum(sizes) > MOST_BYTES and len(waiting) > 1):
+                sizes.popleft()
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
+
+
+def _preprocessed(model, images: list[bytes]) -> tuple[tf.Tensor, list[bool]]:
+    """Returns float32 images [batch, H, W, C], and which of them could be decoded."""
+    preprocess = model.signatures["preprocess"]
+    try:
+        found = preprocess(image=tf.constant(images))
+    except tf.errors.InvalidArgumentError:  # of a model that was released before it had the output `decoded`
+        if len(images) == 1:
+            return tf.zeros([1, *model.signatures["predict"].structured_input_signature[1]["pixels"].shape[1:]]), [
+                False
+            ]
+        halves = [_preprocessed(model, half) for half in (images[: len(images) // 2], images[len(images) // 2 :])]
+        pixels, decoded = zip(*halves, strict=True)
+        return tf.concat(pixels, axis=0), [*decoded[0], *decoded[1]]
+    return found["pixels"], found["decoded"].numpy().tolist() if "decoded" in found else [True] * len(images)
 
 
 def _batches(images: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
@@ -62,4 +88,4 @@ def _batches(images: Iterable[bytes], most: int) -> Iterator[list[bytes]]:
         yield batch
 
 
-MOST_BYTES = 16 * 2**20  # of encoded images in a batch
+MOST_BYTES = 16 * 2**20  # of encoded images in a batch, and of those of several batches in memory at a time

@@ -11,7 +11,8 @@ from pipeline.releases.record import Release
 if TYPE_CHECKING:
     import numpy as np
 
-Predictor = Callable[[Iterable[LabelledImage]], Iterator[Prediction]]  # one prediction for each image, in their order
+# One for each image, in their order: a Prediction, or the image itself where the model cannot decode it.
+Predictor = Callable[[Iterable[LabelledImage]], Iterator[Prediction | LabelledImage]]
 OpenPredictor = Callable[[Config, Release], AbstractContextManager[Predictor]]
 
 

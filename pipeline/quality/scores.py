@@ -105,12 +105,17 @@ class Prediction(LabelledImage):
         return self.predicted == self.label
 
 
-def score(predictions: Iterable[Prediction], worst: int = 24) -> tuple[Evaluation, list[Prediction]]:
-    """Consumes a stream of predictions; returns their evaluation and the `worst` mistakes, the most confident first."""
+def score(predictions: Iterable[Prediction | LabelledImage], worst: int = 24) -> tuple[Evaluation, list[Prediction]]:
+    """Consumes a stream of predictions; returns their evaluation and the `worst` mistakes, the most confident first.
+
+    Images without a prediction, because the model cannot decode them, do not count.
+    """
     confusion = collections.Counter()
 
     def mistakes() -> Iterator[Prediction]:
         for prediction in predictions:
+            if not isinstance(prediction, Prediction):
+                continue
             confusion[prediction.label, prediction.predicted] += 1
             if not prediction.correct:
                 yield prediction

@@ -1,4 +1,5 @@
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
@@ -76,22 +77,28 @@ def test_training_stops_at_once_when_the_loss_is_not_a_number(tmp_path):
 
 
 class OfTwoLabels:
-    """Preprocessing that knows cats and dogs."""
+    """Preprocessing that knows cats and dogs, and cannot decode an image whose source is `broken`."""
 
     labels = [b"cat", b"dog"]
 
     def examples(self, records):
-        label = tf.io.parse_example(records, {"label": tf.io.FixedLenFeature([], tf.string)})["label"]
-        number = tf.where(label == b"cat", 0, tf.where(label == b"dog", 1, -1))
-        return tf.zeros([tf.size(records), 8, 8, SMALL.channels]), tf.cast(number, tf.int64)
+        text = tf.io.FixedLenFeature([], tf.string, "")
+        found = tf.io.parse_example(records, {"label": text, "source": text})
+        number = tf.where(found["label"] == b"cat", 0, tf.where(found["label"] == b"dog", 1, -1))
+        images = tf.zeros([tf.size(records), 8, 8, SMALL.channels])
+        decoded = ~tf.strings.regex_full_match(found["source"], "broken.*")
+        return images, tf.cast(number, tf.int64), decoded, found["source"]
 
 
-def written(folder, *labels):
+def written(folder, *labels, sources=()):
     path = str(folder / "examples.tfrecord")
     with tf.io.TFRecordWriter(path) as file:
-        for label in labels:
-            feature = tf.train.Feature(bytes_list=tf.train.BytesList(value=[label.encode()]))
-            example = tf.train.Example(features=tf.train.Features(feature={"label": feature}))
+        for label, source in itertools.zip_longest(labels, sources, fillvalue=""):
+            feature = {
+                name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value.encode()]))
+                for name, value in (("label", label), ("source", source))
+            }
+            example = tf.train.Example(features=tf.train.Features(feature=feature))
             file.write(example.SerializeToString())
     return [path]
 
@@ -105,3 +112,26 @@ def test_a_label_that_no_training_image_has_is_left_out_of_validation(tmp_path):
 
 def test_images_of_such_labels_alone_are_nothing_to_validate_with(tmp_path):
     assert model.Examples(written(tmp_path, "rare"), OfTwoLabels(), SMALL).to_validate() is None
+
+
+def test_images_that_cannot_be_decoded_are_named_once_and_left_out(tmp_path, caplog):
+    sources = ["good"] * 200
+    sources[3], sources[77] = "broken-1", "broken-2"
+    examples = model.Examples(written(tmp_path, *["cat"] * 200, sources=sources), OfTwoLabels(), SMALL)
+
+    seen = [sum(1 for _ in epoch) for epoch in (examples.shuffled(0), examples.shuffled(1), examples.in_order())]
+    model.check_left_out(examples)
+
+    assert seen == [198, 198, 198]
+    named = [record.getMessage() for record in caplog.records if "left out: sha256" in record.getMessage()]
+    assert sorted(text.rpartition(" ")[2] for text in named) == ["broken-1", "broken-2"]
+    assert "2 of 200 images cannot be decoded" in caplog.text
+
+
+def test_more_than_one_in_a_hundred_that_cannot_be_decoded_are_an_error(tmp_path):
+    sources = ["broken-1", "broken-2", *["good"] * 100]
+    examples = model.Examples(written(tmp_path, *["dog"] * 102, sources=sources), OfTwoLabels(), SMALL)
+    assert sum(1 for _ in examples.in_order()) == 100
+
+    with pytest.raises(model.UnreadableImages, match="2 of 102 images .* more than 1%: sha256 broken-1, broken-2"):
+        model.check_left_out(examples)

@@ -9,7 +9,7 @@ from pipeline.batch.predictor import Classification
 from pipeline.config import Config
 from pipeline.data import digits
 from pipeline.errors import BrokenRelease
-from pipeline.quality.scores import LabelledImage
+from pipeline.quality.scores import LabelledImage, score
 from pipeline.releases.factory import open_releases
 
 
@@ -33,6 +33,17 @@ def test_predictions_are_paired_with_their_images_in_order_whatever_is_in_flight
     assert [(r.name, r.image) for r in results] == [(i.name, i.image) for i in images]
     assert [r.correct for r in results] == [n % 2 == 1 for n in range(100)]
     assert [r.confidence for r in results] == [n / 100 for n in range(100)]
+
+
+def test_an_image_that_cannot_be_decoded_comes_back_without_a_prediction():
+    images = [LabelledImage(f"cat/{n}.png", "cat", b"%d" % n) for n in range(3)]
+
+    found = list(
+        here.predictions(images, lambda encoded: [None if b == b"1" else Classification("cat", 1) for b in encoded])
+    )
+
+    assert found[1] is images[1]
+    assert score(found)[0].images == 2
 
 
 def test_a_released_model_predicts(trained_workspace):

@@ -3,8 +3,10 @@
 import io
 import math
 import os
+import types
 
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 from pipeline.batch import inference
@@ -52,6 +54,35 @@ def test_images_of_any_size_and_kind_are_taken_together(model, scans):
         images.append(encoded.getvalue())
 
     assert len(list(inference.classify(model, images))) == 4
+
+
+def test_what_cannot_be_decoded_costs_itself_and_no_other(model, scans):
+    found = list(inference.classify(model, [b"no picture", *scans[:3], b"", scans[3]]))
+
+    assert [classification is None for classification in found] == [True, False, False, False, True, False]
+    good = [classification.label for classification in inference.classify(model, scans[:4])]
+    assert [classification.label for classification in found if classification] == good
+
+
+def test_a_model_that_fails_as_a_whole_loses_only_what_it_cannot_decode(model, scans):
+    """Models that were released before `preprocess` said which images it decoded raise an error for all."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+    def strict(image):
+        found = model.signatures["preprocess"](image=image)
+        with tf.control_dependencies([tf.debugging.assert_equal(found["decoded"], True)]):
+            return {"pixels": tf.identity(found["pixels"])}
+
+    earlier = types.SimpleNamespace(signatures={"preprocess": strict, "predict": model.signatures["predict"]})
+
+    found = list(inference.classify(earlier, [*scans[:5], b"no picture", *scans[5:8]]))
+
+    assert [number for number, classification in enumerate(found) if classification is None] == [5]
+
+
+def test_a_request_with_an_image_that_cannot_be_decoded_is_an_error(model, scans):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="not a JPEG or PNG that can be decoded"):
+        model.signatures["serving_default"](image=tf.constant([scans[0], b"no picture"]))
 
 
 @pytest.mark.parametrize("size, batch", [(2000, 8), (5 * 2**20, 4)])
