@@ -7,38 +7,35 @@ class Format(NamedTuple):
     """A format; "" as `name` when it is none of those that are known."""
 
     name: str
-    convertible: bool  # by `import-images --convert`
 
     @property
     def refusal(self) -> str:
         """Says why such a file is no example as it is, and the way out."""
         if not self.name:
             return "neither JPEG nor PNG"
-        if self.convertible:
-            return f"{self.name}, neither JPEG nor PNG: `import-images --convert` makes a PNG of it"
-        return f"{self.name}, neither JPEG nor PNG: save it as one of them with another program"
+        return f"{self.name}, neither JPEG nor PNG: convert it with another program"
 
 
 # (where, what stands there, format); the first that matches. Of ISO media files (https://mp4ra.org) the brand says it.
 _SIGNATURES = [
-    (8, b"WEBP", Format("WebP", True)),
-    (4, b"ftypavif", Format("AVIF", True)),
-    (4, b"ftypavis", Format("AVIF", True)),
-    *((4, b"ftyp" + brand, Format("HEIC", False)) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
-    (4, b"ftyp", Format("video", False)),
-    (0, b"GIF8", Format("GIF", True)),
-    (0, b"BM", Format("BMP", True)),
-    *((0, magic, Format("TIFF", True)) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
-    (4, b"jP  \r\n\x87\n", Format("JPEG 2000", True)),
-    (0, b"\xff\x4f\xff\x51", Format("JPEG 2000", True)),
-    (4, b"JXL \r\n\x87\n", Format("JPEG XL", False)),
-    (0, b"\xff\x0a", Format("JPEG XL", False)),
-    (0, b"\0\0\1\0", Format("ICO", True)),
-    (0, b"8BPS", Format("Photoshop", False)),
-    (0, b"%PDF", Format("PDF", False)),
-    (0, b"PK\3\4", Format("ZIP archive", False)),
-    (0, b"\x1f\x8b", Format("gzip archive", False)),
-    (0, b"version https://git-lfs", Format("Git LFS pointer in place of the file", False)),
+    (8, b"WEBP", Format("WebP")),
+    (4, b"ftypavif", Format("AVIF")),
+    (4, b"ftypavis", Format("AVIF")),
+    *((4, b"ftyp" + brand, Format("HEIC")) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+    (4, b"ftyp", Format("video")),
+    (0, b"GIF8", Format("GIF")),
+    (0, b"BM", Format("BMP")),
+    *((0, magic, Format("TIFF")) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (4, b"jP  \r\n\x87\n", Format("JPEG 2000")),
+    (0, b"\xff\x4f\xff\x51", Format("JPEG 2000")),
+    (4, b"JXL \r\n\x87\n", Format("JPEG XL")),
+    (0, b"\xff\x0a", Format("JPEG XL")),
+    (0, b"\0\0\1\0", Format("ICO")),
+    (0, b"8BPS", Format("Photoshop")),
+    (0, b"%PDF", Format("PDF")),
+    (0, b"PK\3\4", Format("ZIP archive")),
+    (0, b"\x1f\x8b", Format("gzip archive")),
+    (0, b"version https://git-lfs", Format("Git LFS pointer in place of the file")),
 ]
 _TEXTS = [(b"<svg", "SVG"), (b"<!doctype html", "web page"), (b"<html", "web page")]
 
@@ -49,4 +46,4 @@ def format_of(data: bytes) -> Format:
         if data.startswith(magic, at):
             return found
     start = data[:1024].lower()
-    return next((Format(name, False) for text, name in _TEXTS if text in start), Format("", False))
+    return next((Format(name) for text, name in _TEXTS if text in start), Format(""))
