@@ -4,11 +4,12 @@ import contextlib
 import datetime
 import io
 import json
+import logging
 import os
 import re
 import secrets
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline import retry
@@ -26,11 +27,21 @@ if TYPE_CHECKING:
     from github.GitReleaseAsset import GitReleaseAsset
 
 DRAFT_LIFETIME = datetime.timedelta(hours=1)  # an older draft was left by a killed process
+MOST_TAKEN = 10  # numbers that are tried in turn: each costs an upload
 LONGEST_TEXT = 100_000  # characters; GitHub accepts 125,000
+
+log = logging.getLogger(__name__)
+
+
+class _TagTaken(Exception):
+    """GitHub does not publish another release under this tag."""
 
 
 class GitHubReleases(Releases):
     """The releases of a repository. Publishing reserves the tag, because GitHub publishes a tag once.
+
+    A release that a person marks as a prerelease is no longer listed, so it is not the current model; it keeps its tag,
+    and its training is not released again. The same holds for one turned back into a draft, which is not found either.
 
     An HTML comment in a release's text has its identity, which saves reading every record, and the attempt that a
     draft belongs to. A call whose answer was lost may leave two drafts; `_sweep` deletes both.
@@ -46,13 +57,11 @@ class GitHubReleases(Releases):
 
     def tags(self) -> list[str]:
         with github_errors(f"Listing the releases in {self.address}"):
-            return [release.tag_name for release in self._published() if _complete(release)]
+            return [release.tag_name for release in self._published() if _complete(release) and not release.prerelease]
 
     def _taken(self) -> list[str]:
         with github_errors(f"Listing the tags in {self.address}"):
-            refs = self._repository.get_git_matching_refs("tags/model-")
-            tags = [ref.ref.removeprefix("refs/tags/") for ref in refs]
-            return newest_first({*tags, *(release.tag_name for release in self._published())})
+            return newest_first({*self._tags(), *(release.tag_name for release in self._published())})
 
     def _record(self, tag: str) -> bytes:
         with github_errors(f"Reading release {tag} in {self.address}"):
@@ -100,20 +109,43 @@ class GitHubReleases(Releases):
         doing = f"Releasing {release.tag} in {self.address}"
         try:
             with github_errors(doing):
-                draft = self._repository.create_git_release(
-                    release.tag, release.tag, body, draft=True, **self._target(release.commit)
-                )
-                self._fill(draft, [os.path.join(folder, name) for name in [*release.files, RECORD]], doing)
+                target = self._target(release.commit)
                 try:
-                    draft.update_release(release.tag, body, draft=False, tag_name=release.tag)
+                    self._publish_draft(folder, release, body, target, doing)
                 except GithubException as error:
-                    if not _refuses(error, "tag_name", "already_exists"):
+                    if not target or error.status not in (403, 404):
                         raise
-                    self._taken_by_others.append(release.tag)
-                    return False
+                    # A tag at a commit whose workflow files differ from the default branch's needs the permission
+                    # "Workflows: write", which github.token never has: https://github.com/cli/cli/issues/9514.
+                    log.warning(
+                        "%s: GitHub refuses a tag at commit %s (%s), so it is at the default branch; %s has the commit",
+                        doing,
+                        release.commit,
+                        error.status,
+                        RECORD,
+                    )
+                    self._publish_draft(folder, release, body, {}, doing)
                 return True
+        except _TagTaken:
+            self._taken_by_others.append(release.tag)
+            return False
         finally:
             self._sweep(attempt)
+
+    def _publish_draft(self, folder: str, release: Release, body: str, target: Mapping[str, str], doing: str) -> None:
+        """Creates a draft, uploads its files and publishes it. Raises GithubException, or _TagTaken."""
+        from github import GithubException
+
+        try:
+            draft = self._repository.create_git_release(release.tag, release.tag, body, draft=True, **target)
+            self._fill(draft, [os.path.join(folder, name) for name in [*release.files, RECORD]], doing)
+            draft.update_release(release.tag, body, draft=False, tag_name=release.tag)
+        except GithubException as error:
+            # already_exists: the tag of a published release; custom: that of a deleted immutable one, for ever
+            # (https://github.com/github-community-projects/ospo-reusable-workflows/issues/83). No list of codes exists.
+            if not _refuses(error, "tag_name") or len(self._taken_by_others) >= MOST_TAKEN:
+                raise
+            raise _TagTaken from error
 
     def _target(self, commit: str) -> dict[str, str]:
         """Returns the tag's target: the commit if GitHub has it, otherwise nothing, which means the default branch."""
@@ -162,12 +194,22 @@ class GitHubReleases(Releases):
         from requests import RequestException
 
         with contextlib.suppress(GithubException, RequestException, InvalidResponse):
-            for release in list(self._repository.get_releases()):
+            releases = list(self._repository.get_releases())
+            published = {release.tag_name for release in releases if not release.draft}
+            for release in releases:
                 made = _Comment.of(release)
                 left = made and release.draft and (made.attempt == attempt or _now() - made.begun > DRAFT_LIFETIME)
+                if left and made.attempt != attempt and release.tag_name not in published:
+                    # a tag without a release: a person turned the release back into this draft
+                    left = release.tag_name not in self._tags()
                 # GitHub's list may lag behind and show a release as a draft that was published since
                 if left and self._repository.get_release(release.id).draft:
                     release.delete_release()
+
+    def _tags(self) -> set[str]:
+        """Returns the git tags model-N."""
+        refs = self._repository.get_git_matching_refs("tags/model-")
+        return {ref.ref.removeprefix("refs/tags/") for ref in refs}
 
     def _published(self) -> "list[GitRelease]":
         """Returns the published releases with a tag model-N, newest first."""
@@ -231,8 +273,8 @@ def _complete(release: "GitRelease") -> bool:
     return {ARCHIVE, RECORD} <= there
 
 
-def _refuses(error: "GithubException", field: str, code: str) -> bool:
-    """True when GitHub refused a field for the reason `code`."""
+def _refuses(error: "GithubException", field: str, code: str = "") -> bool:
+    """True when GitHub refused a field, for the reason `code` if given."""
     details = error.data.get("errors") if isinstance(error.data, dict) else None
     fields = [(detail.get("field"), detail.get("code")) for detail in details or () if isinstance(detail, dict)]
-    return error.status == 422 and (field, code) in fields
+    return error.status == 422 and any(name == field and code in ("", reason) for name, reason in fields)

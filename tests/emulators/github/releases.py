@@ -34,6 +34,10 @@ class Releases:
         self.head = secrets.token_hex(20)
         self.commits = {self.head}
         self.tags: dict[str, str] = {}
+        self.other_workflows: set[str] = set()  # commits whose workflow files differ from the default branch's
+        self.workflows_refusal = ("create", 403)  # call and status that refuse a tag at such a commit
+        self.immutable = False  # True: published releases are immutable, and their tags are never used again
+        self._used: set[str] = set()  # tags of immutable releases
         self.failing_uploads = 0  # number of next uploads that fail and leave an empty file
         self.short_downloads = 0  # number of next downloads that are truncated
         self.unlisted: set[str] = set()  # tags of published releases that lists do not show yet
@@ -66,6 +70,15 @@ class Releases:
     def edit(self, tag: str, body: str) -> None:
         """Replaces the text of a published release."""
         self._tagged(tag)["body"] = body
+
+    def mark(self, tag: str, **fields: bool) -> None:
+        """Marks a published release as a prerelease or a draft, as a person does on its page."""
+        self._tagged(tag).update(fields)
+
+    def discard(self, tag: str) -> None:
+        """Deletes a published release and its tag."""
+        number = self._tagged(tag)["id"]
+        del self._releases[number], self._assets[number], self.tags[tag]
 
     def damage(self, tag: str, name: str, data: bytes) -> None:
         """Changes the bytes of a file without changing its digest."""
@@ -112,6 +125,7 @@ class Releases:
 
     def create(self, call: AuthorizedRequest) -> Response:
         given = call.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
+        self._may_tag(call, given.get("target_commitish") or "", "create")
         return answer(self._resource(self._make(given)), 201)
 
     def get_by_tag(self, call: AuthorizedRequest, tag: str) -> Response:
@@ -123,8 +137,21 @@ class Releases:
     def update(self, call: AuthorizedRequest, release_id: str) -> Response:
         release = self._release(release_id)
         given = call.fields("Release", tag_name=str, **CHANGEABLE)
+        self._may_tag(call, (release | given)["target_commitish"], "publish")
         release.update(self._checked(release | given))
         return answer(self._resource(release))
+
+    def _may_tag(self, call: AuthorizedRequest, target: str, step: str) -> None:
+        """Refuses a tag at a commit with other workflow files to a token that may not change workflows.
+
+        https://github.com/cli/cli/issues/9514, https://github.com/googleapis/release-please-action/issues/878
+        """
+        at, status = self.workflows_refusal
+        if target in self.other_workflows and step == at and not call.may("workflows", "write"):
+            accepted = {"X-Accepted-GitHub-Permissions": "contents=write; contents=write,workflows=write"}
+            if status == 404:
+                raise not_found()
+            raise GitHubRefused(status, "Resource not accessible by integration", headers=accepted)
 
     def delete(self, call: AuthorizedRequest, release_id: str) -> Response:
         number = self._release(release_id)["id"]
@@ -242,6 +269,13 @@ class Releases:
         if not release["draft"]:
             if any(other["tag_name"] == tag and other["id"] != release["id"] for other in self._all(drafts=False)):
                 raise invalid("Release", "tag_name", "already_exists")
+            if tag in self._used and not release["published_at"]:
+                # https://github.com/github-community-projects/ospo-reusable-workflows/issues/83
+                used = {"field": "tag_name", "message": "tag_name was used by an immutable release"}
+                valid = {"message": "Published releases must have a valid tag"}
+                errors = [{"resource": "Release", "code": "custom"} | error for error in (used, valid)]
+                raise GitHubRefused(422, "Validation Failed", errors)
+            self._used |= {tag} if self.immutable else set()
             self.tags.setdefault(tag, self.head if target == self._github.default_branch else target)
             release["published_at"] = release["published_at"] or _now()
         page = f"untagged-{release['id']:020x}" if release["draft"] else tag

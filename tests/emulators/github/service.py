@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
 BY_ID = "/repositories/{repository_id}"  # where redirects of a renamed repository lead
-SCOPES = ("actions", "contents", "deployments", "issues", "pull-requests")
+SCOPES = ("actions", "contents", "deployments", "issues", "pull-requests", "workflows")
 
 
 class GitHub(Service):

@@ -323,6 +323,65 @@ def test_the_tag_is_at_the_commit_if_github_has_it(opened, publish, there, commi
     assert there.tags == {"model-1": target or there.head}
 
 
+@pytest.mark.parametrize("refusal", [("create", 403), ("create", 404), ("publish", 403), ("publish", 404)])
+def test_a_commit_with_other_workflows_is_released_at_the_default_branch(opened, publish, there, caplog, refusal):
+    there.commits.add(SHA)
+    there.other_workflows.add(SHA)
+    there.workflows_refusal = refusal
+
+    release = publish(opened(), commit=SHA)
+
+    assert release.commit == SHA == json.loads(there.published()["model-1"]["model.json"])["commit"]
+    assert there.tags == {"model-1": there.head} and there.drafts() == []
+    assert f"GitHub refuses a tag at commit {SHA}" in caplog.text
+
+
+def test_the_tag_of_a_deleted_immutable_release_is_skipped(opened, publish, there):
+    there.immutable = True
+    releases = opened()
+    for identity in ("first", "second", "third"):
+        publish(releases, identity)
+    there.discard("model-2")
+    there.discard("model-3")
+
+    assert publish(opened(), "fourth").tag == "model-4"
+    assert set(there.published()) == {"model-1", "model-4"} and there.drafts() == []
+
+
+def test_tags_that_are_all_refused_are_given_up(opened, publish, there, monkeypatch):
+    monkeypatch.setattr(github, "MOST_TAKEN", 1)
+    there.immutable = True
+    for identity in ("first", "second", "third"):
+        publish(opened(), identity)
+    for tag in ("model-1", "model-2", "model-3"):
+        there.discard(tag)
+
+    with pytest.raises(GitHubRefused, match="Releasing model-2 .* tag_name custom"):
+        publish(opened(), "fourth")
+
+
+def test_a_release_marked_as_a_prerelease_is_not_the_current_model(opened, publish, there):
+    releases = opened()
+    first, second = publish(releases), publish(releases, "second")
+    there.mark("model-2", prerelease=True)
+
+    assert releases.newest() == first and releases.tags() == ["model-1"]
+    assert releases.get("model-2") == second == publish(releases, "second")
+    assert publish(releases, "third").tag == "model-3"
+
+
+def test_a_release_turned_back_into_a_draft_is_kept_and_not_the_current_model(opened, publish, there, monkeypatch):
+    releases = opened()
+    publish(releases)
+    publish(releases, "second")
+    there.mark("model-2", draft=True)
+    assert releases.newest().tag == "model-1"
+
+    monkeypatch.setattr(github, "DRAFT_LIFETIME", github.DRAFT_LIFETIME * 0)
+    assert publish(releases, "third").tag == "model-3"
+    assert [set(files) for files in there.drafts()] == [NAMES]
+
+
 def test_the_text_ends_with_a_hidden_comment(opened, publish, there):
     releases = opened()
     publish(releases, "a --> b", describe=lambda release: f"**{release.tag}**")
