@@ -80,9 +80,10 @@ class Looks:
         queue = self._queues.pop(shape)
         looks = _averaged(np.stack([pixels for _, pixels, _ in queue]))
         flat = looks.std(axis=(1, 2)) < FLAT
+        looks = np.rint(looks).astype(np.uint8)
         for (position, pixels, data), look, is_flat in zip(queue, looks, flat, strict=True):
             record = self._blocks[position // _BLOCK][position % _BLOCK]
-            record["look"] = np.rint(_upright(look, data)).ravel()
+            record["look"] = _upright(look, data).ravel()
             if is_flat:
                 record["colour"] = mean_colour(data)
             self._bytes -= len(data) + pixels.size
@@ -248,14 +249,21 @@ def _tables(projected: np.ndarray, new: np.ndarray) -> Iterator[tuple[np.ndarray
     bits = int(np.clip(np.ceil(np.log2(count + 1)) + 5, 14, 48))
     random = np.random.default_rng(VERSION)
     fresh = np.flatnonzero(new)
+    positive, distance = projected > 0, np.abs(projected[fresh])
     for _ in range(_TABLES):
         chosen = np.sort(random.choice(_PLANES, bits, replace=False))
-        weights = (1 << np.arange(bits, dtype=np.uint64)).astype(np.uint64)
-        part = projected[:, chosen]
-        keys = (part > 0) @ weights
-        unsure = np.abs(part[fresh]).argmin(axis=1)
-        flipped = keys[fresh] ^ weights[unsure]
+        keys = _packed(positive[:, chosen])
+        unsure = distance[:, chosen].argmin(axis=1).astype(np.uint64)
+        flipped = keys[fresh] ^ (np.uint64(1) << unsure)
         yield np.concatenate([keys, flipped]), np.concatenate([np.arange(count), fresh])
+
+
+def _packed(bits: np.ndarray) -> np.ndarray:
+    """bool [n, at most 64] to uint64 [n], the first bit being the lowest."""
+    packed = np.zeros((len(bits), 8), np.uint8)
+    some = np.packbits(bits, axis=1, bitorder="little")
+    packed[:, : some.shape[1]] = some
+    return packed.view("<u8").ravel()
 
 
 def _same_bucket(keys: np.ndarray, owners: np.ndarray, new: np.ndarray) -> Iterator[np.ndarray]:
