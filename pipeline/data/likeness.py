@@ -12,6 +12,7 @@ import functools
 import hashlib
 import io
 import struct
+from array import array
 from collections.abc import Iterator
 
 import numpy as np
@@ -49,14 +50,16 @@ class Looks:
     def __init__(self):
         self._blocks: list[np.ndarray] = []
         self._count = self._bytes = 0
+        self._splits, self._groups, self._images = bytearray(), array("Q"), array("Q")
         self._queues: dict[tuple[int, int], list[tuple[int, np.ndarray, bytes]]] = {}
 
     def add(self, data: bytes, sha256: bytes, split: int, group: str = "") -> None:
         """Adds an image that `images.check` accepts, on the side of the split that `split.number_of` numbers."""
         if self._count % _BLOCK == 0:
             self._blocks.append(np.zeros(_BLOCK, RECORD))
-        record = self._blocks[-1][self._count % _BLOCK]
-        record["split"], record["group"], record["image"] = split, group_key(group), image_key(sha256)
+        self._splits.append(split)
+        self._groups.append(group_key(group))
+        self._images.append(image_key(sha256))
         pixels = brightness(data)
         queue = self._queues.setdefault(pixels.shape, [])
         queue.append((self._count, pixels, data))
@@ -70,7 +73,10 @@ class Looks:
     def records(self) -> np.ndarray:
         """Returns an array of RECORD."""
         self._average_all()
-        return np.concatenate(self._blocks)[: self._count] if self._blocks else np.zeros(0, RECORD)
+        found = np.concatenate([np.zeros(0, RECORD), *self._blocks])[: self._count]
+        found["split"] = np.frombuffer(bytes(self._splits), np.uint8)
+        found["group"], found["image"] = np.array(self._groups, np.uint64), np.array(self._images, np.uint64)
+        return found
 
     def _average_all(self) -> None:
         for shape in list(self._queues):
@@ -81,12 +87,16 @@ class Looks:
         looks = _averaged(np.stack([pixels for _, pixels, _ in queue]))
         flat = looks.std(axis=(1, 2)) < FLAT
         looks = np.rint(looks).astype(np.uint8)
-        for (position, pixels, data), look, is_flat in zip(queue, looks, flat, strict=True):
-            record = self._blocks[position // _BLOCK][position % _BLOCK]
-            record["look"] = _upright(look, data).ravel()
-            if is_flat:
-                record["colour"] = mean_colour(data)
+        for at, (position, pixels, data) in enumerate(queue):
+            if turn := _TURNS.get(_orientation(data)):
+                looks[at] = turn(looks[at])
+            if flat[at]:
+                self._blocks[position // _BLOCK]["colour"][position % _BLOCK] = mean_colour(data)
             self._bytes -= len(data) + pixels.size
+        positions = np.array([position for position, _, _ in queue])
+        for block in set((positions // _BLOCK).tolist()):
+            chosen = positions // _BLOCK == block
+            self._blocks[block]["look"][positions[chosen] % _BLOCK] = looks[chosen].reshape(-1, SIDE * SIDE)
 
 
 _BLOCK = 4096
@@ -145,11 +155,6 @@ def _box():
     from PIL import Image
 
     return Image.Resampling.BOX
-
-
-def _upright(look: np.ndarray, data: bytes) -> np.ndarray:
-    turn = _TURNS.get(_orientation(data))
-    return turn(look) if turn else look
 
 
 # By EXIF's Orientation, as Pillow's ImageOps.exif_transpose turns an image.
