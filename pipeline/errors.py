@@ -136,11 +136,12 @@ class StorageError(SpanloopError):
 
 
 class ObjectNotFound(StorageError):
-    """The bucket has no object of this name, gs://BUCKET/NAME."""
+    """A place has no file of this name: a path, or gs://BUCKET/NAME."""
 
     def __init__(self, name: str):
         self.name = name
-        super().__init__(name, "No such object", "See what there is with `gcloud storage ls`.")
+        kind, command = ("object", "gcloud storage ls") if name.startswith("gs://") else ("file", "ls")
+        super().__init__(name, f"No such {kind}", f"See what there is with `{command}`.")
 
 
 class TooFewImages(SpanloopError):

@@ -87,7 +87,7 @@ class Storage(abc.ABC):
 
     @abc.abstractmethod
     def read(self, name: str, last: int | None = None) -> bytes:
-        """Returns the content of a file, or only its `last` bytes."""
+        """Returns the content of a file, or only its `last` bytes. Raises ObjectNotFound."""
 
     @abc.abstractmethod
     def read_each(self, names: Iterable[str], last: int | None = None) -> Iterator[bytes]:

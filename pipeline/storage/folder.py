@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, BinaryIO, TypeVar
 
+from pipeline.errors import ObjectNotFound
 from pipeline.storage import files, folder_sources, folder_stage
 from pipeline.storage.base import Storage, checked
 from pipeline.storage.files import os_errors
@@ -44,7 +45,7 @@ class Folder(Storage):
         return []
 
     def read(self, name: str, last: int | None = None) -> bytes:
-        with os_errors(self._root), open(self._path(name), "rb") as file:
+        with self._opened(name) as file:
             if last is not None:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - last))
             return file.read()
@@ -53,8 +54,19 @@ class Folder(Storage):
         return (self.read(name, last) for name in names)
 
     def copy_to(self, name: str, file: BinaryIO) -> None:
-        with os_errors(self._root), open(self._path(name), "rb") as source:
+        with self._opened(name) as source:
             shutil.copyfileobj(source, file, 1 << 20)
+
+    @contextlib.contextmanager
+    def _opened(self, name: str) -> Iterator[BinaryIO]:
+        """Opens a file to read. Raises ObjectNotFound."""
+        with os_errors(self._root):
+            try:
+                file = open(self._path(name), "rb")
+            except FileNotFoundError:
+                raise ObjectNotFound(self._path(name)) from None
+            with file:
+                yield file
 
     def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
         path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"

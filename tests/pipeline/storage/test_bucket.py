@@ -50,7 +50,7 @@ def test_counting_takes_a_call_per_thousand_images(cloud, storage, workspace):
     workspace.collect({f"cat/{number}.jpg": b"" for number in range(2500)})
 
     assert collected.count_up_to(storage, 500) == 500
-    assert calls(cloud) == {"objects.list": 2, "objects.get": 1}  # the last asks what an evaluation left out
+    assert calls(cloud) == {"objects.list": 2, "objects.download": 1}  # the last asks what an evaluation left out
     assert collected.count_up_to(storage, 1500) == 1500
     assert calls(cloud) == {"objects.list": 3}
 

@@ -144,4 +144,4 @@ def test_counting_imports_no_more_than_it_needs(cloud, gs_workspace, monkeypatch
     done = subprocess.run([sys.executable, "-c", program, gs_workspace], capture_output=True, text=True)
     assert done.stdout == "0\n[]\n", done.stderr
     methods = [asked.method for asked in cloud.asked("storage")]
-    assert methods == ["objects.get", "objects.list", "objects.list"]
+    assert methods == ["objects.download", "objects.list", "objects.list"]
