@@ -114,7 +114,7 @@ def test_no_name_leads_out_of_the_storage(storage, name):
 
 
 def test_a_missing_file_is_named_in_one_line(storage):
-    with pytest.raises(StorageError, match=r"workspace[-\d]*/a: No such (file or directory|object)\. \w") as error:
+    with pytest.raises(StorageError, match=r"workspace[-\d]*/a: No such (file or directory|file|object)\. \w") as error:
         storage.read("a")
     assert error.value.place == storage.address("a")
     assert "\n" not in str(error.value) and error.value.exit_code == 1

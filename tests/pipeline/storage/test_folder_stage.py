@@ -54,7 +54,7 @@ STEP_BY_STEP = """
 
 
 # Killed after it has taken its number, and before it has published, a process leaves a gap.
-NEXT = ("span-0002/sources/", "span-0003/sources/")
+NEXT = ("span-0002/sources/", "span-0003/sources/", "span-0004/sources/")
 
 
 def start(program: str, *arguments: object) -> subprocess.Popen:
@@ -145,7 +145,7 @@ def test_killed_at_random_moments(workspace, image):
     assert hit > 10
     assert workspace.collected() == {} and not workspace.unaccounted(everything)
     numbers = [span.number for span in spans.published(Folder(str(workspace.root)))]
-    assert numbers == list(range(1, len(numbers) + 1))
+    assert numbers == sorted(set(numbers))
     assert sorted(files_in(workspace.root / "archive").values()) == sorted(everything)
 
 
