@@ -20,8 +20,8 @@ from pipeline.components.vertex_trainer import VertexTrainer
 from pipeline.components.vertex_tuner import VertexTuner
 from pipeline.config import Config
 from pipeline.plan import Plan, Shape
-from pipeline.quality import release_gate
-from pipeline.quality.verdict import Requirements
+from pipeline.quality import evaluator_config
+from pipeline.quality.release_gate import Requirements
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
         run_fn=modules.function("model.run_fn"),
         tuner_fn=modules.function("model.tuner_fn"),
         training_config=json.dumps(training_config),
-        eval_config=json.dumps(json_format.MessageToDict(release_gate.eval_config(config, bool(plan.current)))),
+        eval_config=json.dumps(json_format.MessageToDict(evaluator_config.eval_config(config, bool(plan.current)))),
         requirements=Requirements.of(config).to_json(),
         modules_digest=modules.digest,
         commit=plan.commit,

@@ -6,7 +6,7 @@ import sys
 from tfx import v1 as tfx
 
 from pipeline.config import Config
-from pipeline.quality import release_gate
+from pipeline.quality import evaluator_config
 
 
 def main(workspace: str, steps: int, eval_steps: int) -> None:
@@ -36,7 +36,7 @@ def main(workspace: str, steps: int, eval_steps: int) -> None:
         examples=examples.outputs["examples"],
         model=trainer.outputs["model"],
         schema=schema.outputs["schema"],
-        eval_config=release_gate.eval_config(Config(accuracy_threshold=0.0), current=False),
+        eval_config=evaluator_config.eval_config(Config(accuracy_threshold=0.0), current=False),
     )
     destination = tfx.proto.PushDestination.Filesystem(base_directory=os.path.join(root, "serving"))
     pusher = tfx.components.Pusher(

@@ -14,10 +14,10 @@ from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.data.spans import published as spans_of
 from pipeline.outcomes import CurrentModel, TrainingOutcome, states_from_json
-from pipeline.quality import release_gate
+from pipeline.quality import evaluator_config
+from pipeline.quality.release_gate import Requirements, decide
 from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.quality.tally import Tally
-from pipeline.quality.verdict import Requirements, decide
 from pipeline.releases.factory import open_releases
 from pipeline.reporting import model_card
 from pipeline.reporting.training_page import TrainingPage, training_page
@@ -60,7 +60,7 @@ def ReleasePusher(
     release.
     """
     catalog = open_releases(releases, token_secret)
-    tallies = release_gate.tallies(evaluation.uri, bool(current))
+    tallies = evaluator_config.tallies(evaluation.uri, bool(current))
     needed = Requirements.from_json(requirements)
     verdict = decide(tallies, needed, current)
     learned = sorted(set(json.loads(labels)).difference(tallies.unlearned))

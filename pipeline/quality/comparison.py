@@ -67,6 +67,7 @@ class Finding(str, Enum):
 
     WORSE = "worse than chance explains"
     ALLOWED = "worse, but by less than the margin"
+    BETTER = "better than chance explains"
     CHANCE = "within chance"
     FEW = "too few images"
 
@@ -113,7 +114,8 @@ def _has_a_test(one: Slice, overall: Slice) -> bool:
 
 def _compared(one: Slice, p: float, level: float, margin: float) -> Comparison:
     if p > level:
-        return Comparison(one, Finding.CHANCE, p, level)
+        gain = float(mcnemar(np.array(one.pairs.gained), np.array(one.pairs.lost + one.pairs.gained)))
+        return Comparison(one, Finding.BETTER if gain <= level else Finding.CHANCE, p, level)
     certainly_less = loss_score(one.pairs.lost, one.pairs.gained, one.pairs.images, margin) <= special.ndtri(BEYOND)
     return Comparison(one, Finding.ALLOWED if certainly_less else Finding.WORSE, p, level)
 

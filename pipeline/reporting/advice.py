@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pipeline.formatting import counted, listed, percent, threshold
 from pipeline.outcomes import SliceVerdict, TrainingOutcome
 from pipeline.quality.comparison import LEAST_IMAGES
+from pipeline.quality.release_gate import Requirements
 from pipeline.quality.scores import Evaluation
-from pipeline.quality.verdict import Requirements
 
 SETTINGS = "settings.py of the modules"
 MOST_LABELS = 5  # that are named

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.outcomes import SliceVerdict, TrainingOutcome
+from pipeline.quality.release_gate import Requirements
 from pipeline.quality.scores import Evaluation, Prediction
-from pipeline.quality.verdict import Requirements
 from pipeline.reporting import advice, render
 from pipeline.reporting.pictures import Picture, picture
 

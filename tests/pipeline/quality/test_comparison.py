@@ -124,3 +124,9 @@ def test_a_label_that_is_never_right_is_lost_if_it_has_enough_images(floor, lost
     labels = [label(9, 0), label(10, 0), label(10, 4), label(300, 0), label(100, 30), label(100, 90)]
 
     assert [str(one.name) for one in comparison.lost_labels(labels, floor)] == lost
+
+
+def test_a_gain_that_chance_does_not_explain_is_called_one():
+    gained = Pairs(109, 99, gained=86)
+
+    assert findings(gained, Pairs(100, 90)) == [Finding.BETTER, Finding.BETTER, Finding.CHANCE]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from pipeline.config import Config
-from pipeline.quality import release_gate, tally
+from pipeline.quality import evaluator_config, tally
 from pipeline.quality.comparison import Pairs
 from pipeline.quality.tally import Mistake, Tally, TallyMetric
 
@@ -24,7 +24,7 @@ def extracts(source, label, candidate, current, confidence=0.9):
 
 def computed(images, current):
     """Returns what the metric's computation makes of images, half of them counted on another worker; {name: value}."""
-    config = release_gate.eval_config(Config(), current)
+    config = evaluator_config.eval_config(Config(), current)
     names = ["candidate", "current"] if current else [""]
     (computation,) = TallyMetric().computations(eval_config=config, model_names=names)
     (preprocessor,), count = computation.preprocessors, computation.combiner

@@ -1,8 +1,8 @@
 import pytest
 
 from pipeline.outcomes import CurrentModel, Metrics, SliceVerdict, TrainingOutcome
+from pipeline.quality.release_gate import Requirements
 from pipeline.quality.scores import Evaluation
-from pipeline.quality.verdict import Requirements
 from pipeline.reporting.advice import advice
 
 NEEDED = Requirements(0.8, 0.02, 0.01)

@@ -4,8 +4,8 @@ import datetime
 import pytest
 
 from pipeline.outcomes import CurrentModel, Metrics, SliceVerdict, TrainingOutcome
+from pipeline.quality.release_gate import Requirements
 from pipeline.quality.scores import Evaluation, Prediction
-from pipeline.quality.verdict import Requirements
 from pipeline.reporting.training_page import TrainingPage, training_page
 from tests.pipeline.reporting.conftest import HOSTILE
 
