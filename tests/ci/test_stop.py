@@ -102,9 +102,22 @@ def test_a_library_that_mistreats_the_interrupt_changes_nothing(house, start, te
     assert stopped.err == f"{LINE}\n"
 
 
+FORKS = """
+import os, signal
+reader, writer = os.pipe()
+child = os.fork()
+if not child:
+    os.write(writer, b"started")
+    time.sleep(30)
+    os._exit(1)
+os.read(reader, 7)
+os.kill(child, signal.SIGTERM)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+"""
+
+
 def test_a_fork_that_is_ended_does_not_stop_its_parent(house, start):
-    fork = "import os, signal\nchild = os.fork()\nif not child:\n    time.sleep(30)\nos.kill(child, signal.SIGTERM)\n"
-    house.add("look", "Looks.", f"{SLEEPS}{fork}os.waitpid(child, 0)\ntime.sleep({GRACE + 1})\nreturn Outcome('Done.')")
+    house.add("look", "Looks.", f"{SLEEPS}{FORKS}time.sleep({GRACE + 1})\nreturn Outcome('Done.')")
     process = start("look", cwd=house.root)
 
     assert process.communicate(timeout=30) == ("Done.\n", "started\n") and process.returncode == 0
