@@ -3,10 +3,9 @@
 import contextlib
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 
-from pipeline.errors import BrokenRelease, ReleaseNotFound
+from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Releases, newest_first
 from pipeline.releases.record import LARGEST_RECORD, RECORD, TAG, Release
@@ -51,8 +50,7 @@ class FolderReleases(Releases):
         # on the releases' file system, so that a rename publishes it
         folder = self._path(".publishing")
         with files.os_errors(self._root):
-            if files.own_folder(folder):
-                shutil.rmtree(folder)  # left by a killed process
+            files.remove_own_folder(folder)  # left by a killed process
             os.mkdir(folder)
             with open(f"{folder}/{files.MARKER}", "x"):
                 packed = f"{folder}/release"
@@ -60,7 +58,8 @@ class FolderReleases(Releases):
             try:
                 yield packed
             finally:
-                shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError, StorageError):
+                    files.remove_own_folder(folder)
 
     def _release(self, folder: str, release: Release, text: str) -> bool:
         with files.os_errors(self._root):

@@ -82,6 +82,18 @@ def own_folder(path: str) -> bool:
     return True
 
 
+def remove_own_folder(path: str) -> None:
+    """Deletes a folder that `own_folder` allows to be deleted; one that does not exist is fine."""
+    if not own_folder(path):
+        return
+    for entry in os.scandir(path):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry)
+        elif entry.name != MARKER:
+            os.unlink(entry)
+    shutil.rmtree(path)  # the marker last: a process killed before that leaves a folder that can still be deleted
+
+
 _FOREIGN = "Nothing in it was deleted. Move it away, then run it again."
 
 
