@@ -52,7 +52,7 @@ def test_a_folder_that_no_rehearsal_made_stays(ci, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "1.jpg").write_bytes(b"mine")
     done = ci("rehearse", "--folder", tmp_path / "mine")
-    assert done.code == 2 and "no rehearsal made it" in done.err and "--folder" in done.err
+    assert done.code == 2 and "was not made by a rehearsal" in done.err and "--folder" in done.err
     assert (tmp_path / "mine" / "1.jpg").read_bytes() == b"mine"
 
 
