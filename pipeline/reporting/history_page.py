@@ -66,12 +66,14 @@ class History:
 
     @cached_property
     def events(self) -> list[Event]:
-        return [_event(report, self.trained_before(number)) for number, report in enumerate(self.reports)]
-
-    def trained_before(self, number: int) -> set[int]:
-        """Returns the spans of all trainings before a report."""
-        before = (report for report in self.reports[:number] if isinstance(report, TrainingReport))
-        return {span for report in before for span in report.outcome.spans}
+        found, trained = [], set()
+        for report in self.reports:
+            if isinstance(report, TrainingReport):
+                found.append(_trained(report, trained))
+                trained.update(report.outcome.spans)
+            else:
+                found.append(_evaluated(report))
+        return found
 
     @cached_property
     def released(self) -> list[TrainingReport]:
@@ -123,10 +125,6 @@ class History:
         if len(found) > self.most_rows:
             found = sorted(found, key=lambda course: (course.now, course.name))[: self.most_rows]
         return found
-
-
-def _event(report: TrainingReport | EvaluationReport, trained: set[int]) -> Event:
-    return _trained(report, trained) if isinstance(report, TrainingReport) else _evaluated(report)
 
 
 def _trained(report: TrainingReport, trained: set[int]) -> Event:
