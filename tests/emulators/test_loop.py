@@ -70,6 +70,7 @@ class Loop:
             "VERTEX_ENDPOINT": "digits",
             "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: the test is about the loop, not accuracy
             "ACCURACY_MARGIN": "0.6",
+            "LABEL_FLOOR": "0",
             "GITHUB_TOKEN": TOKEN,
             "RELEASE_TOKEN_SECRET": self.secret,
         }

@@ -12,7 +12,13 @@ from tests.emulators.cloud import Cloud
 from tests.workflows.repository import Repository
 
 # Few images and a short training: these tests are about the interaction of workflows.
-SETTINGS = {"ACCURACY_THRESHOLD": "0.4", "ACCURACY_MARGIN": "0.6", "EVALUATION_THRESHOLD": "100"}
+# few images and a short training: the tests are about the workflows, not accuracy
+SETTINGS = {
+    "ACCURACY_THRESHOLD": "0.4",
+    "ACCURACY_MARGIN": "0.6",
+    "LABEL_FLOOR": "0",
+    "EVALUATION_THRESHOLD": "100",
+}
 
 
 @pytest.fixture(scope="module")
