@@ -16,7 +16,7 @@ from pipeline.data import collected, reports
 from pipeline.data.collected import Waiting
 from pipeline.data.images import BadImage
 from pipeline.data.known import Known
-from pipeline.data.spans import Span
+from pipeline.data.spans import Span, published
 from pipeline.errors import NoRelease, UndecodedImages
 from pipeline.outcomes import Conflict, EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
@@ -106,7 +106,7 @@ def evaluate(
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
     """Yields the usable collected images that are in no span, each content once; counts the others in `left_out`."""
-    known = Known(storage)
+    known = Known(storage, published(storage))
     for source in collected.sources(storage):
         try:
             label = collected.examine(source)

@@ -102,7 +102,8 @@ def _copy(storage: Storage, span: Span, shard: str, destination: str) -> None:
     if not is_remote(source):
         with contextlib.suppress(OSError):  # another file system
             os.link(source, destination)  # a published shard never changes, so a hard link can replace a copy
-            span.verify_shard(shard)
+            with open(destination, "rb") as file:
+                span.verify_shard(shard, file)
             return
     # Not by TensorFlow, which does not support the credentials of a workflow.
     with open(destination, "w+b") as file:

@@ -16,6 +16,7 @@ from pipeline.data import images as encoded
 from pipeline.data.images import BadImage
 from pipeline.data.known import Known
 from pipeline.data.listing import LabelledFile
+from pipeline.data.span import published
 from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
 from pipeline.outcomes import Conflict, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
@@ -141,7 +142,7 @@ class _Examination:
     """
 
     def __init__(self, storage: Storage, folder: str, separator: str):
-        self._known, self._folder, self._separator = Known(storage), folder, separator
+        self._known, self._folder, self._separator = Known(storage, published(storage)), folder, separator
         self._names: list[str] = []
         self.contested: dict[Conflict, str] = {}
 

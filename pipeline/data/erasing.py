@@ -17,8 +17,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pipeline.data import collected, conflicts, manifest, rejected, tfrecord
 from pipeline.data.correcting import DOING
 from pipeline.data.manifest import FOLDER, Listed, name_of
-from pipeline.data.span import Span, published, sha256_from
+from pipeline.data.span import Span, published
 from pipeline.storage.base import Entry, Storage, map_in_order
+from pipeline.storage.files import file_sha256
 
 _PLACES = ("archive", collected.FOLDER, rejected.FOLDER, conflicts.FOLDER)
 
@@ -71,7 +72,8 @@ def _without(storage: Storage, span: Span, split: str, digests: Collection[str])
                 yield shard
             elif images:
                 name, size = f"{split}/{os.urandom(6).hex()}.tfrecord", rest.tell()
-                digest = sha256_from(rest, 0)
+                rest.seek(0)
+                digest = file_sha256(rest)
                 rest.seek(0)
                 storage.write(span.file(name), rest)
                 yield {"name": name, "images": images, "bytes": size, "sha256": digest}

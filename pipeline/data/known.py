@@ -3,10 +3,11 @@
 import functools
 from array import array
 from bisect import bisect_left
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.data import manifest
-from pipeline.data.span import Span, published
+from pipeline.data.span import Span
 from pipeline.storage.base import Storage
 
 
@@ -21,10 +22,10 @@ class Holder(NamedTuple):
 
 
 class Known:
-    """The images of all published spans, and those that are added."""
+    """The images of all published `spans`, and those that are added."""
 
-    def __init__(self, storage: Storage):
-        self._spans = published(storage)
+    def __init__(self, storage: Storage, spans: Sequence[Span]):
+        self._spans = spans
         # the first five bytes of each sha256, then in three the place of its span in the list
         keys = array("Q")
         manifests = storage.read_each(manifest.manifest_of(span.number) for span in self._spans)

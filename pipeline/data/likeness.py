@@ -8,6 +8,7 @@ planes are its keys in several tables, and only looks with a common key are comp
 (https://en.wikipedia.org/wiki/Locality-sensitive_hashing#Random_projection).
 """
 
+import contextlib
 import functools
 import hashlib
 import io
@@ -123,10 +124,8 @@ def brightness(data: bytes) -> np.ndarray:
     if data.startswith(b"\xff\xd8"):
         import simplejpeg
 
-        try:
+        with contextlib.suppress(ValueError):  # CMYK, or a sampling that only Pillow knows
             return simplejpeg.decode_jpeg(data, "GRAY", min_height=PIXELS, min_width=PIXELS, min_factor=1)[..., 0]
-        except ValueError:
-            ...  # CMYK, or a sampling that only Pillow knows
     return np.asarray(_opened(data).convert("L"))
 
 

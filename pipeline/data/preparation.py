@@ -29,7 +29,7 @@ class Preparation:
     ):
         self._storage, self._draft, self._published = storage, draft, published
         self._fate, self._found = fate, found
-        self._known = Known(storage)
+        self._known = Known(storage, published)
         self._looks = Looks()
         self._labels: list[str] = []  # of the images of the draft
         self._relabel = correct

@@ -13,8 +13,9 @@ from pipeline.data import corrections, manifest, tfrecord
 from pipeline.data.corrections import Corrections
 from pipeline.data.manifest import FOLDER, Listed, name_of
 from pipeline.data.tfrecord import Example
-from pipeline.errors import BrokenSpan, ObjectNotFound, StorageError
+from pipeline.errors import BrokenSpan, ObjectNotFound
 from pipeline.storage.base import Storage
+from pipeline.storage.files import file_sha256
 
 log = logging.getLogger(__name__)
 
@@ -81,21 +82,19 @@ class Span:
                 except (tfrecord.BrokenRecords, ValueError) as error:
                     raise BrokenSpan(name_of(self.number), str(error).rstrip(".")) from None
 
-    def verify_shard(self, name: str) -> None:
-        """Raises BrokenSpan unless a shard is what span.json says."""
-        with tempfile.TemporaryFile(prefix="spanloop-") as file:
-            self.copy_shard(name, file)
-
     def copy_shard(self, name: str, file: BinaryIO) -> None:
         """Writes a shard to a file open for reading, too; raises BrokenSpan unless it is what span.json says."""
         begin = file.tell()
         try:
             self._storage.copy_to(name, file)
-        except (ObjectNotFound, StorageError) as error:
-            if isinstance(error, ObjectNotFound) or isinstance(error.__cause__, FileNotFoundError):
-                raise BrokenSpan(name_of(self.number), f"{self._short(name)} is missing") from None
-            raise
-        if sha256_from(file, begin) != self._checksums[self._short(name)]:
+        except ObjectNotFound:
+            raise BrokenSpan(name_of(self.number), f"{self._short(name)} is missing") from None
+        file.seek(begin)
+        self.verify_shard(name, file)
+
+    def verify_shard(self, name: str, file: BinaryIO) -> None:
+        """Raises BrokenSpan unless an open file, read from where it stands, is the shard that span.json names."""
+        if file_sha256(file) != self._checksums[self._short(name)]:
             raise BrokenSpan(name_of(self.number), f"{self._short(name)} is not the file that was published")
 
     def _short(self, name: str) -> str:
@@ -109,7 +108,7 @@ class Span:
             return {shard["name"]: shard["sha256"] for shard in shards}
         try:
             return json.loads(self._storage.read(self.file(_CHECKSUMS)))
-        except StorageError:
+        except ObjectNotFound:
             log.warning(
                 "%s was made before checksums of shards were kept: its shards are accepted as they are now, and"
                 " verified from now on.",
@@ -122,7 +121,8 @@ class Span:
     def _sum(self, shard: str) -> str:
         with tempfile.TemporaryFile(prefix="spanloop-") as file:
             self._storage.copy_to(self.file(shard), file)
-            return sha256_from(file, 0)
+            file.seek(0)
+            return file_sha256(file)
 
     @functools.cached_property
     def listed(self) -> tuple[Listed, ...]:
@@ -154,15 +154,6 @@ class Span:
 
 
 _CHECKSUMS = "checksums.json"  # of the shards of a span whose span.json names none
-
-
-def sha256_from(file: BinaryIO, begin: int) -> str:
-    """Returns the sha256 of an open file from `begin` to its end, where it then stands."""
-    total = hashlib.sha256()
-    file.seek(begin)
-    while piece := file.read(1 << 20):
-        total.update(piece)
-    return total.hexdigest()
 
 
 def published(storage: Storage) -> list[Span]:

@@ -79,7 +79,7 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
     """
     bad, archived = [], 0
     with storage.exclusive("preparing a span"), storage.stage(collected.FOLDER, MANIFEST):
-        known = Known(storage)
+        known = Known(storage, published(storage))
         for done, source in enumerate(storage.unpublished_sources(collected.FOLDER, MOST_BYTES), 1):
             if not done % collected.PROGRESS_EVERY:
                 progress(done)

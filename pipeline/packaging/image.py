@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry, without_support_warnings
 from pipeline.config import Config
-from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotARepository
+from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotARepository, ObjectNotFound
 from pipeline.packaging import modules
 from pipeline.packaging.commit import this_commit
 from pipeline.progress import Log, no_log
@@ -106,7 +106,10 @@ def _by_content(content: str) -> str:
 
 
 def _read(storage: Storage, name: str) -> Record | None:
-    return Record(**json.loads(storage.read(name))) if storage.exists(name) else None
+    try:
+        return Record(**json.loads(storage.read(name)))
+    except ObjectNotFound:
+        return None
 
 
 # What it is made of

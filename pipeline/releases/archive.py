@@ -1,7 +1,6 @@
 """A model as one archive: packed reproducibly, unpacked only when every member stays within the folder."""
 
 import gzip
-import hashlib
 import os
 import posixpath
 import shutil
@@ -68,8 +67,5 @@ def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
 
 def sha256(path: str) -> str:
     """Returns the sha256 of a file, hexadecimal."""
-    digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
+        return files.file_sha256(file)

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import hashlib
 import io
 import os
 import re
@@ -55,6 +56,14 @@ def full_disk(error: BaseException, *folders: str) -> StorageError | None:
     if any(_FULL.search(str(link)) for link in chain) or shutil.disk_usage(fullest).free <= _SMALL:
         return StorageError(fullest, os.strerror(errno.ENOSPC), _REMEDIES[errno.ENOSPC])
     return None
+
+
+def file_sha256(file: BinaryIO) -> str:
+    """Returns the hexadecimal sha256 of an open file, from where it stands to its end."""
+    total = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        total.update(piece)
+    return total.hexdigest()
 
 
 MARKER = ".made-by-spanloop"  # lies in folders whose contents may be deleted

@@ -36,7 +36,7 @@ def test_an_image_gets_another_label_wherever_it_is_read(storage, workspace, pub
     labels = labels_of(first)
     assert [labels[sha256(jpeg(number))] for number in (0, 2, 4, 6)] == ["dog", "dog", "dog", "cat"]
     assert [source.label for source in first.sources if source.name == "cat/0.jpg"] == ["dog"]
-    assert Known(storage).holder(bytes.fromhex(sha256(jpeg(0)))).label == "dog"
+    assert Known(storage, spans.published(storage)).holder(bytes.fromhex(sha256(jpeg(0)))).label == "dog"
     assert first.digest != before[0].digest and second.digest == before[1].digest
     assert {name: data for name, data in workspace.files("spans/span-0001").items() if name in files} == files
 

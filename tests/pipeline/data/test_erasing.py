@@ -1,17 +1,13 @@
 """What is erased is gone from the workspace, whenever the process was killed."""
 
-import os
 import pathlib
-import subprocess
-import sys
-import tempfile
-import textwrap
 
 import pytest
 
 from pipeline.data import correcting, erasing, spans
 from pipeline.storage.folder import Folder
-from tests.conftest import Workspace, jpeg, photographs
+from tests.conftest import jpeg, photographs
+from tests.killing import killed_at_each_step
 from tests.places import in_a_folder
 
 ERASED = (0, 3, 6)
@@ -71,34 +67,9 @@ def test_what_was_erased_is_refused_when_it_comes_again_and_not_kept(storage, wo
     assert not [name for name, data in workspace.files().items() if jpeg(0) in data]
 
 
-STEP_BY_STEP = """
-    import os, shutil, sys
-    from pipeline.data import erasing
-    from pipeline.storage.factory import open_storage
-
-    template, workspaces = sys.argv[1:]
-    for last in range(10_000):
-        workspace = f"{workspaces}/{last}"
-        shutil.copytree(template, workspace)
-        if not (child := os.fork()):
-            left = iter(range(last))
-            sys.addaudithook(lambda what, _: what != "os.kill" and next(left, None) is None and os.kill(os.getpid(), 9))
-            erasing.erase(open_storage(workspace))
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code != -9:
-            sys.exit(code)
-"""
-
-
 @in_a_folder
 def test_killed_at_each_step_the_next_call_completes_it(storage, workspace, withdrawn):
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
-        command = [sys.executable, "-c", textwrap.dedent(STEP_BY_STEP), workspace.root, place]
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
-        killed = [Workspace(path) for path in pathlib.Path(place).iterdir()]
+    with killed_at_each_step(workspace, "from pipeline.data import erasing", "erasing.erase") as killed:
         assert len(killed) > 60
         for found in killed:
             (span,) = spans.published(Folder(found.address))

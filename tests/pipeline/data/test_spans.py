@@ -300,7 +300,7 @@ def test_it_is_known_which_span_has_an_image(storage, workspace):
         workspace.collect(photographs(numbers))
         spans.prepare(storage)
 
-    known = Known(storage)
+    known = Known(storage, spans.published(storage))
     digests = [hashlib.sha256(jpeg(number)).digest() for number in range(301)]
 
     held = [known.holder(digest) for digest in digests]

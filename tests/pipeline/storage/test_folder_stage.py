@@ -1,11 +1,11 @@
 """Preparations killed at any moment, and concurrent ones: no image is lost or doubled."""
 
+import contextlib
 import os
 import pathlib
 import random
 import subprocess
 import sys
-import tempfile
 import textwrap
 import time
 
@@ -17,6 +17,7 @@ from pipeline.storage import files
 from pipeline.storage.base import HIDDEN
 from pipeline.storage.folder import Folder
 from tests.conftest import Workspace, files_in, jpeg, photographs
+from tests.killing import killed_at_each_step
 
 PREPARE = """
     import sys
@@ -28,30 +29,6 @@ PREPARE = """
     print("ready", flush=True)
     print(spans.prepare(open_storage(sys.argv[1])).span, flush=True)
 """
-
-# Prepares a span repeatedly, each time killed one step later, until it succeeds. A step is an event of Python's audit
-# hooks: opening, listing, linking, renaming and removing files and folders, and locking.
-STEP_BY_STEP = """
-    import os, shutil, sys
-    import simplejpeg
-    from pipeline.data import images, preparation, spans
-    from pipeline.storage.factory import open_storage
-
-    template, workspaces, image = sys.argv[1:]
-    images.check(open(image, "rb").read())
-    for last in range(10_000):
-        workspace = f"{workspaces}/{last}"
-        shutil.copytree(template, workspace)
-        if not (child := os.fork()):
-            left = iter(range(last))
-            sys.addaudithook(lambda what, _: what != "os.kill" and next(left, None) is None and os.kill(os.getpid(), 9))
-            spans.prepare(open_storage(workspace))
-            os._exit(0)
-        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-        if code != -9:
-            sys.exit(code)
-"""
-
 
 # Killed after it has taken its number, and before it has published, a process leaves a gap.
 NEXT = ("span-0002/sources/", "span-0003/sources/", "span-0004/sources/")
@@ -83,14 +60,11 @@ def image(tmp_path):
 @pytest.fixture
 def killed(image):
     """Prepares a span in copies of a workspace, each killed one step later; returns the copies."""
-    # In memory where possible: each of hundreds waits for its disk a dozen times.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
+    prepare = f"from pipeline.data import images, preparation, spans\nimages.check(open({str(image)!r}, 'rb').read())"
+    with contextlib.ExitStack() as copies:
 
-        def kill(workspace: Workspace, name: str) -> list[Workspace]:
-            process = start(STEP_BY_STEP, workspace.root, f"{place}/{name}", image)
-            assert process.communicate()[1] == "" and process.returncode == 0
-            return [Workspace(path) for path in pathlib.Path(place, name).iterdir()]
+        def kill(workspace: Workspace) -> list[Workspace]:
+            return copies.enter_context(killed_at_each_step(workspace, prepare, "spans.prepare"))
 
         yield kill
 
@@ -103,9 +77,9 @@ def test_killed_at_each_step_in_turn(storage, workspace, killed):
     workspace.collect(new | copies | {"cat/bad.jpg": b"no image"})
     everything = [*published.values(), *new.values()]
 
-    first = killed(workspace, "once")
+    first = killed(workspace)
     most_claimed = max(first, key=lambda found: len(list(found.root.glob("collected/.preparing/archive/*/**/*.jpg"))))
-    again = killed(most_claimed, "again")
+    again = killed(most_claimed)
 
     assert len(first) > 60 and len(again) > 60
     for found in first + again:
@@ -172,9 +146,9 @@ def test_a_waiting_process_continues_after_a_kill(workspace, image):
     second = prepare(workspace, image)
     first.kill()
     first.communicate()
-    out, _ = second.communicate()
+    out, err = second.communicate()
 
-    assert out.strip() in ("1", "None", "2")
+    assert out.strip() in ("1", "None", "2"), err
     assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
 
 
