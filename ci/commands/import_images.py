@@ -64,37 +64,27 @@ def import_images(
         else:
             groups = group_of(config.modules)
             found = spans.import_folder(storage, images, progress, groups, separator, corrections)
-    span = None if collect else found.span
-    alike = () if collect else found.alike
-    near = 0 if collect else found.near_duplicates
-    relabelled = 0 if collect else found.relabelled
-    lines = [*summary_lines(found, collect), *conflicts(found.conflicts), *near_duplicates(near, alike)]
-    return Outcome(
-        "\n".join([*lines, *rejections(found.rejected)]),
-        imported=found.images,
-        rejected=[bad.to_json() for bad in found.rejected],
-        relabelled=relabelled,
-        conflicts=[conflict.to_json() for conflict in found.conflicts],
-        span=span,
-        labels=dict(found.labels),
-        duplicates=found.duplicates,
-        near_duplicates=near,
-        alike=[one.to_json() for one in alike],
-    )
+    lines = [
+        *summary_lines(found, collect),
+        *conflicts(found.conflicts),
+        *near_duplicates(found.near_duplicates, found.alike),
+        *rejections(found.rejected),
+    ]
+    fields = found.to_json()
+    return Outcome("\n".join(lines), imported=fields.pop("images"), **fields)
 
 
-def summary_lines(found: collected.Added | PreparedSpan, collect: bool) -> list[str]:
+def summary_lines(found: PreparedSpan, collect: bool) -> list[str]:
     """Returns lines about imported images and duplicates."""
-    relabelled = 0 if collect else found.relabelled
-    if not found.images and relabelled:
+    if not found.images and found.relabelled:
         lines = []
     elif not found.images:
         lines = ["No new image, so nothing was done."]
     else:
         became = "collected" if collect else f"became span {found.span}"
         lines = [f"{counted(found.images, 'image')} {became}: {labels(found.labels)}."]
-    if relabelled:
-        lines.append(f"{counted(relabelled, 'published image')} relabelled. Next: `python -m ci train`.")
+    if found.relabelled:
+        lines.append(f"{counted(found.relabelled, 'published image')} relabelled. Next: `python -m ci train`.")
     if found.duplicates:
         there = "collected already under the same name" if collect else "the same bytes are in a span already"
         lines.append(f"{counted(found.duplicates, 'image')} left out: {there}.")

@@ -31,6 +31,7 @@ def status(config: Config) -> Outcome:
     numbers, digests = [span.number for span in published], reports.trained_digests(storage)
     corrected = [span.number for span in published if span.number in digests and not reports.is_trained(span, digests)]
     withdrawn = lineage.saw_withdrawn(published, releases)
+    history = storage.address(HISTORY) if storage.exists(HISTORY) else None
     following = next_step(
         numbers,
         digests,
@@ -52,7 +53,7 @@ def status(config: Config) -> Outcome:
                 f"collected: {counted(waiting.images, 'image')}",
                 f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
-                *([f"history: {storage.address(HISTORY)}"] if storage.exists(HISTORY) else []),
+                *([f"history: {history}"] if history else []),
                 f"next: {following.action}, because {following.why}",
             ]
         ),
@@ -63,7 +64,7 @@ def status(config: Config) -> Outcome:
         collected=waiting.images,
         last_training=training and summary(training),
         last_evaluation=evaluation.to_json() if evaluation else None,
-        history=storage.address(HISTORY) if storage.exists(HISTORY) else None,
+        history=history,
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )

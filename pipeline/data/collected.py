@@ -9,7 +9,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pipeline.data import conflicts, flat_names, listing, rejected
 from pipeline.data import images as encoded
@@ -18,22 +18,11 @@ from pipeline.data.known import Known
 from pipeline.data.listing import LabelledFile
 from pipeline.data.span import published
 from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
-from pipeline.outcomes import Conflict, Rejected
+from pipeline.outcomes import Conflict, PreparedSpan, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
 from pipeline.storage.factory import open_folder
 
 FOLDER = "collected"
-
-
-@dataclass
-class Added:
-    """What came of adding somebody's folder to the collected images."""
-
-    images: int = 0
-    duplicates: int = 0  # were there already, under the same name
-    rejected: list[Rejected] = field(default_factory=list)
-    labels: dict[str, int] = field(default_factory=dict)
-    conflicts: list[Conflict] = field(default_factory=list)
 
 
 def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
@@ -99,14 +88,18 @@ LEFT_OUT = "reports/left-out.json"
 
 def add(
     storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None, separator: str = ""
-) -> Added:
+) -> PreparedSpan:
     """Copies the usable images of a user's folder to `collected/`; calls `progress(images looked at)` now and then.
 
     An image of the same name that is there already is kept: the same bytes count as a duplicate, others get a name of
-    their own. What came under two labels, here or in a span, goes to `conflicts/`. Raises UsageError when there is no
-    such folder or nothing in it.
+    their own. What came under two labels, here or in a span, goes to `conflicts/`. Returns a PreparedSpan without a
+    span. Raises UsageError when there is no such folder or nothing in it.
     """
-    added, examination = Added(), _Examination(storage, folder, separator)
+    examination = _Examination(storage, folder, separator)
+    labels: Counter[str] = Counter()
+    bad: list[Rejected] = []
+    contested: list[Conflict] = []
+    duplicates = 0
 
     def put(examined: tuple[Source, str, Rejected | Conflict | None]) -> bool:
         source, _, problem = examined
@@ -120,19 +113,23 @@ def add(
         if not done % PROGRESS_EVERY:
             progress(done)
         if isinstance(problem, Rejected):
-            added.rejected.append(problem)
+            bad.append(problem)
         elif isinstance(problem, Conflict):
-            added.conflicts.append(problem)
+            contested.append(problem)
         elif new:
-            added.images += 1
-            added.labels[label] = added.labels.get(label, 0) + 1
+            labels[label] += 1
         else:
-            added.duplicates += 1
+            duplicates += 1
     for conflict in conflicts.move_all(storage, FOLDER, examination.contested):
-        added.conflicts.append(conflict)
-        added.images -= 1
-        added.labels = dict(Counter(added.labels) - Counter([conflict.label]))
-    return added
+        contested.append(conflict)
+        labels -= Counter([conflict.label])
+    return PreparedSpan(
+        images=labels.total(),
+        labels=dict(labels),
+        rejected=tuple(bad),
+        duplicates=duplicates,
+        conflicts=tuple(contested),
+    )
 
 
 class _Examination:

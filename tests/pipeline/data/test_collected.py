@@ -69,7 +69,7 @@ def test_a_folder_is_copied_and_stays_as_it_is(storage, workspace, tmp_path):
 
     added = collected.add(storage, str(tmp_path / "mine"))
 
-    assert (added.images, added.duplicates, added.rejected) == (6, 0, [])
+    assert (added.images, added.duplicates, added.rejected) == (6, 0, ())
     assert added.labels == {"cat": 3, "dog": 3}
     assert workspace.collected() == files
 
