@@ -15,6 +15,7 @@ _state = "starting"  # then "working", while the first signal raises KeyboardInt
 _exit_code = 0  # of the finished command
 _stderr = 2  # as it was before anything was redirected
 _folder = ""
+_held = False  # while a signal only sets `_signal`
 _ending = _thread.allocate_lock()
 
 
@@ -62,14 +63,19 @@ def requested() -> bool:
 
 def own_temporary_folder() -> None:
     """Gives this process, and those that it starts, a folder for temporary files that is removed at its end."""
-    global _folder
+    global _folder, _held
     import atexit
     import tempfile
 
+    _held = True  # interrupted in there, tempfile would leave what it tries folders with
     try:
         _folder = tempfile.mkdtemp(prefix="spanloop-")
     except OSError:
         return  # a command that needs one will say so
+    finally:
+        _held = False
+        if _signal:
+            raise KeyboardInterrupt
     os.environ["TMPDIR"] = tempfile.tempdir = _folder
     atexit.register(_remove, os.getpid())
 
@@ -86,7 +92,8 @@ def _handle(number: int, _: object) -> None:
     sys.unraisablehook = sys.excepthook = _silent
     if threading := sys.modules.get("threading"):
         threading.excepthook = _silent
-    raise KeyboardInterrupt
+    if not _held:
+        raise KeyboardInterrupt
 
 
 def _silent(*_: object) -> None:

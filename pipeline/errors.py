@@ -244,7 +244,7 @@ class PipelineFailed(SpanloopError):
 
     def __init__(self, node: str, error: Exception, log: str):
         self.node, self.error, self.log = node, error, log
-        super().__init__(f"{node} failed: {type(error).__name__}: {error}. Full log: {log}")
+        super().__init__(f"{node} failed: {type(error).__name__}: {_one_line(str(error))}. Full log: {log}")
 
 
 class CloudRefused(SpanloopError):

@@ -6,7 +6,9 @@ is, the sha256 of one of them decides, and their contents alone decide which one
 published on both sides, training wins, and what was for evaluation moves there by a correction.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+import itertools
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -51,7 +53,8 @@ def arrange(
     """Arranges new images among published ones; both are arrays of likeness.RECORD.
 
     `labels` are those of the new ones; `trained` says whether a label has published images for training. One that has
-    none gets some of the new ones, where they are free to be on either side.
+    none gets some of the new ones, and one that lost more than half of its images for evaluation, because they joined
+    others, gets some back, where they are free to be on either side.
     """
     begin, records = len(published), np.concatenate([published, new])
     pairs = np.concatenate([_EMPTY, *likeness.near_pairs(records, begin)])
@@ -72,7 +75,9 @@ def arrange(
         sides[now] = side
     if moved:
         found.published = sorted(_with_neighbours(published, moved))
-    _give_training(component[begin:], bound, sides, new["image"], labels, trained)
+    balance = _Balance(component[begin:], bound, sides, new["image"], labels, trained)
+    balance.give_training()
+    balance.give_evaluation(Counter(labels[at] for at in np.flatnonzero(own == number_of(EVAL))))
     found.moved = {int(at): _SIDES[sides[at]] for at in np.flatnonzero(sides != own)}
     return found
 
@@ -155,20 +160,68 @@ def _with_neighbours(published: np.ndarray, moved: set[int]) -> set[int]:
     return moved
 
 
-def _give_training(
-    component: np.ndarray,
-    bound: np.ndarray,
-    sides: np.ndarray,
-    keys: np.ndarray,
-    labels: Sequence[str],
-    trained: Callable[[str], bool],
-) -> None:
-    """Moves a component to training for each label that would have no image there."""
-    with_training = {labels[at] for at in np.flatnonzero(sides == number_of(TRAIN))}
-    for label in sorted(set(labels) - with_training):
-        free = [at for at, name in enumerate(labels) if name == label and not bound[component[at]]]
-        if label not in with_training and free and not trained(label):
-            chosen = min(free, key=lambda at: int(_order(keys[at : at + 1])[0]))
-            together = np.flatnonzero(component == component[chosen])
-            sides[together] = number_of(TRAIN)
-            with_training.update(labels[at] for at in together)
+class _Balance:
+    """Gives labels that have too few images on one side of the split some of the other one, by changing `sides`.
+
+    What moves are components that no published image binds, those of fewest images first.
+    """
+
+    def __init__(
+        self,
+        component: np.ndarray,
+        bound: np.ndarray,
+        sides: np.ndarray,
+        keys: np.ndarray,
+        labels: Sequence[str],
+        trained: Callable[[str], bool],
+    ):
+        self._sides, self._trained = sides, trained
+        self._labels, numbers = np.unique(np.array(labels), return_inverse=True)
+        self._numbers = numbers.ravel()
+        self._order = np.argsort(component, kind="stable")
+        self._first, self._size = (np.zeros(component.max() + 1, np.int64) for _ in range(2))
+        firsts, begins, sizes = np.unique(component[self._order], return_index=True, return_counts=True)
+        self._first[firsts], self._size[firsts] = begins, sizes
+        free = np.flatnonzero(~bound[component])
+        self._free = free[np.lexsort((_order(keys[free]), self._size[component[free]]))]
+        self._component = component
+
+    def give_training(self) -> None:
+        """Moves one component for each label that would have no image for training."""
+        for number, label in enumerate(self._labels.tolist()):
+            if not self._count(number, TRAIN) and not self._trained(label):
+                for together in itertools.islice(self._candidates(number, TRAIN), 1):
+                    self._sides[together] = number_of(TRAIN)
+
+    def give_evaluation(self, own: Counter[str]) -> None:
+        """Moves components for each label that has less than half as many images for evaluation as in `own`.
+
+        None moves that would make them more than twice as many, and an image alone only for a label that has no other
+        for evaluation. No label loses its last image for training.
+        """
+        for number, label in enumerate(self._labels.tolist()):
+            have = self._count(number, EVAL)
+            for together in self._candidates(number, EVAL):
+                if 2 * have >= own[label]:
+                    break
+                more = int((self._numbers[together] == number).sum())
+                fits = have + more <= 2 * own[label] and (len(together) > 1 or not have)
+                if fits and self._leaves_training(together):
+                    self._sides[together] = number_of(EVAL)
+                    have += more
+
+    def _count(self, number: int, side: str) -> int:
+        return int(((self._numbers == number) & (self._sides == number_of(side))).sum())
+
+    def _candidates(self, number: int, side: str) -> Iterator[np.ndarray]:
+        """Yields the free components with images of a label on the other side."""
+        chosen = self._free[(self._numbers[self._free] == number) & (self._sides[self._free] != number_of(side))]
+        for component in dict.fromkeys(self._component[chosen].tolist()):
+            begin = self._first[component]
+            yield self._order[begin : begin + self._size[component]]
+
+    def _leaves_training(self, together: np.ndarray) -> bool:
+        rest = self._sides == number_of(TRAIN)
+        rest[together] = False
+        left = set(self._numbers[rest].tolist())
+        return all(number in left or self._trained(self._labels[number]) for number in set(self._numbers[together]))

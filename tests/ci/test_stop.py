@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import shutil
 import signal
 import subprocess
@@ -57,6 +58,16 @@ def start(tmp_path):
         )
 
     return run
+
+
+def wait_until_it_answers(process: subprocess.Popen) -> None:
+    """Waits until a command has taken over the signals, which takes long where much else runs."""
+    mask = 1 << (signal.SIGTERM - 1)
+    while process.poll() is None:
+        status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+        if int(re.search(r"^SigCgt:\s*(\w+)", status, re.MULTILINE)[1], 16) & mask:
+            return
+        time.sleep(0.01)
 
 
 @pytest.fixture
@@ -186,8 +197,9 @@ def test_a_training_stops_while_it_imports_and_in_its_nodes(start, spans, tempor
 
 @pytest.mark.parametrize("number", SIGNALS)
 def test_an_import_that_was_stopped_goes_on(ci, start, temporary, tmp_path, workspace, number):
-    for moment in (0.25, 0.4, 0.6):
+    for moment in (0.2, 0.35, 0.55):
         process = start("import-images", "--demo")
+        wait_until_it_answers(process)
         time.sleep(moment)
         if process.poll() is None:
             check(Stopped(process, number, temporary), number)
@@ -201,8 +213,9 @@ def test_an_import_that_was_stopped_goes_on(ci, start, temporary, tmp_path, work
 def test_an_evaluation_stops(start, temporary, tmp_path, trained_workspace, collect):
     shutil.copytree(trained_workspace, tmp_path / "workspace")
     collect(20)
-    for moment in (0.5, 2.5, 5.0):
+    for moment in (0.4, 2.4, 4.9):
         process = start("evaluate")
+        wait_until_it_answers(process)
         time.sleep(moment)
         if process.poll() is None:
             check(Stopped(process, signal.SIGINT, temporary), signal.SIGINT)

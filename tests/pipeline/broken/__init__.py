@@ -1,1 +1,1 @@
-"""A task whose preprocessing cannot run."""
+"""A task whose preprocessing can be traced, and fails when Transform runs it."""

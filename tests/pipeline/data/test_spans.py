@@ -710,6 +710,22 @@ def test_a_label_has_images_for_training_if_it_has_any(storage, workspace):
     assert [source.split for source in second.sources] == ["eval"]
 
 
+def test_a_label_whose_images_for_evaluation_join_others_gets_some_back(storage, workspace):
+    alone = [number for number in range(700) if split_of(sha256(jpeg(number))) == "train"]
+    images = {f"{label}/{number}.jpg": jpeg(number) for label in range(8) for number in alone[label::8][:4]}
+    for label in range(8):
+        for quality in range(40, 96, 5):
+            copy = io.BytesIO()
+            noise(800 + label, "RGB", (32, 32)).save(copy, "JPEG", quality=quality)
+            images[f"{label}/copy-{quality}.jpg"] = copy.getvalue()
+    workspace.collect(images)
+    spans.prepare(storage)
+
+    (span,) = spans.published(storage)
+    sides = collections.Counter((source.label, source.split) for source in span.sources)
+    assert len(sides) == 16
+
+
 def test_looks_are_made_once_for_spans_without(storage, workspace):
     workspace.collect(photographs(range(30)))
     spans.prepare(storage)

@@ -116,26 +116,6 @@ def test_a_deleted_release_is_not_reported_as_released(trained_workspace, tmp_pa
     assert (gone.value.tag, gone.value.releases) == ("model-1", elsewhere.releases)
 
 
-def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_workspace, capfd):
-    outcome = local.train(config(trained_workspace, accuracy_threshold=1.0), "1")
-
-    shown = states(capfd.readouterr().err)
-    assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
-    assert not outcome.blessed and outcome.release is None
-    (reason,) = outcome.reasons
-    right = f"{outcome.slices[0].right} of {outcome.metrics.images} right"
-    assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
-
-
-def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
-    local.train(config(trained_workspace, tune=True, accuracy_threshold=1.0), "1")
-
-    shown = states(capfd.readouterr().err)
-    assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
-    (best,) = (trained_workspace / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
-    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
-
-
 @pytest.fixture
 def borrowed(trained_workspace, tmp_path):
     """The shared workspace itself, in which nodes are unchanged; its content is put back afterwards."""
@@ -170,6 +150,26 @@ def test_the_commands_of_the_readme_make_a_better_model_of_new_images(borrowed, 
     assert set(now) == set(before) == {"1", "2"} and now["2"] > before["2"]
 
     assert local.retrain(config(borrowed), "all") == RetrainingOutcome()
+
+
+def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_workspace, capfd):
+    outcome = local.train(config(trained_workspace, accuracy_threshold=1.0), "1")
+
+    shown = states(capfd.readouterr().err)
+    assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
+    assert not outcome.blessed and outcome.release is None
+    (reason,) = outcome.reasons
+    right = f"{outcome.slices[0].right} of {outcome.metrics.images} right"
+    assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
+
+
+def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
+    local.train(config(trained_workspace, tune=True, accuracy_threshold=1.0), "1")
+
+    shown = states(capfd.readouterr().err)
+    assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
+    (best,) = (trained_workspace / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
+    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
 
 
 def test_a_model_that_forgets_a_span_is_refused(copy):

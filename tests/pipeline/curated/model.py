@@ -1,0 +1,5 @@
+"""As in modules/classification."""
+
+from modules.classification.model import run_fn
+
+__all__ = ["run_fn"]
