@@ -43,6 +43,21 @@ class CurrentModel:
 
 
 @dataclass(frozen=True)
+class Escalation:
+    """When a device asks the cloud model: where its own confidence is below `threshold`."""
+
+    threshold: float
+    escalated: float  # share of the images that the cloud model is then asked about
+    accuracy: float  # of both models together
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "Escalation":
+        return cls(**_known(cls, found))
+
+
+@dataclass(frozen=True)
 class NodeDuration:
     """How long a node took."""
 

@@ -7,14 +7,15 @@ import datetime
 import gzip
 import hashlib
 import os
+import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
 from pipeline.outcomes import Metrics, SpanState
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
-from pipeline.releases.record import RECORD, TAG, Release, format_record, parse_record
+from pipeline.releases.record import RECORD, TAG, DeviceModel, Release, format_record, parse_record
 from pipeline.storage import files
 
 
@@ -44,15 +45,19 @@ class Releases(abc.ABC):
         previous: str | None,
         image: str = "",
         data: Mapping[str, SpanState] | None = None,
+        device: DeviceModel | None = None,
+        device_file: str = "",
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
         describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
         """Releases the SavedModel in the folder `model`; returns the existing release of this identity, if any.
 
+        With it the model for devices, `device`, whose file has the path `device_file`, where there is one.
         `attach` returns files to release beside the model, by name; `describe` returns the text that GitHub shows.
         """
         with self._exclusive(), self._packing_folder() as folder:
             archive, number, spans, labels = os.path.join(folder, ARCHIVE), 0, tuple(spans), tuple(labels)
+            packed = [ARCHIVE, device.file] if device else [ARCHIVE]
             while True:
                 # In this order: of two processes that release the same, one finds the other's release or number.
                 number = 1 + max([number, *map(_number, self._taken())])
@@ -61,6 +66,8 @@ class Releases(abc.ABC):
                 with files.os_errors(folder):
                     if not os.path.exists(archive):
                         pack(model, archive)
+                        if device:
+                            shutil.copyfile(device_file, os.path.join(folder, device.file))
                     release = Release(
                         tag=f"model-{number}",
                         identity=identity,
@@ -69,11 +76,12 @@ class Releases(abc.ABC):
                         spans=spans,
                         labels=labels,
                         metrics=metrics,
-                        files={ARCHIVE: sha256(archive)},
+                        files={name: sha256(os.path.join(folder, name)) for name in packed},
                         created=f"{datetime.datetime.now(datetime.timezone.utc):%Y-%m-%dT%H:%M:%SZ}",
                         previous=previous,
                         image=image,
                         data=dict(data or {}),
+                        device=device,
                     )
                     release = _with_files(folder, release, attach(release))
                     _write(folder, RECORD, format_record(release))
@@ -85,9 +93,7 @@ class Releases(abc.ABC):
 
         Raises BrokenRelease, before anything is unpacked, unless the archive has the recorded checksum.
         """
-        with files.os_errors(folder), self._archive(release.tag) as archive:
-            if sha256(archive) != release.files.get(ARCHIVE):
-                raise BrokenRelease(release.tag, f"the checksum of {ARCHIVE} is not the one in {RECORD}")
+        with files.os_errors(folder), self._verified(release, ARCHIVE) as archive:
             os.makedirs(folder, exist_ok=True)
             if os.listdir(folder):
                 raise StorageError(folder, "not empty", f"Choose another folder for release {release.tag}.")
@@ -96,6 +102,20 @@ class Releases(abc.ABC):
             except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Unsafe) as error:
                 raise BrokenRelease(release.tag, f"{ARCHIVE} cannot be unpacked ({error})") from None
         return folder
+
+    def fetch_file(self, release: Release, name: str, path: str) -> None:
+        """Writes one of a release's files to a new file. Raises BrokenRelease unless it has the recorded checksum."""
+        with files.os_errors(path), self._verified(release, name) as local, open(local, "rb") as source:
+            with open(path, "xb") as file:
+                shutil.copyfileobj(source, file)
+
+    @contextlib.contextmanager
+    def _verified(self, release: Release, name: str) -> Iterator[str]:
+        """Yields the path of a local file. Raises BrokenRelease unless it is there and has the recorded checksum."""
+        with self._file(release.tag, name) as path:
+            if sha256(path) != release.files.get(name):
+                raise BrokenRelease(release.tag, f"the checksum of {name} is not the one in {RECORD}")
+            yield path
 
     def newest(self) -> Release | None:
         """Returns the newest release, None before the first."""
@@ -124,8 +144,8 @@ class Releases(abc.ABC):
         """Returns the content of a release's record, of at most LARGEST_RECORD + 1 bytes; raises ReleaseNotFound."""
 
     @abc.abstractmethod
-    def _archive(self, tag: str) -> contextlib.AbstractContextManager[str]:
-        """Yields the path of a local file with a release's packed model. Raises BrokenRelease without one."""
+    def _file(self, tag: str, name: str) -> contextlib.AbstractContextManager[str]:
+        """Yields the path of a local file with one of a release's files. Raises BrokenRelease without one."""
 
     @abc.abstractmethod
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:

@@ -36,12 +36,12 @@ class BucketReleases(Releases):
             raise ReleaseNotFound(tag, self.address) from None
 
     @contextlib.contextmanager
-    def _archive(self, tag: str) -> Iterator[str]:
-        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
+    def _file(self, tag: str, name: str) -> Iterator[str]:
+        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{name}") as file:
             try:
-                self._storage.copy_to(f"{tag}/{ARCHIVE}", file)
+                self._storage.copy_to(f"{tag}/{name}", file)
             except ObjectNotFound:
-                raise BrokenRelease(tag, f"{ARCHIVE} is missing") from None
+                raise BrokenRelease(tag, f"{name} is missing") from None
             file.flush()
             yield file.name
 

@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterator
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
-from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Releases, newest_first
 from pipeline.releases.record import LARGEST_RECORD, RECORD, TAG, Release
 from pipeline.storage import files
@@ -36,11 +35,11 @@ class FolderReleases(Releases):
                 raise ReleaseNotFound(tag, self._root) from None
 
     @contextlib.contextmanager
-    def _archive(self, tag: str) -> Iterator[str]:
-        archive = self._path(tag, ARCHIVE)
-        if not os.path.exists(archive):
-            raise BrokenRelease(tag, f"{ARCHIVE} is missing")
-        yield archive
+    def _file(self, tag: str, name: str) -> Iterator[str]:
+        path = self._path(tag, name)
+        if not os.path.exists(path):
+            raise BrokenRelease(tag, f"{name} is missing")
+        yield path
 
     def _exclusive(self) -> contextlib.AbstractContextManager[None]:
         return Folder(self._root).exclusive("releasing a model")

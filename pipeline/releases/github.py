@@ -75,12 +75,12 @@ class GitHubReleases(Releases):
             return record.getvalue()
 
     @contextlib.contextmanager
-    def _archive(self, tag: str) -> Iterator[str]:
-        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{ARCHIVE}") as file:
+    def _file(self, tag: str, name: str) -> Iterator[str]:
+        with tempfile.NamedTemporaryFile(prefix="spanloop-", suffix=f"-{name}") as file:
             with github_errors(f"Downloading release {tag} from {self.address}"):
-                asset = self._asset(tag, ARCHIVE)
+                asset = self._asset(tag, name)
                 if asset is None:
-                    raise BrokenRelease(tag, f"{ARCHIVE} is missing")
+                    raise BrokenRelease(tag, f"{name} is missing")
                 self._files.download(asset, file)
             file.flush()
             yield file.name

@@ -9,14 +9,30 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.errors import BrokenRelease
-from pipeline.outcomes import Metrics, SpanState, states_from_json
+from pipeline.outcomes import Escalation, Metrics, SpanState, states_from_json
 from pipeline.releases.archive import ARCHIVE
 
 RECORD = "model.json"
+DEVICE_MODEL = "model.tflite"
 LARGEST_RECORD = 16 << 20  # bytes
+LARGEST_DEVICE_MODEL = 2 << 30  # bytes; a FlatBuffer cannot be larger
 LONGEST_FIELD = 1000  # characters
 LARGEST_COUNT = 10**9  # of images, and number of a span
 TAG = re.compile(r"model-[1-9]\d*", re.ASCII)
+
+
+@dataclass(frozen=True)
+class DeviceModel:
+    """The model for devices in a release, a file of its own: `device` of its `model.json`."""
+
+    file: str
+    bytes: int
+    labels: tuple[str, ...]  # in the order of the model's probabilities
+    input: Mapping[str, Any]  # shape, dtype, range and resize: what an app has to do to an image
+    quantization: str
+    metrics: Metrics
+    agreement: float | None  # share of images on which both models give the same label; None without images
+    escalation: Escalation | None  # None without images
 
 
 @dataclass(frozen=True)
@@ -35,6 +51,7 @@ class Release:
     previous: str | None  # tag of the release that it was compared with
     image: str = ""  # of the training, by digest; "" without a container
     data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
+    device: DeviceModel | None = None  # None where one model was trained
 
 
 def format_record(release: Release) -> bytes:
@@ -50,8 +67,8 @@ def parse_record(tag: str, content: bytes) -> Release:
     if len(content) > LARGEST_RECORD:
         raise BrokenRelease(tag, f"{RECORD} has more than {LARGEST_RECORD:,} bytes")
     try:
-        # Records of earlier versions have neither image nor data. RecursionError: too many brackets.
-        record = {"image": "", "data": {}} | json.loads(content, parse_constant=_reject_constant)
+        # Records of earlier versions lack some fields. RecursionError: too many brackets.
+        record = {"image": "", "data": {}, "device": None} | json.loads(content, parse_constant=_reject_constant)
         fields = {name: record[name] for name in _CHECKS}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r:.200})") from None
@@ -60,6 +77,9 @@ def parse_record(tag: str, content: bytes) -> Release:
             raise BrokenRelease(tag, f"{RECORD} cannot be read: {name} is {_short(fields[name])} and not {expected}")
     if fields["tag"] != tag:
         raise BrokenRelease(tag, f"{RECORD} cannot be read: it is the record of {fields['tag']}")
+    device = fields["device"]
+    if device and device["file"] not in fields["files"]:
+        raise BrokenRelease(tag, f"{RECORD} cannot be read: files has no checksum of {_short(device['file'])}")
     return Release(
         **fields
         | {
@@ -67,7 +87,18 @@ def parse_record(tag: str, content: bytes) -> Release:
             "labels": tuple(fields["labels"]),
             "metrics": Metrics.from_json(fields["metrics"]),
             "data": states_from_json(fields["data"]),
+            "device": _device(device) if device else None,
         }
+    )
+
+
+def _device(found: Mapping[str, Any]) -> DeviceModel:
+    return DeviceModel(
+        **{name: found[name] for name in ("file", "bytes", "quantization", "agreement")},
+        labels=tuple(found["labels"]),
+        input={name: found["input"][name] for name in _INPUT},
+        metrics=Metrics.from_json(found["metrics"]),
+        escalation=Escalation.from_json(found["escalation"]) if found["escalation"] else None,
     )
 
 
@@ -134,6 +165,45 @@ def _are_files(value: Any) -> bool:
     return _maps(value, _is_name, _is_sha256) and ARCHIVE in value
 
 
+def _is_device(value: Any) -> bool:
+    return isinstance(value, dict) and all(name in value and valid(value[name]) for name, valid in _DEVICE.items())
+
+
+def _is_input(value: Any) -> bool:
+    return isinstance(value, dict) and all(name in value and valid(value[name]) for name, valid in _INPUT.items())
+
+
+def _is_escalation(value: Any) -> bool:
+    return value is None or (
+        isinstance(value, dict)
+        and all(
+            value.get(name) is not None and _is_share(value[name]) for name in ("threshold", "escalated", "accuracy")
+        )
+    )
+
+
+def _are_numbers(value: Any, length: int) -> bool:
+    return isinstance(value, list) and len(value) == length and all(type(one) in (int, float) for one in value)
+
+
+_INPUT: Mapping[str, Callable[[Any], bool]] = {
+    "shape": lambda value: isinstance(value, list) and len(value) == 4 and all(_is_count(side, 1) for side in value),
+    "dtype": _is_label,
+    "range": lambda value: _are_numbers(value, 2),
+    "resize": _is_label,
+}
+_DEVICE: Mapping[str, Callable[[Any], bool]] = {
+    "file": lambda value: isinstance(value, str) and _is_name(value) and value != ARCHIVE,
+    "bytes": lambda value: type(value) is int and 0 < value <= LARGEST_DEVICE_MODEL,
+    "labels": lambda value: _are_distinct(value, _is_label),
+    "input": _is_input,
+    "quantization": _is_label,
+    "metrics": _are_metrics,
+    "agreement": _is_share,
+    "escalation": _is_escalation,
+}
+
+
 def _is_sha256(value: Any) -> bool:
     return _is_text(value) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
@@ -156,4 +226,5 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "previous": (lambda value: value is None or _is_tag(value), "null or model-N"),
     "image": (_is_text, _LINE),
     "data": (lambda value: _maps(value, _is_span, _is_state), "a digest and a number of corrections by span"),
+    "device": (lambda value: value is None or _is_device(value), "null or the fields of a model for devices"),
 }

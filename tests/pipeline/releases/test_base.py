@@ -17,10 +17,10 @@ import tempfile
 import pytest
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
-from pipeline.outcomes import Metrics
+from pipeline.outcomes import Escalation, Metrics
 from pipeline.releases import archive
 from pipeline.releases.factory import open_releases
-from pipeline.releases.record import Release
+from pipeline.releases.record import DeviceModel, Release
 from tests.conftest import Workspace, files_in, put
 from tests.places import in_a_bucket, in_a_folder
 
@@ -194,8 +194,28 @@ RECORD = {
     "previous": None,
     "image": "",
     "data": {"1": {"digest": "9d" * 32, "corrections": 2}},
+    "device": None,
 }
 SUM = "ab" * 32
+INPUT = {"shape": [1, 32, 32, 3], "dtype": "float32", "range": [0, 1], "resize": "bilinear-antialias"}
+DEVICE = {
+    "file": "model.tflite",
+    "bytes": 1910000,
+    "labels": ["dog", "cat"],
+    "input": INPUT,
+    "quantization": "fp16",
+    "metrics": RECORD["metrics"],
+    "agreement": 0.9,
+    "escalation": {"threshold": 0.6, "escalated": 0.5, "accuracy": 0.875},
+}
+RECORD_OF_PAIR = RECORD | {"files": RECORD["files"] | {"model.tflite": SUM}, "device": DEVICE}
+
+
+def of_pair(**changed) -> dict:
+    """The record of a release with a device model, of which fields differ."""
+    return {"files": RECORD_OF_PAIR["files"], "device": DEVICE | changed}
+
+
 NONSENSE = [
     *({"tag": tag} for tag in ("model-2", "../../x", "model-1/../../x", "", 1, None, ["model-1"])),
     *({"identity": identity} for identity in ("", 5, None, "x" * 1001, "two\nlines")),
@@ -216,6 +236,17 @@ NONSENSE = [
     *({"image": image} for image in (None, 1, [], "x" * 1001)),
     *({"data": data} for data in (None, [], {"x": {"digest": "9", "corrections": 0}}, {"1": None}, {"1": {}})),
     *({"data": {"1": {"digest": "9", "corrections": number}}} for number in (-1, "2", None)),
+    *({"device": device} for device in ([], "model.tflite", 1, {}, DEVICE)),  # the last one without a checksum
+    *(of_pair(file=name) for name in ("../x", "model.json", "model.tar.gz", None, ["model.tflite"])),
+    *(of_pair(bytes=size) for size in (0, -1, 1.5, "1", True, 1 << 40)),
+    *(of_pair(labels=labels) for labels in ("cat", ["cat", "cat"], [1], None)),
+    *(of_pair(input=INPUT | {"shape": shape}) for shape in ([1, 32, 32], [None, 32, 32, 3], [1, 0, 0, 3], "1")),
+    *(of_pair(input=INPUT | {"range": values}) for values in ([0], ["0", "1"], None)),
+    *(of_pair(input=wrong) for wrong in (None, {}, INPUT | {"dtype": ""}, INPUT | {"resize": 5})),
+    *(of_pair(quantization=kind) for kind in (None, "", 16)),
+    *(of_pair(metrics=metrics) for metrics in (None, {"accuracy": 2})),
+    *(of_pair(agreement=share) for share in (1.5, "0.9", [0.9])),
+    *(of_pair(escalation=wrong) for wrong in (0.5, {}, {"threshold": 2, "escalated": 0, "accuracy": 0})),
 ]
 UNREADABLE = [
     b"",
@@ -249,11 +280,12 @@ def test_a_record_is_refused_unless_every_field_is_valid(releases, workspace, re
     assert len(str(error.value)) < 500 and str(error.value).isprintable()
 
 
-def test_a_valid_record_is_read(releases, workspace):
-    content = json.dumps(RECORD | {"field of a later version": 1}).encode()
+@pytest.mark.parametrize("record", [RECORD, RECORD_OF_PAIR], ids=["one model", "two models"])
+def test_a_valid_record_is_read(releases, workspace, record):
+    content = json.dumps(record | {"field of a later version": 1}).encode()
     workspace.put({"releases/model-1/model.tar.gz": b"x", "releases/model-1/model.json": content})
 
-    assert json.loads(json.dumps(dataclasses.asdict(releases.newest()))) == RECORD
+    assert json.loads(json.dumps(dataclasses.asdict(releases.newest()))) == record
 
 
 def test_a_release_with_an_unreadable_record_keeps_its_number(publish, workspace):
@@ -379,6 +411,49 @@ def test_files_are_released_beside_the_model(releases, publish, workspace, tmp_p
     assert dict(release.files) == sums and releases.get("model-1") == release
     releases.fetch(release, str(tmp_path / "fetched"))
     assert files_in(tmp_path / "fetched") == MODEL
+
+
+@pytest.fixture
+def publish_pair(publish, tmp_path):
+    """Releases a model for devices, of which nothing but its bytes counts here, beside the other model."""
+
+    def publish_pair(identity: str, data: bytes = b"TFL3") -> Release:
+        (tmp_path / "tflite").write_bytes(data)
+        device = DeviceModel(
+            **DEVICE
+            | {
+                "bytes": len(data),
+                "labels": ("dog", "cat"),
+                "metrics": Metrics(accuracy=0.75),
+                "escalation": Escalation(0.6, 0.5, 0.875),
+            }
+        )
+        return publish(identity, device=device, device_file=str(tmp_path / "tflite"))
+
+    return publish_pair
+
+
+def test_a_model_for_devices_is_a_file_beside_the_model(releases, publish_pair, workspace, tmp_path):
+    release = publish_pair("first")
+
+    assert release == releases.get("model-1")
+    assert release.files["model.tflite"] == hashlib.sha256(b"TFL3").hexdigest()
+    assert workspace.read("releases/model-1/model.tflite") == b"TFL3"
+    releases.fetch_file(release, "model.tflite", str(tmp_path / "fetched"))
+    assert (tmp_path / "fetched").read_bytes() == b"TFL3"
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing"])
+def test_a_file_that_differs_from_its_record_is_not_fetched(releases, publish_pair, workspace, tmp_path, damage):
+    release = publish_pair("first")
+    if damage == "missing":
+        workspace.remove("releases/model-1/model.tflite")
+    else:
+        workspace.put({"releases/model-1/model.tflite": b"TFL4"})
+
+    with pytest.raises(BrokenRelease, match="model.tflite"):
+        releases.fetch_file(release, "model.tflite", str(tmp_path / "fetched"))
+    assert not (tmp_path / "fetched").exists()
 
 
 def test_a_record_has_the_image_or_none_in_earlier_versions(releases, publish, workspace):
