@@ -7,7 +7,8 @@ import sys
 from collections.abc import Mapping
 
 from pipeline.config import Config
-from pipeline.data import collected, reports, spans
+from pipeline.data import reports, spans
+from pipeline.data.incoming import collected
 from pipeline.data.spans import Span
 from pipeline.errors import NoSpans, TooFewImages
 from pipeline.outcomes import SpanState

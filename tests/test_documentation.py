@@ -136,10 +136,12 @@ def test_develop_names_every_target_of_make_and_every_folder():
     shown = [line.split("  ")[0].split() for line in layout.replace("  ", "\t", 1).splitlines()]
     folders = {path.name for path in (ROOT / "pipeline").iterdir() if path.is_dir() and path.name[0] not in "._"}
     assert shown and folders <= set(re.findall(r"([\w]+)/", layout))
+    above = [ROOT]  # the folder that lines of each indentation are in
     for line in layout.splitlines():
-        above = "pipeline/" if line.startswith("  ") and "commands/" not in line else ""
-        names = re.match(r"\s*((?:[\w.]+/?(?: |$))+)", line)[1].split()
-        assert all(any((ROOT / root / name).exists() for root in (above, "ci/")) for name in names), line
+        indentation, names = re.match(r"(\s*)((?:[\w.]+/?(?: |$))+)", line).groups()
+        del above[len(indentation) // 2 + 1 :]
+        assert all((above[-1] / name).exists() for name in names.split()), line
+        above.append(above[-1] / names.split()[0])
 
 
 def test_every_message_in_the_table_of_errors_is_one_that_the_code_prints():

@@ -142,11 +142,16 @@ def twin(test: pathlib.Path) -> pathlib.Path:
     return pathlib.Path(*test.parts[1:-1], f"{'__main__' if name == 'main' else name}.py")
 
 
+def is_module(path: pathlib.Path) -> bool:
+    """True for a file, and where a package of that name is."""
+    return path.is_file() or (path.with_suffix("") / "__init__.py").is_file()
+
+
 def test_every_test_file_has_its_twin():
     tests = [path for path in sources("tests") if path.name.startswith("test_")]
     about_all = [pathlib.Path("tests", f"test_{name}.py") for name in ("repository", "language", "documentation")]
     mirrored = [path for path in tests if path not in about_all and path.parts[1] not in ("emulators", "workflows")]
-    alone = [f"{test} without {twin(test)}" for test in mirrored if not (ROOT / twin(test)).is_file()]
+    alone = [f"{test} without {twin(test)}" for test in mirrored if not is_module(ROOT / twin(test))]
     assert mirrored and not alone
 
 

@@ -4,7 +4,7 @@ import click
 
 from ci.outcome import Outcome, command
 from pipeline.config import Config
-from pipeline.data import collected
+from pipeline.data.incoming import collected
 from pipeline.storage.factory import open_storage
 
 GROUP = "images"

@@ -10,8 +10,9 @@ from ci.formatting import conflicts, labels, near_duplicates, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
-from pipeline.data import collected, digits, spans
+from pipeline.data import digits, spans
 from pipeline.data.groups import group_of
+from pipeline.data.incoming import collected
 from pipeline.errors import UsageError
 from pipeline.formatting import counted
 from pipeline.outcomes import PreparedSpan

@@ -6,7 +6,8 @@ from typing import Any
 from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
-from pipeline.data import collected, reports, spans
+from pipeline.data import reports, spans
+from pipeline.data.incoming import collected
 from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, percent

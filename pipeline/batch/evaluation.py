@@ -12,9 +12,10 @@ from typing import BinaryIO
 from pipeline.batch import here
 from pipeline.batch.predictor import OpenPredictor, Predictor
 from pipeline.config import Config
-from pipeline.data import collected, reports
-from pipeline.data.collected import Waiting
+from pipeline.data import reports
 from pipeline.data.images import BadImage
+from pipeline.data.incoming import collected
+from pipeline.data.incoming.collected import Waiting
 from pipeline.data.known import Known
 from pipeline.data.spans import Span, published
 from pipeline.errors import NoRelease, UndecodedImages

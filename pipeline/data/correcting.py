@@ -4,9 +4,9 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from pipeline.data import corrections
-from pipeline.data.collected import label_text
 from pipeline.data.corrections import RELABEL, WITHDRAW, Corrected
 from pipeline.data.images import BadImage
+from pipeline.data.incoming.collected import label_text
 from pipeline.data.manifest import Listed, name_of, number_of
 from pipeline.data.span import Span, published
 from pipeline.errors import UsageError

@@ -14,8 +14,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pipeline.data import collected, conflicts, manifest, rejected, tfrecord
+from pipeline.data import manifest, tfrecord
 from pipeline.data.correcting import DOING
+from pipeline.data.incoming import collected, conflicts, rejected
 from pipeline.data.manifest import FOLDER, Listed, name_of
 from pipeline.data.span import Span, published
 from pipeline.storage.base import Entry, Storage, map_in_order

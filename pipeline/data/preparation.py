@@ -4,13 +4,14 @@ import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from pipeline.data import collected, corrections, looks, split
-from pipeline.data.fates import Fate
+from pipeline.data import corrections, looks, split
 from pipeline.data.findings import RELABELLED, Findings
 from pipeline.data.images import BadImage
+from pipeline.data.incoming import collected
+from pipeline.data.incoming.fates import Fate
+from pipeline.data.incoming.listing import LabelledFile
 from pipeline.data.known import Holder, Known
 from pipeline.data.likeness import Looks
-from pipeline.data.listing import LabelledFile
 from pipeline.data.manifest import Listed
 from pipeline.data.span import Span
 from pipeline.data.span_writer import Draft

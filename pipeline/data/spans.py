@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from pipeline.data import collected, conflicts, fates, numbers, rejected
-from pipeline.data.fates import Fate
+from pipeline.data import numbers
 from pipeline.data.findings import Findings
 from pipeline.data.images import MOST_BYTES, BadImage
+from pipeline.data.incoming import collected, conflicts, fates, rejected
+from pipeline.data.incoming.fates import Fate
 from pipeline.data.known import Known
 from pipeline.data.manifest import MANIFEST, number_of
 from pipeline.data.span import Span, published

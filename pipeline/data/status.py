@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from pipeline.data.collected import Waiting
+from pipeline.data.incoming.collected import Waiting
 from pipeline.errors import numbers
 from pipeline.formatting import percent
 from pipeline.outcomes import EvaluationOutcome, TrainingOutcome

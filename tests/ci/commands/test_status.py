@@ -2,7 +2,8 @@
 
 import pytest
 
-from pipeline.data import collected, reports
+from pipeline.data import reports
+from pipeline.data.incoming import collected
 from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage

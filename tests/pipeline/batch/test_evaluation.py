@@ -2,7 +2,8 @@ import pytest
 
 from pipeline.batch.evaluation import MOST_NAMED, LeftOut, evaluate, new_images, span_images
 from pipeline.config import Config
-from pipeline.data import collected, digits, reports, spans
+from pipeline.data import digits, reports, spans
+from pipeline.data.incoming import collected
 from pipeline.errors import NoRelease
 from pipeline.outcomes import Metrics
 from pipeline.releases.factory import releases_of

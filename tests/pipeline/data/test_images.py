@@ -13,10 +13,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.data import decoder, images
-from pipeline.data.images import BadImage
+from pipeline.data import images
+from pipeline.data.images import BadImage, decoder
 from tests.conftest import encoded, noise
-from tests.pipeline.data import odd_jpegs
+from tests.pipeline.data.images import odd_jpegs
 
 THUMBNAIL = encoded(noise(1, "RGB", (16, 16)), "JPEG")
 EXIF = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"

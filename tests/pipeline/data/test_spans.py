@@ -11,7 +11,8 @@ import sys
 
 import pytest
 
-from pipeline.data import conflicts, looks, span_writer, spans, tfrecord
+from pipeline.data import looks, span_writer, spans, tfrecord
+from pipeline.data.incoming import conflicts
 from pipeline.data.known import Holder, Known
 from pipeline.data.split import split_of
 from pipeline.errors import BrokenSpan, SpanNotFound, StorageError, UsageError

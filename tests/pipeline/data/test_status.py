@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from pipeline.data.collected import Waiting
+from pipeline.data.incoming.collected import Waiting
 from pipeline.data.status import next_step
 from pipeline.outcomes import EvaluationOutcome, Metrics, TrainingOutcome
 

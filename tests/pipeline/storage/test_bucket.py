@@ -7,7 +7,8 @@ import pytest
 
 from pipeline import plan
 from pipeline.config import Config
-from pipeline.data import collected, images, reports, spans
+from pipeline.data import images, reports, spans
+from pipeline.data.incoming import collected
 from pipeline.outcomes import Metrics, PreparedSpan
 from pipeline.packaging.modules import Modules
 from pipeline.releases.factory import open_releases

@@ -133,7 +133,7 @@ def test_a_large_object_is_streamed(cloud, client, tmp_path):
 def test_counting_imports_no_more_than_it_needs(cloud, gs_workspace, monkeypatch):
     program = (
         "import sys\n"
-        "from pipeline.data import collected\n"
+        "from pipeline.data.incoming import collected\n"
         "from pipeline.storage.factory import open_storage\n"
         "print(collected.count_up_to(open_storage(sys.argv[1]), 5))\n"
         "heavy = {'google.cloud.storage', 'google.api_core', 'grpc', 'aiohttp', 'tensorflow', 'numpy'}\n"

@@ -8,9 +8,9 @@ import sys
 import threading
 import time
 
-from pipeline.data import decoder_process
-from pipeline.data.decoder_process import ANSWER, REQUEST
-from pipeline.data.image_rules import BadImage
+from pipeline.data.images import decoder_process
+from pipeline.data.images.decoder_process import ANSWER, REQUEST
+from pipeline.data.images.rules import BadImage
 
 MOST_SECONDS = 60  # for one image
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from pipeline.data import collected, conflicts, rejected
+from pipeline.data.incoming import collected, conflicts, rejected
 from pipeline.data.known import Holder
 from pipeline.data.manifest import name_of
 from pipeline.outcomes import Conflict

@@ -1,9 +1,9 @@
 """Is this an image that training will be able to decode? Answered in microseconds, most often without decoding it."""
 
-from pipeline.data.image_formats import format_of
-from pipeline.data.image_rules import MOST_BYTES, MOST_PIXELS, BadImage
-from pipeline.data.jpeg import check_jpeg
-from pipeline.data.png import check_png
+from pipeline.data.images.formats import format_of
+from pipeline.data.images.jpeg import check_jpeg
+from pipeline.data.images.png import check_png
+from pipeline.data.images.rules import MOST_BYTES, MOST_PIXELS, BadImage
 
 __all__ = ["MOST_BYTES", "MOST_PIXELS", "BadImage", "check"]
 

@@ -7,8 +7,8 @@ fill bytes are skipped, everything after the end-of-image marker is ignored.
 import re
 from collections.abc import Iterator
 
-from pipeline.data import decoder
-from pipeline.data.image_rules import BadImage, check_size
+from pipeline.data.images import decoder
+from pipeline.data.images.rules import BadImage, check_size
 
 # What stands before the scan of images that were decoded for real, whole and without its metadata. Encoders use few of
 # the latter and most use few of the former, so for nearly all images no decode and not even a walk is needed.

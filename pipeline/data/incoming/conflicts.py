@@ -5,7 +5,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-from pipeline.data.rejected import beside, holds
+from pipeline.data.incoming.rejected import beside, holds
 from pipeline.errors import StorageError
 from pipeline.outcomes import Conflict
 from pipeline.storage.base import Source, Storage, numbered_names

@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from pipeline.data import collected
-from pipeline.data.collected import label_of
 from pipeline.data.images import BadImage
+from pipeline.data.incoming import collected
+from pipeline.data.incoming.collected import label_of
 from pipeline.errors import UsageError
 from tests.conftest import jpeg, photographs, put
 

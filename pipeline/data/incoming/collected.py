@@ -11,11 +11,10 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.data import conflicts, flat_names, listing, rejected
-from pipeline.data import images as encoded
-from pipeline.data.images import BadImage
+from pipeline.data.images import MOST_BYTES, BadImage, check
+from pipeline.data.incoming import conflicts, flat_names, listing, rejected
+from pipeline.data.incoming.listing import LabelledFile
 from pipeline.data.known import Known
-from pipeline.data.listing import LabelledFile
 from pipeline.data.span import published
 from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
 from pipeline.outcomes import Conflict, PreparedSpan, Rejected
@@ -36,7 +35,7 @@ def images(storage: Storage) -> Iterator[tuple[Entry, str]]:
 
 def sources(storage: Storage) -> Iterator[Source]:
     """Reads all that waits, also what may turn out to be unusable: see `examine`."""
-    return storage.unpublished_sources(FOLDER, encoded.MOST_BYTES)
+    return storage.unpublished_sources(FOLDER, MOST_BYTES)
 
 
 def count_up_to(storage: Storage, limit: int) -> int:
@@ -185,12 +184,12 @@ def sources_of(folder: str, separator: str = "") -> Iterator[Source]:
     separator when it is not clear where labels end.
     """
     if folder.endswith(listing.ENDINGS):
-        yield from listing.sources(folder, encoded.MOST_BYTES)
+        yield from listing.sources(folder, MOST_BYTES)
         return
     storage = open_folder(folder)
     if deeper := folder_that_is_meant(storage):
         raise ImagesTooDeep(folder, deeper)
-    sources = storage.sources("", encoded.MOST_BYTES)
+    sources = storage.sources("", MOST_BYTES)
     first = next(sources, None)
     if first is None:
         raise UsageError(f"There is nothing in {folder}: it should hold <label>/<image> or <label>_<image>.")
@@ -238,7 +237,7 @@ def examine(source: Source) -> str:
     if source.problem:
         raise BadImage(source.problem)
     label = label_text(source.label) if isinstance(source, LabelledFile) else label_of(source.name)
-    encoded.check(source.data)
+    check(source.data)
     return label
 
 

@@ -5,7 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
-from pipeline.data.image_rules import BadImage, check_size
+from pipeline.data.images.rules import BadImage, check_size
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
