@@ -25,7 +25,7 @@ def _place(text: str) -> str:
     return text
 
 
-def _releases(text: str) -> str:
+def _place_or_github(text: str) -> str:
     if text.startswith("github:"):
         if not re.fullmatch(r"github:[A-Za-z0-9-]+/(?!\.{1,2}$)[\w.-]+", text, re.ASCII):
             raise Unusable("github:owner/name")
@@ -49,6 +49,27 @@ def _matching(pattern: str, expected: str) -> Callable[[str], str]:
         return text
 
     return read
+
+
+def is_kms_key(name: str) -> bool:
+    """True for the resource name of a key's version in Cloud KMS, false for a file's path."""
+    return re.fullmatch(rf"{_KMS_KEY}/cryptoKeyVersions/[1-9]\d*", name, re.ASCII) is not None
+
+
+_KMS_KEY = r"projects/[\w-]+/locations/[\w-]+/keyRings/[\w-]+/cryptoKeys/[\w-]+"
+
+
+_PRIVATE_KEY = "PRIVATE KEY-----"  # in PEM
+
+
+def _signing_key(text: str) -> str:
+    if text.startswith("projects/") and "/locations/" in text and not is_kms_key(text):
+        raise Unusable(
+            "a file, or projects/PROJECT/locations/.../keyRings/RING/cryptoKeys/KEY/cryptoKeyVersions/NUMBER"
+        )
+    if _PRIVATE_KEY in text:
+        raise Unusable("the name of a file with the key, not the key itself")
+    return text
 
 
 class Machine(NamedTuple):
@@ -137,7 +158,10 @@ class Config:
         group="Images and releases",
     )
     releases: str = _setting(
-        "RELEASES", "", _releases, "where models are released, also github:owner/name; WORKSPACE/releases unless set"
+        "RELEASES",
+        "",
+        _place_or_github,
+        "where models are released, also github:owner/name; WORKSPACE/releases unless set",
     )
     accuracy_threshold: float = _setting(
         "ACCURACY_THRESHOLD",
@@ -202,10 +226,7 @@ class Config:
     encryption_key: str = _setting(
         "ENCRYPTION_KEY",
         "",
-        _matching(
-            r"projects/[\w-]+/locations/[\w-]+/keyRings/[\w-]+/cryptoKeys/[\w-]+",
-            "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY",
-        ),
+        _matching(_KMS_KEY, "projects/PROJECT/locations/REGION/keyRings/RING/cryptoKeys/KEY"),
         "key that encrypts what Vertex AI keeps; Google's own unless set",
     )
     caching: bool = _setting("CACHING", True, _switch, "whether a node on Vertex AI may reuse an equal run's outputs")
@@ -248,7 +269,32 @@ class Config:
         "CANARY_TRAFFIC",
         10,
         lambda text: _number(text, 0, 100),
-        "percent of the endpoint's traffic that a new model gets until it is promoted",
+        "percent of the endpoint's traffic, and of the devices on beta, that a new model gets until it is promoted",
+    )
+    device_channel: str = _setting(
+        "DEVICE_CHANNEL",
+        "",
+        _place_or_github,
+        "where models are published for devices, also github:owner/name; nowhere unless set",
+        group="Publishing to devices",
+    )
+    device_signing_key: str = _setting(
+        "DEVICE_SIGNING_KEY",
+        "",
+        _signing_key,
+        "file with the private Ed25519 key that signs for devices, or resource name of a key's version in Cloud KMS",
+    )
+    device_min_app_version: str = _setting(
+        "DEVICE_MIN_APP_VERSION",
+        "",
+        _matching(r"\d{1,9}(\.\d{1,9}){0,3}", "a version such as 2.1.0"),
+        "smallest version of the app that a device model is published for; any unless set",
+    )
+    device_valid_days: int = _setting(
+        "DEVICE_VALID_DAYS",
+        90,
+        lambda text: _number(text, 2, 3650),
+        "days after which devices no longer follow a channel, unless it was signed again",
     )
     release_token_secret: str = _setting(
         "RELEASE_TOKEN_SECRET",
@@ -310,7 +356,7 @@ class Config:
             try:
                 values[field.name] = field.metadata["read"](text)
             except Unusable as expected:
-                shown = "(hidden)" if field.metadata["secret"] else text
+                shown = "(hidden)" if field.metadata["secret"] or _PRIVATE_KEY in text else text
                 raise ConfigError(variable, shown, str(expected)) from None
         return cls(**values)
 

@@ -288,6 +288,47 @@ class WrongModelServed(SpanloopError):
         )
 
 
+class NoDeviceModel(UsageError):
+    """A release has no model for devices."""
+
+    def __init__(self, tag: str):
+        self.tag = tag
+        super().__init__(
+            f"Release {tag} has no model for devices: train with DEVICE_MODEL=true, or run"
+            f" `python -m ci promote {tag} --only endpoint`."
+        )
+
+
+class BrokenChannel(SpanloopError):
+    """What is published for devices cannot be built upon."""
+
+    def __init__(self, place: str, reason: str):
+        self.place, self.reason = place, _one_line(reason)
+        super().__init__(
+            f"{place} cannot be trusted: {self.reason}. Restore it, or if DEVICE_SIGNING_KEY is a new key see"
+            " docs/devices.md#change-the-key."
+        )
+
+
+class OtherModelPublished(SpanloopError):
+    """The model that is published for devices under a release's tag is another one."""
+
+    def __init__(self, tag: str, place: str):
+        self.tag, self.place = tag, place
+        super().__init__(
+            f"{place} has another {tag} than RELEASES: releases count from model-1 again. Set DEVICE_CHANNEL to another"
+            " place."
+        )
+
+
+class SigningKeyUnusable(UsageError):
+    """DEVICE_SIGNING_KEY cannot be read, or is no key for Ed25519."""
+
+    def __init__(self, name: str, reason: str):
+        self.name, self.reason = name, _one_line(reason)
+        super().__init__(f"DEVICE_SIGNING_KEY ({name}): {self.reason}. See docs/devices.md#make-a-key.")
+
+
 class BatchPredictionFailed(SpanloopError):
     """A batch prediction on Vertex AI failed, or left images without a prediction; `page` is in the console."""
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.cloud.rest import NoAnswer
 from pipeline.config import Config
 from pipeline.doctor.check import Context, Missing, Unknown, grant
-from pipeline.doctor.rest import NoAnswer
 
 RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com/v3/projects"
 SERVICE_USAGE = "https://serviceusage.googleapis.com/v1/projects"

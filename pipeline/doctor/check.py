@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Callable
 
+from pipeline.cloud.rest import Rest
 from pipeline.config import Config
-from pipeline.doctor.rest import Rest
 
 EXAMPLES = {
     "workspace": "gs://MY-BUCKET/spanloop",

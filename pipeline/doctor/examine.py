@@ -81,11 +81,11 @@ def _credentials(config: Config, context: list[Context]) -> str:
         import google.auth.exceptions
         import google.auth.transport.requests
 
-        from pipeline.doctor.rest import Rest
+        from pipeline.cloud.rest import SCOPES, Rest
 
     login = "gcloud auth application-default login"
     try:
-        credentials, _ = google.auth.default(scopes=["https://www.googleapis.com/auth/cloud-platform"])
+        credentials, _ = google.auth.default(scopes=SCOPES)
         credentials.refresh(google.auth.transport.requests.Request())
     except google.auth.exceptions.DefaultCredentialsError:
         raise Missing("no credentials found", login) from None

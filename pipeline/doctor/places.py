@@ -2,9 +2,9 @@
 
 import os
 
+from pipeline.cloud.rest import NoAnswer
 from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
 from pipeline.doctor.check import Context, Missing, Unknown, grant
-from pipeline.doctor.rest import NoAnswer
 from pipeline.errors import SpanloopError
 from pipeline.packaging import image as pipelines_image
 from pipeline.storage.factory import open_storage

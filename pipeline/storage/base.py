@@ -8,12 +8,14 @@ import abc
 import collections
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, BinaryIO, Protocol, TypeVar
 
 from pipeline.errors import StorageError
 
+NO_HEADERS: Mapping[str, str] = types.MappingProxyType({})
 S, T = TypeVar("S"), TypeVar("T")
 
 
@@ -98,10 +100,18 @@ class Storage(abc.ABC):
         """Writes the content of a file to an open one."""
 
     @abc.abstractmethod
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
+    def write(
+        self,
+        name: str,
+        data: bytes | BinaryIO,
+        create_only: bool = False,
+        durable: bool = True,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> bool:
         """Writes a whole file atomically. Returns False without writing when `create_only` and the name is taken.
 
         Without `durable` it is several times faster, but the file may be lost or empty after a power failure.
+        `headers` are Content-Type and Cache-Control of responses with the file, which a folder does not keep.
         """
 
     @abc.abstractmethod

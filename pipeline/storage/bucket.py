@@ -10,12 +10,12 @@ import functools
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client, bucket_objects
-from pipeline.storage.base import HIDDEN, TOO_DEEP, Storage, checked, too_large
+from pipeline.storage.base import HIDDEN, NO_HEADERS, TOO_DEEP, Storage, checked, too_large
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_lease import Lease
 from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
@@ -87,10 +87,17 @@ class Bucket(Storage):
     def copy_to(self, name: str, file: BinaryIO) -> None:
         self.client.download(self.object(name), file)
 
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
+    def write(
+        self,
+        name: str,
+        data: bytes | BinaryIO,
+        create_only: bool = False,
+        durable: bool = True,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> bool:
         if isinstance(data, bytes):
-            return self._objects.write(self.object(name), data, create_only) is not None
-        return self.client.write(self.object(name), data, "0" if create_only else None) is not None
+            return self._objects.write(self.object(name), data, create_only, headers) is not None
+        return self.client.write(self.object(name), data, "0" if create_only else None, headers=headers) is not None
 
     def exists(self, name: str) -> bool:
         if self.client.about(self.object(name)):

@@ -8,7 +8,7 @@ import functools
 import json
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import BinaryIO, NamedTuple
 from urllib.parse import quote
 
@@ -22,6 +22,7 @@ from google.auth.transport.requests import Request
 
 from pipeline import retry
 from pipeline.errors import ObjectNotFound, StorageError
+from pipeline.storage.base import NO_HEADERS
 
 HOST = "https://storage.googleapis.com"
 THREADS = 32  # requests at the same time
@@ -180,7 +181,12 @@ class Client:
                         have += len(piece)
 
     def write(
-        self, name: str, data: bytes | BinaryIO, generation: str | None = "0", begun_as: str = ""
+        self,
+        name: str,
+        data: bytes | BinaryIO,
+        generation: str | None = "0",
+        begun_as: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> Written | None:
         """Writes a whole object in place of `generation`: "0" for none, None for any. Returns None for another one.
 
@@ -188,7 +194,7 @@ class Client:
         `begun_as` is the mark of a write that another client began.
         """
         mark = begun_as or os.urandom(12).hex()
-        body = _Upload(name, data, mark)
+        body = _Upload(name, data, mark, headers)
         parameters = {"uploadType": "multipart", "fields": "generation"}
         if generation is not None:
             parameters["ifGenerationMatch"] = generation
@@ -286,14 +292,17 @@ class _Upload:
 
     boundary = "spanloop-4f1c8e0b9d"
 
-    def __init__(self, name: str, data: bytes | BinaryIO, mark: str):
+    def __init__(self, name: str, data: bytes | BinaryIO, mark: str, headers: Mapping[str, str]):
         self._data = data
         self._from = 0 if isinstance(data, bytes) else data.tell()
         # The service verifies the checksum.
         about = {"name": name, "metadata": {MARK: mark}, "crc32c": self._checksum()}
+        if "Cache-Control" in headers:
+            about["cacheControl"] = headers["Cache-Control"]
+        kind = headers.get("Content-Type", "application/octet-stream")
         self._head = (
             f"--{self.boundary}\r\nContent-Type: application/json\r\n\r\n{json.dumps(about)}\r\n"
-            f"--{self.boundary}\r\nContent-Type: application/octet-stream\r\n\r\n"
+            f"--{self.boundary}\r\nContent-Type: {kind}\r\n\r\n"
         ).encode()
         self._tail = f"\r\n--{self.boundary}--\r\n".encode()
 

@@ -7,12 +7,14 @@ explains errors.
 import functools
 import os
 import threading
+from collections.abc import Mapping
 
 import obstore
 import obstore.exceptions
 import obstore.store
 
 from pipeline import retry
+from pipeline.storage.base import NO_HEADERS
 from pipeline.storage.bucket_client import MARK, Client, Written
 
 LARGE = 8 * 2**20  # bytes; larger objects gain nothing, and are resumed after a lost connection
@@ -46,14 +48,17 @@ class Objects:
             self._failed(error)
         return self._client.read(name)
 
-    def write(self, name: str, data: bytes, create_only: bool) -> Written | None:
+    def write(
+        self, name: str, data: bytes, create_only: bool, headers: Mapping[str, str] = NO_HEADERS
+    ) -> Written | None:
         """Writes a whole object; returns None without writing when `create_only` and the name is taken."""
         mark = os.urandom(12).hex()
         if len(data) < LARGE:
             try:
                 mode = "create" if create_only else "overwrite"
+                attributes = {MARK: mark, **headers}
                 done = obstore.put(
-                    self._opened(), _taken_as_it_is(name), data, mode=mode, attributes={MARK: mark}, use_multipart=False
+                    self._opened(), _taken_as_it_is(name), data, mode=mode, attributes=attributes, use_multipart=False
                 )
                 return Written(done["version"], mark)
             except obstore.exceptions.AlreadyExistsError:
@@ -63,7 +68,7 @@ class Objects:
             except _FAILED as error:
                 self._failed(error)
         # The object may have been written and the answer lost: the mark shows it.
-        return self._client.write(name, data, "0" if create_only else None, mark)
+        return self._client.write(name, data, "0" if create_only else None, mark, headers)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, obstore.exceptions.UnauthenticatedError):

@@ -7,12 +7,12 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 from pipeline.errors import ObjectNotFound
 from pipeline.storage import files, folder_sources, folder_stage
-from pipeline.storage.base import Storage, checked
+from pipeline.storage.base import NO_HEADERS, Storage, checked
 from pipeline.storage.files import os_errors
 from pipeline.storage.folder_sources import FolderSource
 from pipeline.storage.folder_stage import FolderStage
@@ -68,7 +68,14 @@ class Folder(Storage):
             with file:
                 yield file
 
-    def write(self, name: str, data: bytes | BinaryIO, create_only: bool = False, durable: bool = True) -> bool:
+    def write(
+        self,
+        name: str,
+        data: bytes | BinaryIO,
+        create_only: bool = False,
+        durable: bool = True,
+        headers: Mapping[str, str] = NO_HEADERS,
+    ) -> bool:
         path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
         with os_errors(self._root):
             os.makedirs(os.path.dirname(unfinished), exist_ok=True)

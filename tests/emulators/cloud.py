@@ -30,6 +30,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.dataflow import Dataflow
     from tests.emulators.github.service import GitHub
     from tests.emulators.iam import Iam
+    from tests.emulators.kms import Kms
     from tests.emulators.policies import Policies
     from tests.emulators.resource_manager import ResourceManager
     from tests.emulators.secret_manager import SecretManager
@@ -40,6 +41,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "gcs": Gcs(cloud),
         "policies": Policies(cloud),
         "secrets": SecretManager(cloud),
+        "kms": Kms(cloud),
         "projects": ResourceManager(cloud),
         "accounts": Iam(cloud),
         "apis": ServiceUsage(cloud),
@@ -89,6 +91,7 @@ class Cloud:
     dataflow: Any
     github: Any
     secrets: Any
+    kms: Any
     projects: Any
 
     def __init__(self, make: Callable[["Cloud"], dict[str, Service]] = services):

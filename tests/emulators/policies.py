@@ -28,10 +28,20 @@ ROLES: Mapping[str, tuple[str, ...]] = {
     ),
     "roles/browser": ("resourcemanager.projects.get", "resourcemanager.projects.getIamPolicy"),
     "roles/cloudbuild.builds.editor": ("cloudbuild.builds.create", "cloudbuild.builds.get"),
+    "roles/cloudkms.admin": (
+        "cloudkms.cryptoKeys.create",
+        "cloudkms.cryptoKeys.getIamPolicy",
+        "cloudkms.keyRings.create",
+    ),
+    "roles/cloudkms.signerVerifier": (
+        "cloudkms.cryptoKeyVersions.useToSign",
+        "cloudkms.cryptoKeyVersions.viewPublicKey",
+    ),
     "roles/dataflow.developer": ("dataflow.jobs.create",),
     "roles/dataflow.worker": (),
     "roles/iam.securityReviewer": (
         "artifactregistry.repositories.getIamPolicy",
+        "cloudkms.cryptoKeys.getIamPolicy",
         "iam.serviceAccounts.getIamPolicy",
         "resourcemanager.projects.getIamPolicy",
         "secretmanager.secrets.getIamPolicy",

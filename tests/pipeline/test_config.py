@@ -52,6 +52,10 @@ def test_an_empty_variable_is_as_good_as_none():
         ("RELEASES", "github:owner/../name", "github:owner/name"),
         ("RELEASES", "s3://bucket", "or github:owner/name"),
         ("WORKSPACE", "github:owner/name", "a folder"),
+        ("DEVICE_CHANNEL", "https://example.com", "or github:owner/name"),
+        ("DEVICE_SIGNING_KEY", "projects/p/locations/l/keyRings/r/cryptoKeys/k", "cryptoKeyVersions/NUMBER"),
+        ("DEVICE_MIN_APP_VERSION", "2.x", "a version such as 2.1.0"),
+        ("DEVICE_VALID_DAYS", "1", "from 2 to 3650"),
     ],
 )
 def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable, value, expected):
@@ -61,6 +65,12 @@ def test_a_bad_value_is_refused_by_variable_value_and_what_is_expected(variable,
     assert (error.value.variable, error.value.value) == (variable, value) and expected in error.value.expected
     assert variable in str(error.value) and value in str(error.value) and expected in str(error.value)
     assert error.value.exit_code == 2
+
+
+def test_a_key_in_place_of_its_file_is_refused_without_being_shown():
+    with pytest.raises(ConfigError, match="not the key itself") as error:
+        Config.from_environment({"DEVICE_SIGNING_KEY": "-----BEGIN PRIVATE KEY-----\nMC4C\n-----END PRIVATE KEY-----"})
+    assert "MC4C" not in str(error.value) and error.value.value == "(hidden)"
 
 
 @pytest.mark.parametrize("workspace", ["/data/loop[1]", "/data/*/loop", "loop?"])

@@ -259,3 +259,16 @@ def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, retry_
         if not fault.done:
             break
     assert nth > 60
+
+
+@pytest.mark.parametrize("kind", ["small", "large", "streamed"])
+def test_headers_of_responses_stay_with_an_object(cloud, storage, workspace, tmp_path, kind):
+    headers = {"Content-Type": "application/json", "Cache-Control": "public, max-age=60"}
+    data = b"{}" if kind != "large" else b"x" * (8 << 20)
+    (tmp_path / "file").write_bytes(data)
+    with open(tmp_path / "file", "rb") as file:
+        assert storage.write("pointer.json", file if kind == "streamed" else data, headers=headers)
+
+    written = cloud.gcs.find(f"{workspace.address}/pointer.json")
+    assert written.data == data and written.content_type == "application/json"
+    assert written.properties["cacheControl"] == "public, max-age=60"

@@ -3,6 +3,7 @@
 import itertools
 from typing import Any
 
+import google.auth
 import google.auth.transport.requests
 import requests
 from google.auth.credentials import Credentials
@@ -11,6 +12,7 @@ from google.auth.exceptions import GoogleAuthError
 from pipeline import retry
 
 TIMEOUT = 20  # seconds
+SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
 
 
 class NoAnswer(Exception):
@@ -24,7 +26,7 @@ class NoAnswer(Exception):
 
 
 class Rest:
-    """Read-only calls with one identity; thread-safe."""
+    """Calls with one identity that change nothing; thread-safe."""
 
     def __init__(self, credentials: Credentials):
         self._session = google.auth.transport.requests.AuthorizedSession(credentials)
@@ -63,3 +65,12 @@ class Rest:
         service = next((d["metadata"]["service"] for d in details if d.get("reason") == "SERVICE_DISABLED"), "")
         retry_after = retry.parse_retry_after(response.headers.get("Retry-After"))
         raise NoAnswer(error.get("message", response.reason), response.status_code, service, retry_after)
+
+
+def default_rest() -> Rest:
+    """Returns calls with the application default credentials. Raises NoAnswer without any."""
+    try:
+        credentials, _ = google.auth.default(scopes=SCOPES)
+    except GoogleAuthError as error:
+        raise NoAnswer(str(error)) from error
+    return Rest(credentials)
