@@ -23,6 +23,17 @@ def small_cnn(images: tf.Tensor, settings: Settings) -> tf.Tensor:
     return keras.layers.GlobalAveragePooling2D()(features)
 
 
+def separable_cnn(images: tf.Tensor, settings: Settings) -> tf.Tensor:
+    """Three depthwise separable convolutions: 3,000 parameters, for the digits of the demo on a device."""
+    del settings  # it has no weights to download
+    features = images
+    for filters in (16, 32, 64):
+        features = keras.layers.SeparableConv2D(filters, 3, strides=2, padding="same", use_bias=False)(features)
+        features = keras.layers.BatchNormalization(momentum=0.9)(features)
+        features = keras.layers.ReLU()(features)
+    return keras.layers.GlobalAveragePooling2D()(features)
+
+
 def mobilenet_v3(images: tf.Tensor, settings: Settings) -> tf.Tensor:
     """MobileNetV3Small (https://arxiv.org/abs/1905.02244), for devices."""
     return _application(keras.applications.MobileNetV3Small, images * 255.0, settings)
@@ -40,7 +51,7 @@ def densenet121(images: tf.Tensor, settings: Settings) -> tf.Tensor:
     return _application(keras.applications.DenseNet121, scaled, settings)
 
 
-BACKBONES = {build.__name__: build for build in (small_cnn, mobilenet_v3, resnet50, densenet121)}
+BACKBONES = {build.__name__: build for build in (small_cnn, separable_cnn, mobilenet_v3, resnet50, densenet121)}
 
 
 def _application(build, images: tf.Tensor, settings: Settings) -> tf.Tensor:

@@ -1,12 +1,13 @@
 """The model: how it is built, trained, exported and tuned. TFX's Trainer calls `run_fn`, its Tuner `tuner_fn`."""
 
 import collections
+import contextlib
 import dataclasses
 import io
 import json
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import keras
 import keras_tuner
@@ -287,10 +288,10 @@ def export(model: keras.Model, preprocessing: Preprocessing, folder: str) -> Non
     archive.write_out(folder, verbose=False)
 
 
-def dry_run(images: list[bytes]) -> None:
+def dry_run(images: list[bytes], settings: Settings = SETTINGS) -> None:
     """Classifies PNG or JPEG bytes with an untrained model; called before a training, so that it fails in seconds."""
-    model = build_model(SETTINGS, classes=2)
-    pixels, decoded = decode(tf.constant(images), settings=SETTINGS)
+    model = build_model(settings, classes=2)
+    pixels, decoded = decode(tf.constant(images), settings)
     if not tf.reduce_all(decoded):
         raise ValueError("preprocessing cannot decode a PNG or JPEG")
     probabilities = model(pixels, training=False)
@@ -304,16 +305,25 @@ def run_fn(fn_args: FnArgs) -> None:
 
     `fn_args.custom_config` holds `seed` and `checkpoints`, a folder that belongs to these spans, modules and seed.
     """
-    seed = fn_args.custom_config["seed"]
     tuned = keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values if fn_args.hyperparameters else {}
-    settings = dataclasses.replace(SETTINGS, **tuned)
-    keras.utils.set_random_seed(seed)
     preprocessing = Preprocessing(fn_args.transform_output)
+    checkpoints = fn_args.custom_config["checkpoints"]
+    with trained(fn_args, dataclasses.replace(SETTINGS, **tuned), preprocessing, checkpoints) as model:
+        export(model, preprocessing, fn_args.serving_model_dir)
+
+
+@contextlib.contextmanager
+def trained(
+    fn_args: FnArgs, settings: Settings, preprocessing: Preprocessing, checkpoints: str
+) -> Iterator[keras.Model]:
+    """Trains a model and yields it to be exported; deletes its checkpoints once it is."""
+    seed = fn_args.custom_config["seed"]
+    keras.utils.set_random_seed(seed)
     train = Examples(fn_args.train_files, preprocessing, settings)
     evaluation = Examples(fn_args.eval_files, preprocessing, settings)
 
     model = build_model(settings, classes=len(preprocessing.labels))
-    checkpoints = Checkpoints(fn_args.custom_config["checkpoints"], model)
+    kept = Checkpoints(checkpoints, model)
     validation = evaluation.to_validate()
 
     def batches(epoch: int) -> tf.data.Dataset:
@@ -321,11 +331,11 @@ def run_fn(fn_args: FnArgs) -> None:
         # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
         return train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
 
-    fit(model, settings, checkpoints, batches, validation and validation.batch(settings.batch_size))
+    fit(model, settings, kept, batches, validation and validation.batch(settings.batch_size))
     check_left_out(train, evaluation)
-    write_curves(checkpoints.curves, fn_args.model_run_dir)
-    export(model, preprocessing, fn_args.serving_model_dir)
-    checkpoints.delete()
+    write_curves(kept.curves, fn_args.model_run_dir)
+    yield model
+    kept.delete()
 
 
 def fit(

@@ -1,4 +1,4 @@
-"""The model's own settings: change them here, or tune them (see `tuner_fn` in model.py)."""
+"""The models' own settings: change them here, or tune those of the first (see `tuner_fn` in model.py)."""
 
 import dataclasses
 
@@ -20,3 +20,13 @@ class Settings:
 
 
 SETTINGS = Settings()
+
+
+@dataclasses.dataclass(frozen=True)
+class DeviceSettings(Settings):
+    """The same for the device model, which `DEVICE_MODEL=true` trains beside the other on the same images."""
+
+    quantization: str = "fp16"  # how its numbers are stored: fp32, fp16, dynamic, int8
+
+
+DEVICE = DeviceSettings(backbone="separable_cnn")

@@ -1,12 +1,12 @@
 """Thumbnails of images, embedded in a page."""
 
 import base64
-import contextlib
 import io
-import struct
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image
+from PIL import Image
+
+from pipeline.device.input import upright
 
 LARGEST = 160  # pixels on the longer side: twice what a page shows, for sharp screens
 
@@ -31,7 +31,7 @@ def picture(image: bytes) -> Picture | None:
         with Image.open(io.BytesIO(image)) as opened:
             opened.draft("RGB", (LARGEST, LARGEST))  # a large JPEG is decoded at a fraction of its size
             opened.load()
-            kind, shown = opened.format, _browser_mode(_upright(opened))
+            kind, shown = opened.format, _browser_mode(upright(opened))
         if max(shown.size) > LARGEST:
             shown = shown.convert("RGBA" if "A" in shown.mode else "RGB")
             shown.thumbnail((LARGEST, LARGEST))
@@ -39,30 +39,6 @@ def picture(image: bytes) -> Picture | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         # Pillow refuses some files that TensorFlow reads; a report omits their thumbnails.
         return None
-
-
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Turns an image as its EXIF data say: by these alone, as models and browsers do, while Pillow also reads XMP."""
-    exif = Image.Exif()
-    with contextlib.suppress(SyntaxError, struct.error):  # data that are none
-        exif.load(image.info.get("exif"))
-    turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
-    if turn is None:
-        return image
-    turned = image.transpose(turn)
-    turned.info = image.info
-    return turned
 
 
 def _browser_mode(image: Image.Image) -> Image.Image:

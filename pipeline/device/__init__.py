@@ -1,0 +1,1 @@
+"""The device model: its input, its conversion to TensorFlow Lite, and how it runs."""
