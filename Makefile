@@ -64,6 +64,7 @@ requirements: install ## exports uv.lock to requirements.txt and cloudbuild/*.tx
 	@$(PYTHON) -m uv lock
 	@$(PYTHON) -m uv export --quiet --frozen --no-default-groups --group pipeline --no-annotate -o requirements.txt
 	@for of in cpu gpu; do $(PYTHON) -m uv export --quiet --frozen --only-group image-$$of --no-annotate -o cloudbuild/$$of.txt || exit; done
+	@$(PYTHON) -c 'import install; print(install.uv_requirement(), end="")' > cloudbuild/uv.txt
 
 sbom: install ## writes sbom.json: the locked packages of the image, by version and checksum (CycloneDX)
 	@$(PYTHON) -m uv export --quiet --frozen --format cyclonedx1.5 --no-default-groups --group pipeline --group image-cpu --output-file sbom.json >/dev/null

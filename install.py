@@ -159,7 +159,7 @@ def fetch_python(uv: str, version: str) -> Python:
 
 def find_uv(python: Optional[Python]) -> str:
     """Path of a uv that reads this lock: from the PATH, otherwise the locked version, installed by pip."""
-    version, hashes = locked_uv()
+    version, _ = locked_uv()
     own = TOOLS / f"uv-{version}"
     for path in [Path(folder, "uv") for folder in search_path()] + [own / "bin" / "uv"]:
         if numbers(output_of(str(path), "--version")) >= numbers(version):
@@ -168,7 +168,7 @@ def find_uv(python: Optional[Python]) -> str:
     shutil.rmtree(str(own), ignore_errors=True)
     TOOLS.mkdir(exist_ok=True)
     requirement = TOOLS / "uv.txt"
-    requirement.write_text(" ".join([f"uv=={version}"] + [f"--hash={value}" for value in hashes]))
+    requirement.write_text(uv_requirement())
     settings = dict(os.environ, PIP_USER="0", PIP_REQUIRE_VIRTUALENV="0", PIP_ROOT_USER_ACTION="ignore")
     options = "--quiet --disable-pip-version-check --no-input --no-deps --only-binary=:all: --require-hashes".split()
     if not run(find_pip(python) + ["install"] + options + ["--target", str(own), "-r", str(requirement)], settings):
@@ -183,6 +183,12 @@ def locked_uv() -> Tuple[str, List[str]]:
     lock = (ROOT / "uv.lock").read_text(encoding="utf-8")
     package = next(block for block in lock.split("[[package]]\n") if block.startswith('name = "uv"\n'))
     return re.findall(r'^version = "(.+)"', package, re.M)[0], re.findall(r'hash = "(sha256:\w+)"', package)
+
+
+def uv_requirement() -> str:
+    """The locked uv and its hashes, as pip reads them."""
+    version, hashes = locked_uv()
+    return " \\\n    ".join([f"uv=={version}"] + [f"--hash={value}" for value in hashes]) + "\n"
 
 
 def numbers(version: Optional[str]) -> List[int]:

@@ -31,8 +31,16 @@ NUMBER = r"[1-9][0-9]{0,8}"
 @click.option("--pull-request", metavar="N", help="Pull request to comment on.")
 @click.option("--pull-request-file", metavar="FILE", help="File that holds nothing but its number.")
 @click.option("--head", metavar="SHA", help="Commit of the pull request that the report is about.")
+@click.option(
+    "--if-present", is_flag=True, help="Succeed when --file does not exist: a change of documentation has no report."
+)
 def report(
-    config: Config, file: str | None, pull_request: str | None, pull_request_file: str | None, head: str | None
+    config: Config,
+    file: str | None,
+    pull_request: str | None,
+    pull_request_file: str | None,
+    head: str | None,
+    if_present: bool,
 ) -> Outcome:
     """Shows the report of one run, and keeps one comment on a pull request up to date with it.
 
@@ -42,6 +50,8 @@ def report(
         raise UsageError("Name the pull request or a file with its number, not both.")
     if bool(pull_request or pull_request_file) != bool(head):
         raise UsageError("A pull request and --head, its commit, belong together: name both or neither.")
+    if if_present and file and not os.path.lexists(file):
+        return Outcome(f"There is no report: {file} does not exist.", report=None, comment=None, updated=False)
     number = number_in(read(pull_request_file, 20) if pull_request_file else pull_request) if head else None
     run, where = (from_file(file), os.path.abspath(file)) if file else newest(config)
     text, markdown = run_markdown.text(run), run_markdown.markdown(run)

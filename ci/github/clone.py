@@ -16,6 +16,15 @@ def commit(root: str, revision: str) -> str | None:
     return done.stdout.decode().strip() if done.returncode == 0 else None
 
 
+def is_ancestor(root: str, name: str, branch: str) -> bool:
+    """True when a commit is part of a branch of the remote `origin`. Raises UsageError when there is no such branch."""
+    done = _git(root, ["merge-base", "--is-ancestor", name, f"refs/remotes/origin/{branch}"])
+    if done.returncode > 1:
+        output = done.stderr.decode(errors="replace").strip()
+        raise UsageError(f"git cannot find the branch {branch!r} of origin: {output}. Fetch all of its history.")
+    return done.returncode == 0
+
+
 def default_branch(root: str) -> str:
     """Returns the default branch of the remote `origin`, as a clone remembers it; "" where it does not."""
     done = _git(root, ["symbolic-ref", "--quiet", "--short", "refs/remotes/origin/HEAD"])

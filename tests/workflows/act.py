@@ -64,8 +64,8 @@ def _command(setting: Setting, folder: pathlib.Path, workflow: str, event_name: 
         command += ["--var", f"{name}={value}"]
     for name, value in runner.items():
         command += ["--env", f"{name}={value}"]
-    for action, (_, commit) in PINS.items():
-        command += ["--local-repository", f"{action}@{commit}={STAND_INS / action.partition('/')[2]}"]
+    for owner, name, commit in {(*action.split("/")[:2], commit) for action, (_, commit) in PINS.items()}:
+        command += ["--local-repository", f"{owner}/{name}@{commit}={STAND_INS / name}"]
     return command
 
 

@@ -123,6 +123,57 @@ def test_only_jobs_that_sign_in_or_attest_get_an_identity():
         assert (says["permissions"].get("attestations") == "write") == attests, f"{workflow}: {job}"
 
 
+def test_a_job_that_attests_runs_no_code_but_the_action():
+    attesting = 0
+    for workflow, job, says in jobs():
+        if "attestations" in says["permissions"] and "steps" in says:
+            used = [step.get("uses", "").split("@")[0] for step in says["steps"]]
+            assert used == ["actions/download-artifact", "actions/attest-build-provenance"], f"{workflow}: {job}"
+            assert says["needs"] == "rehearse", f"{workflow}: {job}"
+            attesting += 1
+    assert attesting == len(CALLED)
+
+
+def test_jobs_that_run_code_before_it_is_released_have_no_rights():
+    for workflow, job, says in jobs():
+        does = "".join(step.get("uses", "") + step.get("run", "") for step in says.get("steps", ()))
+        if re.search(r"actions/rehearse|make (test|lint)", does):
+            assert says["permissions"] == {"contents": "read"}, f"{workflow}: {job}"
+
+
+def test_only_a_job_that_does_nothing_else_fills_the_cache_of_packages():
+    saving = {(workflow, job) for workflow, job, says in jobs() if "cache: save" in yaml.dump(says)}
+    assert saving == {("cd", "install")}
+    used = [step.get("uses", "").split("@")[0] for step in read(WORKFLOWS["cd"])["jobs"]["install"]["steps"]]
+    assert used == ["actions/checkout", "./.github/actions/full"]
+    for where, step in steps():
+        if step.get("with", {}).get("path") == ".venv":
+            assert where == "full" and not step["uses"].startswith("actions/cache@"), "that saves in every job"
+            assert re.search("inputs.cache [!=]= '(none|save)'", step["if"])
+
+
+def test_jobs_with_rights_install_from_the_lock_and_from_no_cache():
+    checked = 0
+    for workflow, job, says in jobs():
+        rights = "write" in says["permissions"].values() or "environment" in says
+        for step in says.get("steps", ()) if rights else ():
+            assert not step.get("uses", "").startswith(("actions/cache", "./.github/actions/rehearse"))
+            if step.get("uses") == "./.github/actions/full":
+                assert step["with"]["cache"] == "none", f"{workflow}: {job}"
+                checked += 1
+    assert checked >= 5
+    assert "actions/cache" not in ACTIONS["light"].read_text(), "every job may use it"
+
+
+def test_a_button_runs_only_code_of_the_default_branch():
+    found = read(WORKFLOWS["retraining"])["jobs"]
+    assert "ref" not in found["choose"]["steps"][0]["with"] and found["choose"]["permissions"] == {"contents": "read"}
+    assert found["submit"]["needs"] == "choose"
+    assert found["submit"]["steps"][0]["with"]["ref"] == "${{ needs.choose.outputs.commit }}"
+    refs = [step["with"]["ref"] for _, step in steps() if "ref" in step.get("with", {})]
+    assert refs == ["${{ needs.choose.outputs.commit }}"]
+
+
 def test_code_of_pull_requests_gets_no_secret_no_setting_and_no_token_that_writes():
     exposed = [name for name in WORKFLOWS if "pull_request" in triggers(name)]
     assert exposed == ["ci", "lint"]
@@ -141,9 +192,11 @@ def test_the_report_workflow_runs_no_code_of_pull_requests():
     (checkout,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/checkout@")]
     assert set(checkout["with"]) == {"persist-credentials"}, "without `ref` the default branch is checked out"
     (download,) = [step for step in says["steps"] if step.get("uses", "").startswith("actions/download-artifact@")]
-    assert download["with"]["path"] == "found"
-    (run,) = [step["run"] for step in says["steps"] if "run" in step]
-    assert re.findall(r"\S*found\S*", run) == ["found/report.json", "found/number"]
+    assert download["with"]["path"] == "${{ runner.temp }}/report", "the checkout holds what is run"
+    assert says["steps"].index(download) == len(says["steps"]) - 2, "everything is installed before it arrives"
+    (run,) = [step for step in says["steps"] if "run" in step]
+    found = {name for name, value in run["env"].items() if value.startswith("${{ runner.temp }}/report/")}
+    assert found == {"FILE", "NUMBER"} and '--file "$FILE" --pull-request-file "$NUMBER"' in run["run"]
 
 
 def test_no_secret_is_used_anywhere():

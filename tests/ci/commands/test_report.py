@@ -154,3 +154,11 @@ def test_it_needs_neither_tensorflow_nor_what_draws_pages(file):
     )
     done = subprocess.run([sys.executable, "-c", asked], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.splitlines()[-1] == "[]", done
+
+
+def test_a_change_without_a_report_is_no_error_where_that_is_expected(asking, tmp_path, cloud):
+    arguments = ("--file", tmp_path / "report.json", "--pull-request-file", tmp_path / "number", "--head", HEAD)
+    done = asking("--if-present", *arguments)
+    assert done.code == 0 and done.json == {"report": None, "comment": None, "updated": False}
+    assert cloud.github.issues.texts(7) == []
+    assert asking(*arguments).code == 2

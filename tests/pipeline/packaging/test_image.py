@@ -10,6 +10,7 @@ from importlib import metadata
 
 import pytest
 
+import install
 from pipeline.config import Config
 from pipeline.errors import BrokenBuildFile, ImageBuildFailed, MissingSettings, NotARepository
 from pipeline.packaging import image
@@ -36,7 +37,7 @@ def clone(tmp_path):
     return root
 
 
-EXPORTED = ("cloudbuild/entrypoint.sh", "cloudbuild/cpu.txt", "cloudbuild/gpu.txt", "cloudbuild/left-out.txt")
+EXPORTED = ("cloudbuild/entrypoint.sh", "cloudbuild/cpu.txt", "cloudbuild/gpu.txt", "cloudbuild/left-out.txt", "cloudbuild/uv.txt")
 
 
 def git(root, *arguments):
@@ -230,9 +231,12 @@ def test_the_dockerfile_itself_takes_a_base_that_dependabot_keeps_fresh():
     assert f"FROM {default} AS python3.10\n" in (ROOT / image.BASES).read_text()
 
 
-def test_the_image_is_installed_by_the_locked_uv():
-    wanted = re.search(r" uv==(\S+)", (ROOT / image.DOCKERFILE).read_text())[1]
-    assert f'name = "uv"\nversion = "{wanted}"' in (ROOT / "uv.lock").read_text()
+def test_the_image_is_installed_by_the_locked_uv_and_no_other_file_of_its_version():
+    installs = re.findall(r"(?m)^RUN .*pip install .*$", (ROOT / image.DOCKERFILE).read_text())
+    assert len(installs) == 1 and "--require-hashes -r uv.txt" in installs[0]
+    written = (ROOT / "cloudbuild/uv.txt").read_text()
+    assert written == install.uv_requirement(), "run `make requirements`"
+    assert written.startswith("uv==") and written.count("--hash=sha256:") >= 3
 
 
 def test_what_is_left_out_is_in_requirements():

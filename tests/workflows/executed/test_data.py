@@ -57,6 +57,12 @@ class Story:
         self.trained_by_hand = [cloud.vertex.pipelines.jobs[name] for name in jobs(cloud) if name not in before]
         cloud.vertex.pipelines.reset()
 
+        repository.clone.git("switch", "--quiet", "--create", "proposal")
+        repository.clone.append("pipeline/formatting.py", "# of a stranger")
+        proposed = repository.clone.commit("not merged")
+        repository.clone.git("switch", "--quiet", "main")
+        self.stranger = repository.press("retraining.yml", commit=proposed)
+
     def traffic(self) -> dict[str, int]:
         """The endpoint's traffic split by model."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
@@ -78,8 +84,10 @@ def test_a_push_that_changes_a_pipeline_takes_the_full_branch_and_trains_a_model
     assert run.passed, run.describe()
     assert run.results == {
         "route": "success",
+        "install": "success",
         "full codebase/tests": "success",
         "full codebase/rehearse": "success",
+        "full codebase/attest": "success",
         "full codebase/deploy": "success",
         "modules only": "skipped",
         "cd passed": "success",
@@ -147,3 +155,8 @@ def test_the_button_trains_on_chosen_spans_with_the_code_of_a_commit(story):
     assert story.by_hand.passed, story.by_hand.describe()
     (job,) = story.trained_by_hand
     assert (job.labels["pipeline"], job.labels["spans"], job.labels["commit"]) == ("training", "1", story.push.sha)
+
+
+def test_the_button_refuses_a_commit_of_another_branch(story):
+    assert story.stranger.results == {"choose": "failure", "submit": "skipped"}, story.stranger.describe()
+    assert "is not on main" in story.stranger.log("choose")

@@ -43,8 +43,10 @@ def test_a_push_to_a_fresh_fork_is_tested_and_rehearsed_and_passes(story):
     run = story.push
     assert run.results == {
         "route": "success",
+        "install": "success",
         "full codebase/tests": "success",
         "full codebase/rehearse": "success",
+        "full codebase/attest": "success",
         "full codebase/deploy": "skipped",
         "modules only": "skipped",
         "cd passed": "success",

@@ -66,8 +66,10 @@ def test_a_mixed_push_takes_the_full_branch_alone(story):
     run = story.mixed.run
     assert run.results == {
         "route": "success",
+        "install": "success",
         "full codebase/tests": "success",
         "full codebase/rehearse": "success",
+        "full codebase/attest": "success",
         "full codebase/deploy": "success",
         "modules only": "skipped",
         "cd passed": "success",
@@ -89,9 +91,11 @@ def test_a_push_of_modules_copies_them_and_builds_no_image(story):
     run = story.modules.run
     assert run.results == {
         "route": "success",
+        "install": "success",
         "full codebase": "skipped",
         "modules only/tests": "success",
         "modules only/rehearse": "success",
+        "modules only/attest": "success",
         "modules only/deploy": "success",
         "cd passed": "success",
     }, run.describe()
@@ -117,6 +121,7 @@ def test_a_push_of_documentation_runs_nothing_and_passes(story):
     run = story.documentation.run
     assert run.results == {
         "route": "success",
+        "install": "skipped",
         "full codebase": "skipped",
         "modules only": "skipped",
         "cd passed": "success",
