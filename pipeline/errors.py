@@ -266,6 +266,17 @@ class GitHubRefused(SpanloopError):
         super().__init__(f"{doing} failed: {self.reason}.")
 
 
+class UnsafeModel(SpanloopError):
+    """A SavedModel could do more than compute, so it is neither released nor loaded; `model` says which one it is."""
+
+    def __init__(self, model: str, reason: str):
+        self.model, self.reason = model, reason
+        super().__init__(
+            f"{model} is refused: {reason}. A model may only compute, with the operations in"
+            " pipeline/releases/model_ops.py. Find out where it comes from; train it again without this."
+        )
+
+
 class NothingToRollBack(SpanloopError):
     """An endpoint has no previous model."""
 

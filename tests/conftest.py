@@ -55,6 +55,9 @@ def encoded(image: Image.Image, format: str, **options: object) -> bytes:
     return out.getvalue()
 
 
+EMPTY_MODEL = b"\x08\x01"  # the content of a saved_model.pb: its version, no graph
+
+
 def put(folder: pathlib.Path, files: Mapping[str, bytes]) -> None:
     """Writes {name: content} into a folder."""
     for name, data in files.items():

@@ -12,8 +12,9 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
+from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError, UnsafeModel
 from pipeline.outcomes import Metrics, SpanState
+from pipeline.releases import saved_model
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
 from pipeline.releases.record import RECORD, TAG, DeviceModel, Release, format_record, parse_record
 from pipeline.storage import files
@@ -54,7 +55,9 @@ class Releases(abc.ABC):
 
         With it the model for devices, `device`, whose file has the path `device_file`, where there is one.
         `attach` returns files to release beside the model, by name; `describe` returns the text that GitHub shows.
+        Raises UnsafeModel for what `fetch` would refuse.
         """
+        saved_model.check(model, "The trained model")
         with self._exclusive(), self._packing_folder() as folder:
             archive, number, spans, labels = os.path.join(folder, ARCHIVE), 0, tuple(spans), tuple(labels)
             packed = [ARCHIVE, device.file] if device else [ARCHIVE]
@@ -91,7 +94,8 @@ class Releases(abc.ABC):
     def fetch(self, release: Release, folder: str) -> str:
         """Unpacks a release's SavedModel into an empty or new folder, and returns that folder.
 
-        Raises BrokenRelease, before anything is unpacked, unless the archive has the recorded checksum.
+        Raises BrokenRelease, before anything is unpacked, unless the archive has the recorded checksum; UnsafeModel,
+        and leaves nothing there, for a model that could do more than compute.
         """
         with files.os_errors(folder), self._verified(release, ARCHIVE) as archive:
             os.makedirs(folder, exist_ok=True)
@@ -101,6 +105,11 @@ class Releases(abc.ABC):
                 unpack(archive, folder)
             except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Unsafe) as error:
                 raise BrokenRelease(release.tag, f"{ARCHIVE} cannot be unpacked ({error})") from None
+            try:
+                saved_model.check(folder, f"The model of release {release.tag}")
+            except UnsafeModel:
+                shutil.rmtree(folder)
+                raise
         return folder
 
     def fetch_file(self, release: Release, name: str, path: str) -> None:

@@ -17,7 +17,7 @@ from pipeline.errors import ReleaseNotFound
 from pipeline.github import client
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import Release
-from tests.conftest import put
+from tests.conftest import EMPTY_MODEL, put
 from tests.emulators.github.service import GitHub
 
 
@@ -78,7 +78,7 @@ def route(stage: Stage) -> None:
 def release(stage: Stage) -> None:
     remote = stage.github.releases
     model = stage.folder / "model"
-    put(model, {"saved_model.pb": b"a graph", "variables/variables.index": b"an index"})
+    put(model, {"saved_model.pb": EMPTY_MODEL, "variables/variables.index": b"an index"})
     releases = open_releases(f"github:{stage.github.repository}")
 
     def publish(identity: str, commit: str, attach: Callable[[Release], dict[str, bytes]]) -> Release:

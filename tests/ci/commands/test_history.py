@@ -3,12 +3,12 @@
 from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
-from tests.conftest import report_training
+from tests.conftest import EMPTY_MODEL, report_training
 
 
 def test_the_page_lies_beside_the_reports_and_status_names_it(ci, workspace, tmp_path):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "saved_model.pb").write_bytes(b"model")
+    (tmp_path / "model" / "saved_model.pb").write_bytes(EMPTY_MODEL)
     made = {"commit": "", "modules_digest": "", "labels": ["cat"], "metrics": Metrics(), "previous": None}
     open_releases(str(workspace / "releases")).publish(str(tmp_path / "model"), identity="5e", spans=(1,), **made)
     report_training(open_storage(str(workspace)), (1,), "model-1")

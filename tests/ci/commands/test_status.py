@@ -7,7 +7,7 @@ from pipeline.data.incoming import collected
 from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
-from tests.conftest import report_training
+from tests.conftest import EMPTY_MODEL, report_training
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def release(workspace, tmp_path):
     def publish(*spans):
         model = tmp_path / "model"
         model.mkdir(exist_ok=True)
-        (model / "saved_model.pb").write_bytes(b"model")
+        (model / "saved_model.pb").write_bytes(EMPTY_MODEL)
         made = {"commit": "", "modules_digest": "", "labels": ["cat", "dog"], "metrics": Metrics(), "previous": None}
         released = open_releases(str(workspace / "releases")).publish(
             str(model), identity=str(spans), spans=spans, **made

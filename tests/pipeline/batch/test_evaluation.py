@@ -8,6 +8,7 @@ from pipeline.errors import NoRelease
 from pipeline.outcomes import Metrics
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
+from tests.conftest import EMPTY_MODEL
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_an_evaluation_that_found_nothing_to_evaluate_is_kept_as_one(tmp_path):
     storage = open_storage(config.workspace)
     model = tmp_path / "model"
     model.mkdir()
-    (model / "saved_model.pb").write_bytes(b"model")
+    (model / "saved_model.pb").write_bytes(EMPTY_MODEL)
     releases_of(config).publish(
         str(model),
         identity="5e",

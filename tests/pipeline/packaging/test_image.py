@@ -37,7 +37,13 @@ def clone(tmp_path):
     return root
 
 
-EXPORTED = ("cloudbuild/entrypoint.sh", "cloudbuild/cpu.txt", "cloudbuild/gpu.txt", "cloudbuild/left-out.txt", "cloudbuild/uv.txt")
+EXPORTED = (
+    "cloudbuild/entrypoint.sh",
+    "cloudbuild/cpu.txt",
+    "cloudbuild/gpu.txt",
+    "cloudbuild/left-out.txt",
+    "cloudbuild/uv.txt",
+)
 
 
 def git(root, *arguments):

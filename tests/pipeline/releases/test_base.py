@@ -21,12 +21,16 @@ from pipeline.outcomes import Escalation, Metrics
 from pipeline.releases import archive
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import DeviceModel, Release
-from tests.conftest import Workspace, files_in, put
+from tests.conftest import EMPTY_MODEL, Workspace, files_in, put
 from tests.places import in_a_bucket, in_a_folder
 
 not_in_a_bucket = pytest.mark.parametrize("kind", ["folder", "github"])
 
-MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index", "assets/labels.txt": b"cat\ndog\n"}
+MODEL = {
+    "saved_model.pb": EMPTY_MODEL * 2500,
+    "variables/variables.index": b"index",
+    "assets/labels.txt": b"cat\ndog\n",
+}
 
 
 @pytest.fixture(params=["folder", "bucket", "github"])
@@ -152,7 +156,7 @@ def test_the_same_training_is_released_once(releases, publish):
     first = publish("first")
     publish("second")
 
-    assert publish("first", model={"saved_model.pb": b"another"}) == first
+    assert publish("first", model={"saved_model.pb": EMPTY_MODEL * 2}) == first
     assert releases.tags() == ["model-2", "model-1"]
 
 
@@ -472,7 +476,7 @@ def test_two_processes_with_the_same_training_make_one_release(releases, publish
         if not others:
             others.append(release)
             with unlocked(releases, tmp_path):
-                others.append(publish("same", model={"saved_model.pb": b"the other's"}))
+                others.append(publish("same", model={"saved_model.pb": EMPTY_MODEL * 3}))
         return {}
 
     assert publish("same", attach=other) == others[1]

@@ -16,13 +16,13 @@ from pipeline.errors import BrokenRelease, GitHubRefused, ReleaseNotFound
 from pipeline.outcomes import Metrics
 from pipeline.releases import github
 from pipeline.releases.factory import open_releases
-from tests.conftest import files_in, put
+from tests.conftest import EMPTY_MODEL, files_in, put
 from tests.emulators.github.releases import DOWNLOADS
 from tests.emulators.services import Response
 
 pytestmark = pytest.mark.usefixtures("retry_waits")
 
-MODEL = {"saved_model.pb": b"graph" * 1000, "variables/variables.index": b"index"}
+MODEL = {"saved_model.pb": EMPTY_MODEL * 2500, "variables/variables.index": b"index"}
 NAMES = {"model.tar.gz", "model.json", "card.html"}
 SHA = "5" * 40
 

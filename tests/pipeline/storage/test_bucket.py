@@ -15,7 +15,7 @@ from pipeline.releases.factory import open_releases
 from pipeline.storage.base import HIDDEN
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
-from tests.conftest import BucketWorkspace, jpeg, photographs, put, report_training
+from tests.conftest import EMPTY_MODEL, BucketWorkspace, jpeg, photographs, put, report_training
 
 
 @pytest.fixture
@@ -208,7 +208,7 @@ def test_each_call_of_a_retraining_fails_once(cloud, workspace, tmp_path, retry_
 
     The work is done and the answer is lost, which is the worst; other failures are tried on each part by itself.
     """
-    put(tmp_path / "model", {"saved_model.pb": b"graph"})
+    put(tmp_path / "model", {"saved_model.pb": EMPTY_MODEL})
     modules = Modules("modules.classification", "9d", "")
     first, new = photographs(range(113, 119)), photographs(range(4))
 
