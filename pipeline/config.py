@@ -94,6 +94,10 @@ def _machine(text: str) -> Machine:
     return Machine(kind, accelerator[0], int(accelerator[1])) if accelerator else Machine(kind)
 
 
+def _machine_list(text: str) -> list[Machine]:
+    return [_machine(choice.strip()) for choice in text.split(",")]
+
+
 def _number(text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
         raise Unusable(f"a whole number from {least} to {most}")
@@ -108,6 +112,12 @@ def _share(text: str) -> float:
     if not 0 <= value <= 1:
         raise Unusable("a number from 0 to 1, such as 0.8")
     return value
+
+
+def _positive(text: str) -> float:
+    if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
+        raise Unusable("a number such as 20 or 0.5")
+    return float(text)
 
 
 _EMAIL = "a service account: NAME@PROJECT.iam.gserviceaccount.com"
@@ -185,6 +195,37 @@ class Config:
     modules: str = _setting("MODULES", "modules.classification", _package, "package of the task's features and model")
     seed: int = _setting("SEED", 0, lambda text: _number(text, 0, 2**31 - 1), "start of all random numbers in training")
     tune: bool = _setting("TUNE", False, _switch, "whether a search for hyperparameters precedes training")
+    device_model: bool = _setting(
+        "DEVICE_MODEL",
+        False,
+        _switch,
+        "whether a model for devices is trained, evaluated and released together with the model for the cloud",
+        group="Model for devices",
+    )
+    device_quantization: str = _setting(
+        "DEVICE_QUANTIZATION",
+        "",
+        _matching("fp32|fp16|dynamic|int8", "fp32, fp16, dynamic or int8"),
+        "how the device model's numbers are stored: fp32, fp16, dynamic or int8; what the modules name unless set",
+    )
+    device_accuracy_threshold: float | None = _setting(
+        "DEVICE_ACCURACY_THRESHOLD", None, _share, "ACCURACY_THRESHOLD of the device model; the same unless set"
+    )
+    device_agreement: float = _setting(
+        "DEVICE_AGREEMENT",
+        0.8,
+        _share,
+        "share of images on which both models must give the same label, or a pair that certainly has less is refused",
+    )
+    device_megabytes: float = _setting(
+        "DEVICE_MEGABYTES", 20.0, _positive, "most megabytes of a device model's file; 0 switches the limit off"
+    )
+    device_milliseconds: float = _setting(
+        "DEVICE_MILLISECONDS",
+        100.0,
+        _positive,
+        "most milliseconds that a device model takes for an image, on one thread where it is evaluated; 0: no limit",
+    )
 
     project: str = _setting(
         "GCP_PROJECT",
@@ -236,6 +277,9 @@ class Config:
         _machines,
         "machines to train on, such as n1-standard-8:NVIDIA_TESLA_T4:1,n1-standard-8; the next where quota refuses one",
         group="Machines on Google Cloud",
+    )
+    device_training_machines: str = _setting(
+        "DEVICE_TRAINING_MACHINES", "", _machines, "the same for the device model; TRAINING_MACHINES unless set"
     )
     parallel_trials: int = _setting(
         "PARALLEL_TRIALS",
@@ -314,16 +358,19 @@ class Config:
             raise ConfigError("WORKSPACE", path, expected)
         if not self.releases:
             object.__setattr__(self, "releases", os.path.join(self.workspace, "releases"))
+        if self.device_accuracy_threshold is None:
+            object.__setattr__(self, "device_accuracy_threshold", self.accuracy_threshold)
 
     @property
     def machines(self) -> list[Machine]:
         """The machines to train on, the first choice first."""
-        return [_machine(choice.strip()) for choice in self.training_machines.split(",")]
+        return _machine_list(self.training_machines)
 
     @property
     def accelerated(self) -> bool:
         """True when a machine to train on has an accelerator, so that the image needs CUDA."""
-        return any(machine.accelerator for machine in self.machines)
+        device = _machine_list(self.device_training_machines) if self.device_training_machines else []
+        return any(machine.accelerator for machine in [*self.machines, *device])
 
     @property
     def server(self) -> Machine:

@@ -124,6 +124,51 @@ def states_from_json(found: Mapping[str, Any]) -> dict[str, SpanState]:
 
 
 @dataclass(frozen=True)
+class DeviceOutcome:
+    """The device model of a training, beside the cloud model on the same images."""
+
+    blessed: bool  # it is good enough on its own, and both are good enough together
+    metrics: Metrics
+    agreement: float | None  # share of images to which both models give the same label; None without images
+    bytes: int  # of its file
+    reasons: tuple[str, ...] = ()  # why it was not blessed, a sentence each
+    current: CurrentModel | None = None  # the device model of the current release
+    slices: tuple[SliceVerdict, ...] = ()
+    labels: tuple[str, ...] = ()  # in the order of its probabilities
+    input: Mapping[str, Any] = field(default_factory=dict)  # shape, dtype, range, resize, background
+    quantization: str = ""
+    milliseconds: float | None = None  # for an image, on one thread
+    machine: str = ""  # where that was measured
+    agreement_interval: tuple[float, float] | None = None  # 95 %
+    escalation: Escalation | None = None
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # {quantization: what conversion changed}
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {
+            "reasons": list(self.reasons),
+            "current": self.current.to_json() if self.current else None,
+            "slices": [verdict.to_json() for verdict in self.slices],
+            "labels": list(self.labels),
+        }
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "DeviceOutcome":
+        interval, escalation, current = (found.get(name) for name in ("agreement_interval", "escalation", "current"))
+        return cls(
+            **_known(cls, found)
+            | {
+                "metrics": Metrics.from_json(found["metrics"]),
+                "reasons": tuple(found.get("reasons", ())),
+                "current": CurrentModel.from_json(current) if current else None,
+                "slices": tuple(map(SliceVerdict.from_json, found.get("slices", ()))),
+                "labels": tuple(found.get("labels", ())),
+                "agreement_interval": tuple(interval) if interval else None,
+                "escalation": Escalation.from_json(escalation) if escalation else None,
+            }
+        )
+
+
+@dataclass(frozen=True)
 class TrainingOutcome:
     """What a run of the training pipeline ended with."""
 
@@ -138,6 +183,7 @@ class TrainingOutcome:
     unlearned: Mapping[str, int] = field(default_factory=dict)  # {label without an image for training: others of it}
     page: str | None = None  # address of the page about it
     data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
+    device: DeviceOutcome | None = None  # None where one model was trained
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -152,6 +198,7 @@ class TrainingOutcome:
             "unlearned": dict(self.unlearned),
             "page": self.page,
             "data": {number: state.to_json() for number, state in self.data.items()},
+            "device": self.device.to_json() if self.device else None,
         }
 
     @classmethod
@@ -168,6 +215,7 @@ class TrainingOutcome:
             unlearned=found.get("unlearned", {}),
             page=found.get("page"),
             data=states_from_json(found.get("data", {})),
+            device=DeviceOutcome.from_json(found["device"]) if found.get("device") else None,
         )
 
 
@@ -183,6 +231,7 @@ NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was t
     "unlearned": {},
     "page": None,
     "data": {},
+    "device": None,
 }
 
 

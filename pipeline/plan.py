@@ -28,6 +28,8 @@ class Shape:
     baseline: bool = False  # True when there is a current model to compare with
     curated: bool = False  # True when the modules bring a schema
     tune: bool = False
+    device: bool = False  # True when a model for devices is trained, too
+    device_baseline: bool = False  # True when the current release has one to compare with
     on_vertex: bool = False  # False: node after node in this process
 
 
@@ -44,17 +46,27 @@ class Plan:
     current: str  # tag of the release that the new model is compared with, "" when there is none
     commit: str  # of this repository, "" where it is not known
     data: Mapping[str, SpanState] = dataclasses.field(default_factory=dict)  # {number: what the span holds}
+    device: bool = False  # whether a model for devices is trained, too
+    quantization: str = ""  # of the device model, "" for the one that the modules name
+    current_device: bool = False  # whether the release that is compared with has one
 
     @property
     def identity(self) -> str:
         """sha256 of everything that decides the result; the commit does not, the modules' digest does."""
         decisive = [self.spans, self.fingerprint, self.modules.digest, self.seed, self.tune, self.current]
+        decisive += ["device", self.quantization] if self.device else []
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
 
     @property
     def shape(self) -> Shape:
         """The nodes of this training on this machine."""
-        return Shape(baseline=bool(self.current), curated=bool(self.modules.schema), tune=self.tune)
+        return Shape(
+            baseline=bool(self.current),
+            curated=bool(self.modules.schema),
+            tune=self.tune,
+            device=self.device,
+            device_baseline=self.current_device,
+        )
 
 
 def training(config: Config, selection: str, given: Modules | None = None, commit: str | None = None) -> Plan:
@@ -78,8 +90,13 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
         current="",
         commit=this_commit() if commit is None else commit,
         data={str(span.number): SpanState(span.digest, span.corrections.last) for span in chosen},
+        device=config.device_model,
+        quantization=config.device_quantization,
     )
-    return dataclasses.replace(plan, current=_current(plan, releases_of(config)))
+    releases = releases_of(config)
+    current = _current(plan, releases)
+    pair = plan.device and bool(current) and releases.get(current).device is not None
+    return dataclasses.replace(plan, current=current, current_device=pair)
 
 
 def newest_is_untrained(storage: Storage) -> bool:

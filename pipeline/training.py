@@ -1,5 +1,6 @@
 """The training pipeline: takes spans, releases a model."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -11,16 +12,20 @@ from pipeline.cloud import custom_job
 from pipeline.components import beam
 from pipeline.components import tfx_api as tfx
 from pipeline.components.anomaly_gate import AnomalyGate
-from pipeline.components.current_model import CurrentModel
+from pipeline.components.current_model import CurrentDeviceModel, CurrentModel
+from pipeline.components.device_converter import DeviceConverter
+from pipeline.components.device_evaluator import DeviceEvaluator, code_digest
 from pipeline.components.endpoint_deployer import EndpointDeployer
 from pipeline.components.model_uploader import ModelUploader
+from pipeline.components.pair_gate import PairGate
 from pipeline.components.release_pusher import ReleasePusher
 from pipeline.components.span_example_gen import SpanExampleGen
-from pipeline.components.vertex_trainer import VertexTrainer
+from pipeline.components.vertex_trainer import VertexDeviceTrainer, VertexTrainer
 from pipeline.components.vertex_tuner import VertexTuner
 from pipeline.config import Config
 from pipeline.plan import Plan, Shape
 from pipeline.quality import evaluator_config
+from pipeline.quality.pair_gate import PairRequirements
 from pipeline.quality.release_gate import Requirements
 
 
@@ -44,6 +49,12 @@ class Parameters:
     training_config: tfx.Text  # JSON
     eval_config: tfx.Text  # JSON of an EvalConfig
     requirements: tfx.Text  # Requirements as JSON
+    device_run_fn: tfx.Text
+    device_training_config: tfx.Text  # JSON
+    device_quantization: tfx.Text  # or "" for the one that the modules name
+    device_eval_config: tfx.Text  # JSON of an EvalConfig
+    device_code: tfx.Text  # sha256 of what evaluates device models
+    pair_requirements: tfx.Text  # JSON: what the device model and the pair need
     modules_digest: tfx.Text
     commit: tfx.Text
     current: tfx.Text  # tag of the release that the new model is compared with, or ""
@@ -55,8 +66,9 @@ class Parameters:
 def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root: str) -> tfx.Pipeline:
     """Trains on the spans; releases the model if it is good enough (see quality/release_gate.py).
 
-    Where an endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which
-    nodes there are.
+    With DEVICE_MODEL a model for devices is trained on the same data, and both are released or neither. Where an
+    endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which nodes
+    there are.
     """
     examples = SpanExampleGen(workspace=run.workspace, spans=run.spans, fingerprint=run.fingerprint, data=run.data)
     statistics = tfx.StatisticsGen(examples=examples.outputs["examples"])
@@ -117,6 +129,46 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
         eval_config=run.eval_config,
         **baseline,
     )
+    nodes.append(evaluator)
+
+    pair = {}
+    if shape.device:
+        device_trainer_node = VertexDeviceTrainer if shape.on_vertex else tfx.Trainer
+        device_trainer = device_trainer_node(run_fn=run.device_run_fn, **data).with_id("DeviceTrainer")
+        tfx.set_properties(device_trainer, custom_config=run.device_training_config)
+        converter = DeviceConverter(
+            model=device_trainer.outputs["model"],
+            examples=examples.outputs["examples"],
+            quantization=run.device_quantization,
+        )
+        nodes += [device_trainer, converter]
+
+        device_baseline = {}
+        if shape.device_baseline:
+            current_device = CurrentDeviceModel(releases=run.releases, token_secret=run.token_secret, tag=run.current)
+            device_baseline = {"baseline_model": current_device.outputs["model"]}
+            nodes.append(current_device)
+        device_evaluator = DeviceEvaluator(
+            code=run.device_code,
+            examples=examples.outputs["examples"],
+            model=converter.outputs["device_model"],
+            schema=schema.outputs["schema"],
+            eval_config=run.device_eval_config,
+            **device_baseline,
+        )
+        pair_gate = PairGate(
+            examples=examples.outputs["examples"],
+            cloud_model=trainer.outputs["model"],
+            trained_model=device_trainer.outputs["model"],
+            device_model=converter.outputs["device_model"],
+            evaluation=device_evaluator.outputs["evaluation"],
+            blessing=device_evaluator.outputs["blessing"],
+            requirements=run.pair_requirements,
+            current=run.current if shape.device_baseline else "",
+        )
+        pair = {"device_model": converter.outputs["device_model"], "pair": pair_gate.outputs["pair"]}
+        nodes += [device_evaluator, pair_gate]
+
     pusher = ReleasePusher(
         model=trainer.outputs["model"],
         blessing=evaluator.outputs["blessing"],
@@ -134,8 +186,9 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
         current=run.current,
         identity=run.identity,
         image=run.image,
+        **pair,
     )
-    nodes += [evaluator, pusher]
+    nodes.append(pusher)
     if config.endpoint and (config.in_cloud or shape.on_vertex):
         uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=run.settings)
         nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=run.settings)]
@@ -157,6 +210,12 @@ def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
         "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.identity),
         custom_job.KEY: custom_job.settings(config) if modules.wheel else {},
     }
+    device_machines = {"training_machines": config.device_training_machines or config.training_machines}
+    device_job = {custom_job.KEY: custom_job.settings(config) | device_machines if modules.wheel else {}}
+    pair_requirements = {
+        "device": dataclasses.asdict(Requirements.of_device(config)),
+        "pair": dataclasses.asdict(PairRequirements.of(config)),
+    }
     return Parameters(
         workspace=config.workspace,
         releases=config.releases,
@@ -174,6 +233,14 @@ def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
         training_config=json.dumps(training_config),
         eval_config=json.dumps(json_format.MessageToDict(evaluator_config.eval_config(config, bool(plan.current)))),
         requirements=Requirements.of(config).to_json(),
+        device_run_fn=modules.function("device.run_fn"),
+        device_training_config=json.dumps(training_config | device_job),
+        device_quantization=config.device_quantization,
+        device_eval_config=json.dumps(
+            json_format.MessageToDict(evaluator_config.device_eval_config(config, plan.current_device))
+        ),
+        device_code=code_digest() if plan.device else "",
+        pair_requirements=json.dumps(pair_requirements),
         modules_digest=modules.digest,
         commit=plan.commit,
         current=plan.current,

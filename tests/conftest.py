@@ -1,5 +1,6 @@
 """Shared fixtures: workspaces, small real images, and the local servers of Google Cloud."""
 
+import dataclasses
 import hashlib
 import io
 import itertools
@@ -193,6 +194,18 @@ def trained(tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
     digits.write(str(images), digits.FIRST, limit=600)
     spans.import_folder(open_storage(str(workspace)), str(images))
     return workspace, local.train(Config(workspace=str(workspace)), "all")
+
+
+@pytest.fixture(scope="session")
+def trained_pair(tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
+    """A workspace whose release holds a model for the cloud and one for devices, and the outcome of their training."""
+    root = tmp_path_factory.mktemp("pair")
+    images, workspace = root / "images", root / "workspace"
+    digits.write(str(images), digits.FIRST, limit=400)
+    spans.import_folder(open_storage(str(workspace)), str(images))
+    # small networks learn little of few images: what is tested are not their answers
+    config = Config(workspace=str(workspace), device_model=True, accuracy_threshold=0.3, label_floor=0.0)
+    return workspace, local.train(dataclasses.replace(config, device_agreement=0.1), "all")
 
 
 @pytest.fixture

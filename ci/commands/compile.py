@@ -30,7 +30,13 @@ def compile(config: Config, pipeline: str, output: pathlib.Path, first: bool) ->
     Makes no call if PIPELINE_IMAGE names the image; otherwise it looks up the image built from this code. Values that
     differ between runs are parameters of the job, which `submit` sets.
     """
-    shape = Shape(baseline=not first, curated=bool(modules.find(config.modules, sys.path).schema), tune=config.tune)
+    shape = Shape(
+        baseline=not first,
+        curated=bool(modules.find(config.modules, sys.path).schema),
+        tune=config.tune,
+        device=config.device_model,
+        device_baseline=config.device_model and not first,
+    )
     made = compiled.compile_pipeline(vertex_request.with_image(config), pipeline, shape)
     output.write_text(made.text, encoding="utf-8")
     return Outcome(

@@ -1,9 +1,15 @@
-"""The released model that a new one is compared with, by its tag."""
+"""The released models that new ones are compared with, by their tag."""
+
+import os
 
 from tfx.utils import path_utils
 
+from pipeline.batch.on_device import TFLITE
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
+from pipeline.device import description
+from pipeline.device.description import Description
+from pipeline.device.input import InputSpec
 from pipeline.releases.factory import open_releases
 
 
@@ -21,4 +27,24 @@ def CurrentModel(
     catalog = open_releases(releases, token_secret)
     with local_copies.to_write(path_utils.serving_model_dir(model.uri)) as folder:
         catalog.fetch(catalog.get(tag), folder)
+    model.set_string_custom_property("release", tag)
+
+
+@tfx.component
+def CurrentDeviceModel(
+    releases: tfx.Parameter[str],
+    token_secret: tfx.Parameter[str],
+    tag: tfx.Parameter[str],
+    model: tfx.OutputArtifact[tfx.artifacts.Model],
+):
+    """Fetches the device model of the release `tag`, which has one; its output is DeviceEvaluator's baseline model."""
+    catalog = open_releases(releases, token_secret)
+    release = catalog.get(tag)
+    of = release.device
+    with local_copies.to_write(path_utils.serving_model_dir(model.uri)) as folder:
+        os.makedirs(folder)
+        catalog.fetch_file(release, of.file, os.path.join(folder, TFLITE))
+        made = Description(of.labels, InputSpec.from_json(of.input), of.quantization, parameters=0)
+        with open(os.path.join(folder, description.FILE), "w", encoding="utf-8") as file:
+            file.write(made.to_json())
     model.set_string_custom_property("release", tag)

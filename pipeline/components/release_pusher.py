@@ -9,16 +9,19 @@ from collections.abc import Collection
 import tensorflow as tf
 from tfx.utils import path_utils
 
+from pipeline.batch.on_device import TFLITE
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.data.spans import published as spans_of
-from pipeline.outcomes import CurrentModel, TrainingOutcome, states_from_json
+from pipeline.outcomes import CurrentModel, DeviceOutcome, TrainingOutcome, states_from_json
 from pipeline.quality import evaluator_config
+from pipeline.quality.pair_gate import Agreement
 from pipeline.quality.release_gate import Requirements, decide
 from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.quality.tally import Tally
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import DEVICE_MODEL, DeviceModel
 from pipeline.reporting import model_card
 from pipeline.reporting.training_page import TrainingPage, training_page
 from pipeline.storage.base import Storage
@@ -48,9 +51,13 @@ def ReleasePusher(
     identity: Parameter[str],
     image: Parameter[str],
     pushed_model: tfx.OutputArtifact[artifacts.PushedModel],
+    device_model: InputArtifact[artifacts.Model] = None,
+    pair: InputArtifact[artifacts.String] = None,
 ):
     """Publishes a blessed `model` with its lineage; writes a TrainingOutcome to `outcome.json` and a report
     with a page.
+
+    With a `device_model`, whose `pair` PairGate wrote, both are published together or neither.
 
     A model is released when the Evaluator blessed it and it meets `requirements`, a Requirements as JSON.
     `spans` and `labels` are JSON lists, `data` is what each span held, as JSON; `current` is the tag of the release
@@ -68,18 +75,25 @@ def ReleasePusher(
     if current:
         new_labels = set(learned).difference(catalog.get(current).labels)
         compared = CurrentModel(current, tallies.metrics(current=True), tuple(sorted(new_labels)))
+    device, agreement = _pair(pair) if pair else (None, None)
     outcome = TrainingOutcome(
         spans=tuple(json.loads(spans)),
         data=states_from_json(json.loads(data)),
-        blessed=bool(blessing.get_int_custom_property("blessed")) and verdict.blessed,
+        blessed=bool(blessing.get_int_custom_property("blessed"))
+        and verdict.blessed
+        and (device is None or device.blessed),
         metrics=tallies.metrics(),
-        reasons=verdict.reasons,
+        reasons=(*verdict.reasons, *(device.reasons if device else ())),
         current=compared,
         slices=verdict.slices,
         unlearned=tallies.unlearned,
+        device=device,
     )
     if outcome.blessed:
-        with local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder:
+        with (
+            local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder,
+            local_copies.to_read(path_utils.serving_model_path((device_model or model).uri)) as of_device,
+        ):
             release = catalog.publish(
                 folder,
                 identity=identity,
@@ -91,6 +105,8 @@ def ReleasePusher(
                 metrics=outcome.metrics,
                 previous=current or None,
                 image=image,
+                device=_released(device) if device else None,
+                device_file=os.path.join(of_device, TFLITE),
                 attach=lambda release: model_card.card(release, compared),
                 describe=model_card.notes,
             )
@@ -116,6 +132,18 @@ def ReleasePusher(
     outcome = dataclasses.replace(outcome, page=f"{report}/{reports.PAGE}")
     with tf.io.gfile.GFile(os.path.join(pushed_model.uri, OUTCOME), "w") as file:
         json.dump(outcome.to_json(), file, indent=1)
+
+
+def _pair(artifact: artifacts.String) -> tuple[DeviceOutcome, Agreement]:
+    """Reads what PairGate wrote."""
+    written = json.loads(artifact.read())
+    return DeviceOutcome.from_json(written["device"]), Agreement.from_json(written["agreement"])
+
+
+def _released(device: DeviceOutcome) -> DeviceModel:
+    """Returns the fields of a device model that its release records."""
+    names = [field.name for field in dataclasses.fields(DeviceModel) if field.name != "file"]
+    return DeviceModel(DEVICE_MODEL, **{name: getattr(device, name) for name in names})
 
 
 OUTCOME = "outcome.json"

@@ -1,4 +1,4 @@
-"""The Trainer on a machine of its own."""
+"""The Trainers, each on a machine of its own."""
 
 from tfx.components.trainer import executor
 
@@ -19,3 +19,15 @@ class VertexTrainer(tfx.Trainer):
     """TFX's Trainer; its custom_config holds the machine types to try under `custom_job.KEY`."""
 
     EXECUTOR_SPEC = tfx.ExecutorClassSpec(Executor)
+
+
+class DeviceExecutor(Executor):
+    """The same for the device model's Trainer, whose job has a name of its own."""
+
+    node = "DeviceTrainer"
+
+
+class VertexDeviceTrainer(tfx.Trainer):
+    """A VertexTrainer of the device model."""
+
+    EXECUTOR_SPEC = tfx.ExecutorClassSpec(DeviceExecutor)

@@ -21,19 +21,21 @@ IMAGES = 2
 
 
 @functools.cache  # a pipeline in a node of another one need not do it again
-def dry_run(modules: Modules, tune: bool = False) -> None:
-    """Imports the package as TFX will, traces its `preprocessing_fn`, and has its model take two images.
+def dry_run(modules: Modules, tune: bool = False, device: bool = False) -> None:
+    """Imports the package as TFX will, traces its `preprocessing_fn`, and has its models take two images.
 
-    The latter is the package's own function, `model.dry_run(images)`, where it has one. Imports TensorFlow, which the
-    nodes need anyway. Raises BrokenModules.
+    The latter are the package's own functions, `model.dry_run(images)` and `device.dry_run(images)`, where it has them.
+    Imports TensorFlow, which the nodes need anyway. Raises BrokenModules.
     """
     functions = ["preprocessing.preprocessing_fn", "model.run_fn"] + ["model.tuner_fn"] * tune
+    functions += ["device.run_fn"] * device
     found = {name: _function(modules, name) for name in functions}
     _named(modules, lambda: _trace(found["preprocessing.preprocessing_fn"]))
-    model = importlib.import_module(modules.module("model"))
-    if hasattr(model, "dry_run"):
-        images = [image for _, image in itertools.islice(digits.images(digits.FIRST), IMAGES)]
-        _named(modules, lambda: model.dry_run(images))
+    images = [image for _, image in itertools.islice(digits.images(digits.FIRST), IMAGES)]
+    for name in ["model", *["device"] * device]:
+        module = importlib.import_module(modules.module(name))
+        if hasattr(module, "dry_run"):
+            _named(modules, functools.partial(module.dry_run, images))
 
 
 def _function(modules: Modules, name: str) -> Callable[..., Any]:

@@ -21,11 +21,22 @@ def eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
     The Evaluator itself blesses a candidate that reaches the threshold overall. Whether it is worse than the current
     model depends on all slices together, so pipeline/quality/release_gate.py decides that.
     """
+    return _counts(config_pb2.ModelSpec(signature_name=SIGNATURE), config.accuracy_threshold, current)
+
+
+def device_eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
+    """Asks for the same counts of the device model."""
+    return _counts(config_pb2.ModelSpec(model_type="tf_lite"), config.device_accuracy_threshold, current)
+
+
+def _counts(kind: config_pb2.ModelSpec, threshold: float, current: bool) -> config_pb2.EvalConfig:
     overall, by_span, by_label = (config_pb2.SlicingSpec(feature_keys=keys) for keys in ([], [SPAN], [LABEL]))
-    models = [config_pb2.ModelSpec(name=CANDIDATE, signature_name=SIGNATURE, label_key=LABEL)]
-    if current:
-        models.append(config_pb2.ModelSpec(name=CURRENT, signature_name=SIGNATURE, label_key=LABEL, is_baseline=True))
-    reached = config_pb2.GenericValueThreshold(lower_bound={"value": config.accuracy_threshold})
+    models = []
+    for name in [CANDIDATE, CURRENT] if current else [CANDIDATE]:
+        model = config_pb2.ModelSpec(name=name, label_key=LABEL, is_baseline=name == CURRENT)
+        model.MergeFrom(kind)
+        models.append(model)
+    reached = config_pb2.GenericValueThreshold(lower_bound={"value": threshold})
     counts = config_pb2.MetricConfig(
         class_name=TallyMetric.__name__,
         module=TallyMetric.__module__,

@@ -28,6 +28,11 @@ class Requirements:
     def of(cls, config: Config) -> "Requirements":
         return cls(config.accuracy_threshold, config.accuracy_margin, config.label_floor)
 
+    @classmethod
+    def of_device(cls, config: Config) -> "Requirements":
+        """What the device model needs on its own."""
+        return cls(config.device_accuracy_threshold, config.accuracy_margin, config.label_floor)
+
     def to_json(self) -> str:
         """Returns what `from_json` reads."""
         return json.dumps(dataclasses.asdict(self))

@@ -28,7 +28,7 @@ class DeviceModel:
     file: str
     bytes: int
     labels: tuple[str, ...]  # in the order of the model's probabilities
-    input: Mapping[str, Any]  # shape, dtype, range and resize: what an app has to do to an image
+    input: Mapping[str, Any]  # shape, dtype, range, resize, background: what an app does to an image
     quantization: str
     metrics: Metrics
     agreement: float | None  # share of images on which both models give the same label; None without images
@@ -191,6 +191,7 @@ _INPUT: Mapping[str, Callable[[Any], bool]] = {
     "dtype": _is_label,
     "range": lambda value: _are_numbers(value, 2),
     "resize": _is_label,
+    "background": lambda value: _are_numbers(value, 3),
 }
 _DEVICE: Mapping[str, Callable[[Any], bool]] = {
     "file": lambda value: isinstance(value, str) and _is_name(value) and value != ARCHIVE,

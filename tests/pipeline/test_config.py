@@ -117,6 +117,24 @@ def test_machines_are_read_in_their_order():
     assert config.machines == [("n1-standard-8", "NVIDIA_TESLA_T4", 2), ("n1-standard-8", "", 0)]
 
 
+def test_an_accelerator_for_either_model_needs_cuda_in_the_image():
+    assert not Config.from_environment({"DEVICE_TRAINING_MACHINES": "n1-standard-8"}).accelerated
+    assert Config.from_environment({"DEVICE_TRAINING_MACHINES": "n1-standard-8:NVIDIA_TESLA_T4:1"}).accelerated
+
+
+def test_a_device_model_needs_the_accuracy_of_the_other_one_unless_it_is_set():
+    read = Config.from_environment
+    assert read({"ACCURACY_THRESHOLD": "0.9"}).device_accuracy_threshold == 0.9
+    assert read({"ACCURACY_THRESHOLD": "0.9", "DEVICE_ACCURACY_THRESHOLD": "0"}).device_accuracy_threshold == 0
+
+
+@pytest.mark.parametrize("wrong", ["-1", "nan", "inf", "1e9", "ten", "1."])
+def test_a_limit_is_a_number(wrong):
+    assert Config.from_environment({"DEVICE_MEGABYTES": "0.5"}).device_megabytes == 0.5
+    with pytest.raises(ConfigError, match="DEVICE_MEGABYTES.*a number such as 20 or 0.5"):
+        Config.from_environment({"DEVICE_MEGABYTES": wrong})
+
+
 def test_everything_that_is_missing_is_named_at_once():
     with pytest.raises(MissingSettings) as error:
         Config.from_environment({"GCP_REGION": "europe-west4"}).require("workspace", "project", "region", "image")

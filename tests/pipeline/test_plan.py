@@ -99,3 +99,26 @@ def test_an_image_in_each_split_is_the_least(workspace, config):
     assert len(there) == 1  # two images that share a split, whichever it is
     with pytest.raises(TooFewImages, match="about one in five"):
         plan.training(config, "all")
+
+
+def test_a_device_model_makes_it_another_training(workspace, config):
+    add_span(workspace, range(40))
+    device = dataclasses.replace(config, device_model=True)
+    settings = [config, device, dataclasses.replace(device, device_quantization="int8")]
+
+    planned = [plan.training(setting, "all") for setting in settings]
+
+    assert len({made.identity for made in planned}) == 3
+    assert [made.shape.device for made in planned] == [False, True, True]
+    unused = dataclasses.replace(config, device_quantization="int8")
+    assert plan.training(unused, "all").identity == planned[0].identity
+
+
+def test_a_release_without_a_device_model_is_no_baseline_of_one(workspace, config, tmp_path):
+    add_span(workspace, range(40))
+    release(config, plan.training(config, "all"), tmp_path)
+
+    planned = plan.training(dataclasses.replace(config, device_model=True), "all")
+
+    assert planned.current == "model-1"
+    assert planned.shape.baseline and not planned.shape.device_baseline

@@ -1,8 +1,11 @@
+import dataclasses
+import inspect
 import json
 
 import pytest
 
 from pipeline import plan, training
+from pipeline.components import device_evaluator
 from pipeline.config import Config
 from pipeline.data import spans
 from pipeline.plan import Shape
@@ -11,10 +14,26 @@ from tests.conftest import photographs
 
 
 @pytest.fixture
-def planned(workspace):
+def plan_of(workspace):
+    """Function from settings to a Config with a span, and the plan of a training on it."""
     workspace.collect(photographs(range(30)))
     spans.prepare(open_storage(str(workspace.root)))
-    return Config(workspace=str(workspace.root)), plan.training(Config(workspace=str(workspace.root)), "all")
+
+    def plan_of(**settings):
+        config = Config(workspace=str(workspace.root), **settings)
+        return config, plan.training(config, "all")
+
+    return plan_of
+
+
+@pytest.fixture
+def planned(plan_of):
+    return plan_of()
+
+
+def nodes_of(config, made, root):
+    run = training.parameters(config, made, str(root))
+    return {node.id: node for node in training.create_pipeline(config, made.shape, run, str(root)).components}
 
 
 def test_on_this_machine_the_pipeline_takes_text_and_has_no_node_of_vertex_ai(planned, tmp_path):
@@ -41,3 +60,60 @@ def test_a_training_on_this_machine_does_not_depend_on_where_others_run(planned,
         "checkpoints": str(tmp_path / "checkpoints" / made.identity),
         "custom_job": {},
     }
+
+
+DEVICE_NODES = {"DeviceTrainer", "DeviceConverter", "DeviceEvaluator", "PairGate"}
+
+
+def test_a_device_model_is_trained_by_nodes_of_its_own(plan_of, tmp_path):
+    single, pair = nodes_of(*plan_of(), tmp_path), nodes_of(*plan_of(device_model=True), tmp_path)
+
+    assert set(pair) - set(single) == DEVICE_NODES
+    assert pair["DeviceTrainer"].exec_properties["run_fn"] == "modules.classification.device.run_fn"
+    assert pair["DeviceTrainer"].executor_spec.class_path.startswith("tfx.")
+    assert set(pair["ReleasePusher"].inputs) - set(single["ReleasePusher"].inputs) == {"device_model", "pair"}
+
+
+def test_a_device_model_changes_nothing_for_the_nodes_before(plan_of, tmp_path):
+    """What a run without DEVICE_MODEL has cached is used by one with it, up to the checkpoints of the training."""
+    single, pair = nodes_of(*plan_of(), tmp_path), nodes_of(*plan_of(device_model=True), tmp_path)
+
+    for name in ("SpanExampleGen", "StatisticsGen", "SchemaGen", "Transform", "Evaluator"):
+        assert single[name].exec_properties == pair[name].exec_properties
+        assert set(single[name].inputs) == set(pair[name].inputs)
+
+
+def test_the_current_device_model_is_a_baseline_where_there_is_one(plan_of, tmp_path):
+    config, made = plan_of(device_model=True)
+
+    without = nodes_of(config, dataclasses.replace(made, current="model-1"), tmp_path)
+    with_one = nodes_of(config, dataclasses.replace(made, current="model-1", current_device=True), tmp_path)
+
+    assert set(with_one) - set(without) == {"CurrentDeviceModel"}
+    assert "baseline_model" in with_one["DeviceEvaluator"].inputs
+    assert "baseline_model" not in without["DeviceEvaluator"].inputs
+    assert [nodes["PairGate"].exec_properties["current"] for nodes in (without, with_one)] == ["", "model-1"]
+
+
+def test_the_cache_sees_another_extractor(plan_of, tmp_path, monkeypatch):
+    """The name of its module, which is all that TFX sees, stays the same."""
+    config, made = plan_of(device_model=True)
+    before = nodes_of(config, made, tmp_path)["DeviceEvaluator"].exec_properties
+    source = inspect.getsource(device_evaluator)
+    monkeypatch.setattr(device_evaluator.inspect, "getsource", lambda module: f"{source} # changed")
+
+    after = nodes_of(config, made, tmp_path)["DeviceEvaluator"].exec_properties
+
+    assert before["module_path"] == after["module_path"] == "pipeline.components.device_evaluator"
+    assert before["code"] != after["code"]
+    assert before | {"code": ""} == after | {"code": ""}
+
+
+def test_each_model_has_machines_of_its_own_on_vertex_ai(plan_of, tmp_path):
+    config, made = plan_of(device_model=True, device_training_machines="n1-highcpu-8")
+    modules = dataclasses.replace(made.modules, wheel="gs://bucket/modules/1/spanloop.whl")
+
+    run = training.parameters(config, dataclasses.replace(made, modules=modules), str(tmp_path))
+
+    job, device_job = (json.loads(text)["custom_job"] for text in (run.training_config, run.device_training_config))
+    assert job["training_machines"] == "n1-standard-4" and device_job["training_machines"] == "n1-highcpu-8"

@@ -43,6 +43,17 @@ def test_every_shape_of_the_training_pipeline_compiles_to_the_nodes_it_has_on_on
     assert made.spec["schemaVersion"] == "2.1.0"
 
 
+def test_a_device_model_has_nodes_and_parameters_of_its_own_and_leaves_none_without_it():
+    made = compiled("training", Shape(baseline=True, device=True, device_baseline=True))
+    nodes = {"DeviceTrainer", "DeviceConverter", "DeviceEvaluator", "CurrentDeviceModel", "PairGate"}
+
+    assert nodes <= set(tasks(made.spec))
+    assert {"device_run_fn", "device_training_config", "device_eval_config", "device_code"} <= set(made.parameters)
+    assert "CurrentDeviceModel" not in tasks(compiled("training", Shape(device=True)).spec)
+    single = compiled("training", Shape(baseline=True, curated=True, tune=True), endpoint="photographs").text.lower()
+    assert "device" not in single and "pair" not in single
+
+
 def test_what_differs_from_run_to_run_is_a_parameter_and_given_by_the_pipeline_itself():
     made = compiled("training", Shape(baseline=True, curated=True, tune=True), endpoint="photographs")
 

@@ -36,3 +36,12 @@ def test_tfma_finds_the_metric_by_its_name():
     (spec,) = evaluator_config.eval_config(CONFIG, current=False).metrics_specs
 
     assert isinstance(tfma.metrics.metric_specs.metric_instance(spec.metrics[0]), TallyMetric)
+
+
+def test_a_device_model_is_evaluated_as_tensorflow_lite_against_its_own_threshold():
+    config = evaluator_config.device_eval_config(Config(device_accuracy_threshold=0.7), current=True)
+
+    assert [model.model_type for model in config.model_specs] == ["tf_lite", "tf_lite"]
+    assert [model.is_baseline for model in config.model_specs] == [False, True]
+    (threshold,) = config.metrics_specs[0].metrics[0].per_slice_thresholds
+    assert threshold.threshold.value_threshold.lower_bound.value == 0.7

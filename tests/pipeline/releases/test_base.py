@@ -201,7 +201,13 @@ RECORD = {
     "device": None,
 }
 SUM = "ab" * 32
-INPUT = {"shape": [1, 32, 32, 3], "dtype": "float32", "range": [0, 1], "resize": "bilinear-antialias"}
+INPUT = {
+    "shape": [1, 32, 32, 3],
+    "dtype": "float32",
+    "range": [0, 1],
+    "resize": "bilinear-antialias",
+    "background": [255, 255, 255],
+}
 DEVICE = {
     "file": "model.tflite",
     "bytes": 1910000,
@@ -246,7 +252,10 @@ NONSENSE = [
     *(of_pair(labels=labels) for labels in ("cat", ["cat", "cat"], [1], None)),
     *(of_pair(input=INPUT | {"shape": shape}) for shape in ([1, 32, 32], [None, 32, 32, 3], [1, 0, 0, 3], "1")),
     *(of_pair(input=INPUT | {"range": values}) for values in ([0], ["0", "1"], None)),
-    *(of_pair(input=wrong) for wrong in (None, {}, INPUT | {"dtype": ""}, INPUT | {"resize": 5})),
+    *(
+        of_pair(input=wrong)
+        for wrong in (None, {}, INPUT | {"dtype": ""}, INPUT | {"resize": 5}, INPUT | {"background": [1]})
+    ),
     *(of_pair(quantization=kind) for kind in (None, "", 16)),
     *(of_pair(metrics=metrics) for metrics in (None, {"accuracy": 2})),
     *(of_pair(agreement=share) for share in (1.5, "0.9", [0.9])),
