@@ -1,8 +1,8 @@
 # Each target works in a fresh clone: it first sets up .venv, once.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
-# One test file at a time on each core, on four cores at most: TensorFlow takes a gigabyte in each process.
-IN_PARALLEL := --numprocesses=logical --maxprocesses=4 --dist=loadfile
+# One test file at a time in each process; tests/conftest.py says how many, and which files come first.
+IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-cloud lint bench emulators test-workflows test-modern test-image install format requirements sbom

@@ -5,6 +5,7 @@ import hashlib
 import io
 import itertools
 import json
+import os
 import pathlib
 import shutil
 import sys
@@ -33,11 +34,25 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores, since many tests wait for a process or a lock; TensorFlow takes 2 GB in each."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(cores + 1, 4)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that use the local servers, recognised by fixture or folder."""
+    """Marks the tests that use the local servers, recognised by fixture or folder; files with long ones come first.
+
+    Otherwise one process would be left with a long file when the others have nothing to do any more.
+    """
+    long = set()
     for item in items:
-        if "cloud" in getattr(item, "fixturenames", ()) or "emulators" in item.path.parts:
+        fixtures = getattr(item, "fixturenames", ())
+        if "cloud" in fixtures or "emulators" in item.path.parts:
             item.add_marker(pytest.mark.cloud)
+        if "trained" in fixtures or item.get_closest_marker("timeout"):
+            long.add(item.path)
+    items.sort(key=lambda item: item.path not in long)
 
 
 def jpeg(number: int, size: tuple[int, int] = (16, 16)) -> bytes:
