@@ -40,6 +40,16 @@ def duration(seconds: float) -> str:
     return f"{whole // 60}{NARROW_SPACE}min {whole % 60:02d}{NARROW_SPACE}s"
 
 
+def megabytes(size: int) -> str:
+    """'1.91 MB', '13 kB' of a number of bytes."""
+    return f"{size / 1e6:.2f}{NARROW_SPACE}MB" if size >= 1e5 else f"{size / 1e3:.3g}{NARROW_SPACE}kB"
+
+
+def milliseconds(value: float) -> str:
+    """'0.26 ms', '7.1 ms', '130 ms'."""
+    return f"{value:.2g}{NARROW_SPACE}ms" if value < 10 else f"{value:.0f}{NARROW_SPACE}ms"
+
+
 def counted(number: int, noun: str, plural: str = "") -> str:
     """'1 image', '1,797 images'."""
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"

@@ -6,9 +6,9 @@ from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.errors import numbers
-from pipeline.formatting import counted, percent
+from pipeline.formatting import counted, megabytes, milliseconds, percent
 from pipeline.orchestrators import local
-from pipeline.outcomes import TrainingOutcome
+from pipeline.outcomes import DeviceOutcome, TrainingOutcome
 
 GROUP = "models"
 
@@ -32,6 +32,8 @@ def summary(outcome: TrainingOutcome) -> str:
         lines.append(f"Labels that {current.release} did not know: {', '.join(current.new_labels)}.")
     if outcome.unlearned:
         lines.append(f"No image for training, so always wrong: {labels(outcome.unlearned)}.")
+    if outcome.device:
+        lines.append(device(outcome.device))
     if outcome.blessed:
         lines.append(f"Released as {outcome.release}.")
     else:
@@ -39,3 +41,12 @@ def summary(outcome: TrainingOutcome) -> str:
     if outcome.page:
         lines.append(f"Page: {outcome.page}")
     return "\n".join(lines)
+
+
+def device(of: DeviceOutcome) -> str:
+    """Returns a line about the device model and how often both models agree."""
+    size, time = megabytes(of.bytes), milliseconds(of.milliseconds)
+    return (
+        f"Device model: accuracy {percent(of.metrics.accuracy)}, {size} as {of.quantization}, {time} for an image;"
+        f" both models give the same label to {percent(of.agreement)} of the images."
+    )

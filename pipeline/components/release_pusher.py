@@ -4,7 +4,7 @@ import dataclasses
 import datetime
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 import tensorflow as tf
 from tfx.utils import path_utils
@@ -23,6 +23,7 @@ from pipeline.quality.tally import Tally
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import DEVICE_MODEL, DeviceModel
 from pipeline.reporting import model_card
+from pipeline.reporting.pair import Pair
 from pipeline.reporting.training_page import TrainingPage, training_page
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
@@ -89,6 +90,9 @@ def ReleasePusher(
         unlearned=tallies.unlearned,
         device=device,
     )
+    storage = open_storage(workspace)
+    images = _images(storage, outcome.spans, tallies.overall, agreement)
+    shown = Pair(outcome.metrics, device, agreement, images) if device else None
     if outcome.blessed:
         with (
             local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder,
@@ -107,17 +111,17 @@ def ReleasePusher(
                 image=image,
                 device=_released(device) if device else None,
                 device_file=os.path.join(of_device, TFLITE),
-                attach=lambda release: model_card.card(release, compared),
+                attach=lambda release: model_card.card(release, compared, shown),
                 describe=model_card.notes,
             )
         outcome = dataclasses.replace(outcome, release=release.tag)
-    storage = open_storage(workspace)
     page = TrainingPage(
         outcome=outcome,
         requirements=needed,
         created=datetime.datetime.now(datetime.timezone.utc),
         evaluation=Evaluation(tallies.overall.confusion),
-        mistakes=_mistakes(storage, outcome.spans, tallies.overall),
+        mistakes=_mistakes(tallies.overall, images),
+        pair=shown,
         curves=_curves(model_run.uri),
         lineage={"commit": commit, "modules": modules_digest, "image": image or "none", "identity": identity},
     )
@@ -158,15 +162,20 @@ def _curves(model_run: str) -> list[dict[str, float]]:
         return json.load(file)
 
 
-def _mistakes(storage: Storage, chosen: Collection[int], tally: Tally) -> list[Prediction]:
-    """Returns the most confident mistakes with their images, which only the spans have."""
-    wanted = {mistake.source: mistake for mistake in tally.mistakes}
+def _images(storage: Storage, chosen: Collection[int], tally: Tally, agreement: Agreement | None) -> dict[str, bytes]:
+    """Returns the images that pages show, which only the spans have, by the sha256 of their bytes."""
+    wanted = {of.source for of in (*tally.mistakes, *(agreement.differences if agreement else ()))}
     found = {}
     for span in spans_of(storage):
         if span.number in chosen and len(found) < len(wanted):
             found |= {example.source: example.image for example in span.examples("eval") if example.source in wanted}
+    return found
+
+
+def _mistakes(tally: Tally, images: Mapping[str, bytes]) -> list[Prediction]:
+    """Returns the most confident mistakes with their images."""
     return [
-        Prediction(of.source, of.label, found[of.source], of.predicted, of.confidence)
+        Prediction(of.source, of.label, images[of.source], of.predicted, of.confidence)
         for of in tally.mistakes
-        if of.source in found
+        if of.source in images
     ]

@@ -4,10 +4,11 @@ import datetime
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.formatting import counted, listed, percent
+from pipeline.formatting import counted, listed, megabytes, percent
 from pipeline.outcomes import CurrentModel, Metrics
-from pipeline.releases.record import Release
+from pipeline.releases.record import DeviceModel, Release
 from pipeline.reporting import markdown, render
+from pipeline.reporting.pair import Pair
 
 CARD = "model-card.html"
 
@@ -56,10 +57,18 @@ class ModelCard:
         return found
 
 
-def card(release: Release, current: CurrentModel | None) -> dict[str, bytes]:
-    """Returns the card as a file: one self-contained HTML document, by its name."""
+def card(release: Release, current: CurrentModel | None, pair: Pair | None = None) -> dict[str, bytes]:
+    """Returns the card as a file: one self-contained HTML document, by its name. `pair`: None for a single model."""
     shown = ModelCard(release, current)
-    return {CARD: render.page("model_card.html", card=shown, release=release, created=shown.created).encode()}
+    html = render.page("model_card.html", card=shown, release=release, created=shown.created, pair=pair)
+    return {CARD: html.encode()}
+
+
+def _device(device: DeviceModel) -> str:
+    accuracy, agreement = percent(device.metrics.accuracy), percent(device.agreement)
+    return (
+        f"{megabytes(device.bytes)}, {accuracy} right, the same label as the other model for {agreement} of the images"
+    )
 
 
 def notes(release: Release) -> str:
@@ -72,6 +81,7 @@ def notes(release: Release) -> str:
         ("commit", code(release.commit or "not known")),
         ("modules", code(release.modules_digest, 64)),
         *([("image", code(release.image, 300))] if release.image else []),
+        *([("model for devices", _device(release.device))] if release.device else []),
         *((code(name), f"sha256 {code(digest, 64)}") for name, digest in release.files.items()),
     ]
     headline = f"**{percent(metrics.accuracy)}** of {counted(metrics.images, 'image')} that were kept out of training."

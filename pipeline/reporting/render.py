@@ -26,6 +26,8 @@ def _environment() -> jinja2.Environment:
         formatting.counted,
         formatting.moment,
         formatting.listed,
+        formatting.megabytes,
+        formatting.milliseconds,
     ):
         environment.filters[written.__name__] = written
     return environment

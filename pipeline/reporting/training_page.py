@@ -9,6 +9,7 @@ from pipeline.outcomes import SliceVerdict, TrainingOutcome
 from pipeline.quality.release_gate import Requirements
 from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.reporting import advice, render
+from pipeline.reporting.pair import Pair
 from pipeline.reporting.pictures import Picture, picture
 
 
@@ -42,6 +43,7 @@ class TrainingPage:
     mistakes: Sequence[Prediction] = ()
     curves: Sequence[Mapping[str, float]] = ()
     lineage: Mapping[str, str] = ()
+    pair: Pair | None = None  # None where one model was trained
 
     most_labels_in_a_matrix = 30
     most_rows = 100

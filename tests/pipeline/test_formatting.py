@@ -2,7 +2,7 @@ import datetime
 
 import pytest
 
-from pipeline.formatting import change, counted, duration, listed, moment, percent, threshold
+from pipeline.formatting import change, counted, duration, listed, megabytes, milliseconds, moment, percent, threshold
 
 
 @pytest.mark.parametrize(
@@ -52,3 +52,17 @@ def test_times_are_in_utc():
 )
 def test_a_change_is_told_in_points_with_its_sign(before, now, shown):
     assert change(before, now) == shown
+
+
+@pytest.mark.parametrize("size, shown", [(13_016, "13\u202fkB"), (99, "0.099\u202fkB"), (1_910_000, "1.91\u202fMB")])
+def test_sizes_are_in_decimal_units(size, shown):
+    assert megabytes(size) == shown
+
+
+def test_short_times_keep_two_digits():
+    assert [milliseconds(of) for of in (0.0107, 0.26, 7.12, 130)] == [
+        "0.011\u202fms",
+        "0.26\u202fms",
+        "7.1\u202fms",
+        "130\u202fms",
+    ]

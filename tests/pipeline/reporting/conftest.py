@@ -7,8 +7,10 @@ import xml.etree.ElementTree
 import pytest
 from PIL import Image
 
-from pipeline.outcomes import Metrics
+from pipeline.outcomes import DeviceOutcome, Escalation, Metrics
+from pipeline.quality.pair_gate import Agreement, Difference
 from pipeline.releases.record import Release
+from pipeline.reporting.pair import Pair
 
 HOSTILE = [
     "</td><script>alert(1)</script>",
@@ -36,6 +38,32 @@ def release():
         )
 
     return make
+
+
+@pytest.fixture
+def pair(png):
+    """A pair that agrees on 61 of 64 images, with pictures of two others."""
+    agreement = Agreement()
+    for number in range(64):
+        device = "dog" if number < 3 else "cat"
+        agreement.add(Difference(f"{number:064}", "cat", "cat", device, 0.9, 0.6 + number / 1000), device)
+    device = DeviceOutcome(
+        blessed=True,
+        metrics=Metrics(61 / 64, 64, {"1": 61 / 64}, {"cat": 61 / 64}),
+        agreement=agreement.share,
+        agreement_interval=agreement.interval,
+        bytes=1_910_000,
+        milliseconds=0.26,
+        machine="a processor",
+        quantization="fp16",
+        escalation=Escalation(0.61, 0.25, 1.0),
+        variants={
+            "fp16": {"bytes": 1_910_000, "accuracy": 0.95, "labels_changed": 1, "largest_difference": 0.004},
+            "int8": {"error": "The device model cannot be converted to int8"},
+        },
+    )
+    images = {f"{number:064}": png(colour=100 + number) for number in (0, 2)}
+    return Pair(Metrics(1.0, 64, {"1": 1.0}, {"cat": 1.0}), device, agreement, images)
 
 
 @pytest.fixture
