@@ -418,12 +418,54 @@ class ServingOutcome:
     """What an endpoint serves after a deployment, a promotion or a rollback."""
 
     release: str | None  # tag of the release that was deployed, promoted or returned to
-    endpoint: str  # resource name
+    endpoint: str | None  # resource name, None where only devices are served
     traffic: Mapping[str, int]  # {tag: percent} of everything that is deployed
     promoted: str | None  # tag
     changed: bool  # False when the endpoint was in this state already
 
     to_json = dataclasses.asdict
+
+
+@dataclass(frozen=True)
+class ChannelState:
+    """A channel that devices follow."""
+
+    tag: str
+    percent: int  # of the channel's devices that get `tag`
+    previous: str | None  # tag that the others get
+    serial: int
+    expires: str  # UTC, ISO 8601
+
+
+@dataclass(frozen=True)
+class DevicesOutcome:
+    """The channels after a publication, a promotion or a rollback."""
+
+    address: str
+    channels: Mapping[str, ChannelState]  # by name: stable, beta
+    changed: bool  # False when no pointer had to be written
+
+    to_json = dataclasses.asdict
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "DevicesOutcome":
+        channels = {name: ChannelState(**_known(ChannelState, of)) for name, of in found["channels"].items()}
+        return cls(**_known(cls, found) | {"channels": channels})
+
+
+@dataclass(frozen=True)
+class RolloutOutcome:
+    """A promotion or a rollback; a half that did not take part is None."""
+
+    endpoint: ServingOutcome | None = None
+    devices: DevicesOutcome | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the endpoint's fields, and those of the devices below `devices`."""
+        stable = self.devices.channels["stable"].tag if self.devices else None
+        served = self.endpoint or ServingOutcome(stable, None, {}, stable, False)
+        changed = served.changed or bool(self.devices and self.devices.changed)
+        return served.to_json() | {"changed": changed, "devices": self.devices and self.devices.to_json()}
 
 
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,29 +1,49 @@
-"""Gives a release all of the endpoint's traffic."""
+"""Gives a release all of the endpoint's traffic, and all devices."""
 
 import click
 
 from ci.outcome import Outcome, command
 from ci.progress import log
 from pipeline.config import Config
-from pipeline.outcomes import ServingOutcome
-from pipeline.serving import endpoint
+from pipeline.outcomes import ChannelState, RolloutOutcome
+from pipeline.serving import rollout
 
 GROUP = "Google Cloud"
 
 
 @command
 @click.argument("tag", required=False)
-def promote(config: Config, tag: str | None) -> Outcome:
-    """Gives the release TAG all traffic of the endpoint, and undeploys what was served before.
+@click.option("--only", type=click.Choice([rollout.ENDPOINT, rollout.DEVICES]), help="Move one of both.")
+@click.option(
+    "--percent",
+    type=click.IntRange(0, 100),
+    default=100,
+    show_default=True,
+    help="Percent of the devices on stable that get it; the others keep the release before. Repeat it with more.",
+)
+def promote(config: Config, tag: str | None, only: str | None, percent: int) -> Outcome:
+    """Gives the release TAG all traffic of the endpoint, and the devices on the channel stable.
 
     Without TAG it promotes the canary; if there is none, the newest release. A release that was rolled back is promoted
-    again only by its TAG.
+    again only by its TAG. The endpoint and devices move together where both VERTEX_ENDPOINT and DEVICE_CHANNEL are set.
     """
-    done = endpoint.promote(config, tag, log)
-    return Outcome(summary(done, config.endpoint), **done.to_json())
+    done = rollout.promote(config, tag, only, percent, log)
+    return Outcome(summary(done, config), **done.to_json())
 
 
-def summary(done: ServingOutcome, name: str) -> str:
-    """Returns the traffic of the endpoint `name` as text."""
-    served = ", ".join(f"{model} {share} %" for model, share in done.traffic.items())
-    return f"{name}: {served}{'' if done.changed else ' (as it was already)'}."
+def summary(done: RolloutOutcome, config: Config) -> str:
+    """Returns what the endpoint and devices serve as text, a line each."""
+    lines = []
+    if done.endpoint:
+        served = ", ".join(f"{model} {share} %" for model, share in done.endpoint.traffic.items())
+        lines.append(f"{config.endpoint}: {served}{'' if done.endpoint.changed else ' (as it was already)'}.")
+    if done.devices:
+        served = ", ".join(channel_text(name, of) for name, of in done.devices.channels.items())
+        lines.append(f"devices: {served}{'' if done.devices.changed else ' (as it was already)'}.")
+    return "\n".join(lines)
+
+
+def channel_text(name: str, channel: ChannelState) -> str:
+    """Returns 'beta model-3 10 % (others model-2)'."""
+    others = f" (others {channel.previous or 'what they have'})" if channel.percent < 100 else ""
+    return f"{name} {channel.tag} {channel.percent} %{others}"

@@ -1,19 +1,22 @@
-"""Takes back the last change of the endpoint."""
+"""Takes back the last change of the endpoint and of devices."""
+
+import click
 
 from ci.commands import promote
 from ci.outcome import Outcome, command
 from ci.progress import log
 from pipeline.config import Config
-from pipeline.serving import endpoint
+from pipeline.serving import rollout
 
 GROUP = "Google Cloud"
 
 
 @command
-def rollback(config: Config) -> Outcome:
+@click.option("--only", type=click.Choice([rollout.ENDPOINT, rollout.DEVICES]), help="Move one of both.")
+def rollback(config: Config, only: str | None) -> Outcome:
     """Stops the canary; if there is none, returns to the release that was promoted before.
 
     Repeating the command changes nothing more. To go further back, name a release: `python -m ci promote TAG`.
     """
-    done = endpoint.roll_back(config, log)
-    return Outcome(promote.summary(done, config.endpoint), **done.to_json())
+    done = rollout.roll_back(config, only, log)
+    return Outcome(promote.summary(done, config), **done.to_json())

@@ -1,4 +1,4 @@
-"""The canary policy: which model gets which share of an endpoint's traffic. Pure functions without API calls.
+"""The canary policy: which model gets which share of an endpoint's traffic, or of devices. Without calls of an API.
 
 A goal is idempotent: applied to its own result, or to a state halfway there, it returns the same state.
 """
@@ -7,7 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from pipeline.errors import NothingToRollBack
+from pipeline.errors import NoRelease, NothingToRollBack
+from pipeline.releases.base import Releases
+from pipeline.releases.record import Release
 
 PROMOTED, PREVIOUS, ROLLED_BACK = "promoted", "previous", "rolled-back"  # labels of an endpoint, each with a tag
 
@@ -93,6 +95,20 @@ def canary(tag: str, percent: int) -> Goal:
         return state.replace({**scaled(others, 100 - percent), tag: percent})
 
     return goal
+
+
+def candidate(state: State, releases: Releases, tag: str | None = None) -> Release:
+    """Returns the release to promote: `tag`, else the canary, a newer one, the promoted one, or the newest.
+
+    Raises ReleaseNotFound or NoRelease.
+    """
+    if tag is None:
+        newest = releases.tags()[:1]
+        new = [tag for tag in newest if is_newer(tag, state)]
+        tag = next(filter(None, [*state.canaries, *new, state.promoted, *newest]), None)
+    if tag is None:
+        raise NoRelease(releases.address)
+    return releases.get(tag)
 
 
 def is_newer(tag: str, state: State) -> bool:

@@ -11,10 +11,9 @@ from typing import Any
 from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation, wait_for_pending
 from pipeline.cloud.vertex import client, encryption, location, machine_spec
 from pipeline.config import Config
-from pipeline.errors import NoRelease, NothingToRollBack, UsageError, WrongModelServed
+from pipeline.errors import NothingToRollBack, UsageError, WrongModelServed
 from pipeline.outcomes import ServingOutcome
 from pipeline.progress import Log, no_log
-from pipeline.releases.base import Releases
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
 from pipeline.serving import canary
@@ -36,7 +35,7 @@ def promote(config: Config, tag: str | None = None, log: Log = no_log) -> Servin
     Raises ReleaseNotFound or NoRelease.
     """
     endpoint = Endpoint(config, log)
-    release = endpoint.candidate(releases_of(config), tag)
+    release = canary.candidate(endpoint.state(), releases_of(config), tag)
     endpoint.upload(release)
     return endpoint.reach(canary.promotion(release.tag), f"Promoting {release.tag}", release.tag)
 
@@ -89,17 +88,6 @@ class Endpoint:
     def state(self) -> State:
         """Returns the endpoint's state; no traffic where there is no endpoint."""
         return self._read(self.find())
-
-    def candidate(self, releases: Releases, tag: str | None) -> Release:
-        """Returns the release to promote: `tag`, else the canary, a newer one, the promoted one, or the newest."""
-        if tag is None:
-            state = self._read(self.find())
-            newest = releases.tags()[:1]
-            new = (tag for tag in newest if canary.is_newer(tag, state))
-            tag = next(filter(None, [*state.canaries, *new, state.promoted, *newest]), None)
-        if tag is None:
-            raise NoRelease(self._config.releases)
-        return releases.get(tag)
 
     def upload(self, release: Release) -> None:
         """Uploads a release unless the registry has it, and remembers its version."""
