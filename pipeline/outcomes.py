@@ -454,6 +454,18 @@ class DevicesOutcome:
 
 
 @dataclass(frozen=True)
+class Served:
+    """What serves now; a half that is not configured, or cannot be read, is None."""
+
+    endpoint: Mapping[str, int] | None  # {tag: percent of the traffic}
+    devices: Mapping[str, ChannelState] | None  # by name of the channel
+    problems: tuple[str, ...] = ()  # why a half cannot be read
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self) | {"problems": list(self.problems)}
+
+
+@dataclass(frozen=True)
 class RolloutOutcome:
     """A promotion or a rollback; a half that did not take part is None."""
 

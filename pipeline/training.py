@@ -15,6 +15,7 @@ from pipeline.components.anomaly_gate import AnomalyGate
 from pipeline.components.current_model import CurrentDeviceModel, CurrentModel
 from pipeline.components.device_converter import DeviceConverter
 from pipeline.components.device_evaluator import DeviceEvaluator, code_digest
+from pipeline.components.device_publisher import DevicePublisher
 from pipeline.components.endpoint_deployer import EndpointDeployer
 from pipeline.components.model_uploader import ModelUploader
 from pipeline.components.pair_gate import PairGate
@@ -27,6 +28,7 @@ from pipeline.plan import Plan, Shape
 from pipeline.quality import evaluator_config
 from pipeline.quality.pair_gate import PairRequirements
 from pipeline.quality.release_gate import Requirements
+from pipeline.serving import device_channel
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     """Trains on the spans; releases the model if it is good enough (see quality/release_gate.py).
 
     With DEVICE_MODEL a model for devices is trained on the same data, and both are released or neither. Where an
-    endpoint is configured, a released model gets a share of its traffic. `shape` and the settings decide which nodes
-    there are.
+    endpoint is configured, a released model gets a share of its traffic; where a channel is, a pair gets the same share
+    of the devices on beta. `shape` and the settings decide which nodes there are.
     """
     examples = SpanExampleGen(workspace=run.workspace, spans=run.spans, fingerprint=run.fingerprint, data=run.data)
     statistics = tfx.StatisticsGen(examples=examples.outputs["examples"])
@@ -192,6 +194,9 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     if config.endpoint and (config.in_cloud or shape.on_vertex):
         uploader = ModelUploader(pushed_model=pusher.outputs["pushed_model"], settings=run.settings)
         nodes += [uploader, EndpointDeployer(uploaded=uploader.outputs["uploaded"], settings=run.settings)]
+    if config.device_channel and shape.device:
+        device_channel.check_settings(config, shape.on_vertex)
+        nodes.append(DevicePublisher(pushed_model=pusher.outputs["pushed_model"], settings=run.settings))
     return tfx.Pipeline(
         pipeline_name="training",
         pipeline_root=pipeline_root,

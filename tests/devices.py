@@ -19,6 +19,14 @@ from pipeline.serving.device_manifest import Manifest, Pointer, check_model, rea
 if TYPE_CHECKING:
     from tests.conftest import Workspace
 
+INPUT = {
+    "shape": [1, 32, 32, 3],
+    "dtype": "float32",
+    "range": [0, 1],
+    "resize": "bilinear-antialias",
+    "background": [255, 255, 255],
+}
+
 
 class Key:
     """A new key pair: the file that signs, and the text that apps pin."""
@@ -66,7 +74,7 @@ class Devices:
         if model is None:
             saved = self._folder / "saved model"
             saved.mkdir(exist_ok=True)
-            (saved / "saved_model.pb").write_bytes(b"a model")
+            (saved / "saved_model.pb").write_bytes(b"\x08\x01")  # its version, no graph
             model = str(saved)
         data = b"TFL3 %d" % number
         (self._folder / "tflite").write_bytes(data)
@@ -74,7 +82,7 @@ class Devices:
             file="model.tflite",
             bytes=len(data),
             labels=("cat", "dog"),
-            input={"shape": [1, 32, 32, 3], "dtype": "float32", "range": [0, 1], "resize": "bilinear-antialias"},
+            input=INPUT,
             quantization="fp16",
             metrics=Metrics(accuracy=0.85, images=40),
             agreement=0.9,

@@ -1,5 +1,7 @@
 """Gives a release all of the endpoint's traffic, and all devices."""
 
+from collections.abc import Mapping
+
 import click
 
 from ci.outcome import Outcome, command
@@ -35,15 +37,23 @@ def summary(done: RolloutOutcome, config: Config) -> str:
     """Returns what the endpoint and devices serve as text, a line each."""
     lines = []
     if done.endpoint:
-        served = ", ".join(f"{model} {share} %" for model, share in done.endpoint.traffic.items())
-        lines.append(f"{config.endpoint}: {served}{'' if done.endpoint.changed else ' (as it was already)'}.")
+        changed = "" if done.endpoint.changed else " (as it was already)"
+        lines.append(f"{config.endpoint}: {traffic_text(done.endpoint.traffic)}{changed}.")
     if done.devices:
-        served = ", ".join(channel_text(name, of) for name, of in done.devices.channels.items())
-        lines.append(f"devices: {served}{'' if done.devices.changed else ' (as it was already)'}.")
+        changed = "" if done.devices.changed else " (as it was already)"
+        lines.append(f"devices: {channels_text(done.devices.channels)}{changed}.")
     return "\n".join(lines)
 
 
-def channel_text(name: str, channel: ChannelState) -> str:
-    """Returns 'beta model-3 10 % (others model-2)'."""
-    others = f" (others {channel.previous or 'what they have'})" if channel.percent < 100 else ""
-    return f"{name} {channel.tag} {channel.percent} %{others}"
+def traffic_text(traffic: Mapping[str, int]) -> str:
+    """Returns 'model-2 90 %, model-3 10 %'."""
+    return ", ".join(f"{model} {share} %" for model, share in traffic.items())
+
+
+def channels_text(channels: Mapping[str, ChannelState]) -> str:
+    """Returns 'stable model-2 100 %, beta model-3 10 % (others model-2)'."""
+    texts = []
+    for name, channel in channels.items():
+        others = f" (others {channel.previous or 'what they have'})" if channel.percent < 100 else ""
+        texts.append(f"{name} {channel.tag} {channel.percent} %{others}")
+    return ", ".join(texts)

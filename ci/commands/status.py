@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
+from ci.commands import promote
 from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
@@ -11,8 +12,10 @@ from pipeline.data.incoming import collected
 from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, percent
+from pipeline.outcomes import Served
 from pipeline.releases import lineage
 from pipeline.releases.factory import releases_of
+from pipeline.serving import rollout
 from pipeline.storage.factory import open_storage
 
 GROUP = "models"
@@ -33,6 +36,7 @@ def status(config: Config) -> Outcome:
     corrected = [span.number for span in published if span.number in digests and not reports.is_trained(span, digests)]
     withdrawn = lineage.saw_withdrawn(published, releases)
     history = storage.address(HISTORY) if storage.exists(HISTORY) else None
+    serving = rollout.served(config)
     following = next_step(
         numbers,
         digests,
@@ -55,6 +59,7 @@ def status(config: Config) -> Outcome:
                 f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
                 *([f"history: {history}"] if history else []),
+                *serving_lines(serving),
                 f"next: {following.action}, because {following.why}",
             ]
         ),
@@ -66,9 +71,20 @@ def status(config: Config) -> Outcome:
         last_training=training and summary(training),
         last_evaluation=evaluation.to_json() if evaluation else None,
         history=history,
+        serving=serving.to_json(),
         next=asdict(following),
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
+
+
+def serving_lines(serving: Served) -> list[str]:
+    """Returns lines about the endpoint and devices, where they are configured."""
+    lines = []
+    if serving.endpoint is not None:
+        lines.append(f"endpoint: {promote.traffic_text(serving.endpoint) or 'nothing yet'}")
+    if serving.devices is not None:
+        lines.append(f"devices: {promote.channels_text(serving.devices) or 'nothing yet'}")
+    return [*lines, *serving.problems]
 
 
 def span_line(span: spans.Span) -> str:

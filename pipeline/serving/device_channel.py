@@ -10,8 +10,8 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 
-from pipeline.config import Config
-from pipeline.errors import BrokenChannel, NoDeviceModel, OtherModelPublished
+from pipeline.config import Config, is_kms_key
+from pipeline.errors import BrokenChannel, ConfigError, NoDeviceModel, OtherModelPublished
 from pipeline.outcomes import ChannelState, DevicesOutcome
 from pipeline.progress import Log, no_log
 from pipeline.releases.archive import sha256
@@ -94,7 +94,17 @@ class DeviceChannel:
                 channel: self._moved(before.get(channel), pointer)
                 for channel, pointer in self._planned(before.get(STABLE), wanted, percent).items()
             }
-        return outcome(self._place.address, after, changed=after != before)
+        return self._outcome(after, changed=after != before)
+
+    def look(self) -> DevicesOutcome:
+        """Returns the channels as they are. Changes nothing."""
+        return self._outcome(self.pointers(), changed=False)
+
+    def _outcome(self, pointers: Pointers, changed: bool) -> DevicesOutcome:
+        channels = {
+            name: ChannelState(of.tag, of.percent, of.previous, of.serial, of.expires) for name, of in pointers.items()
+        }
+        return DevicesOutcome(self._place.address, channels, changed)
 
     def _planned(self, stable: Pointer | None, wanted: State, percent: int) -> dict[str, Pointer]:
         """Returns the pointers of a state, not yet numbered and dated."""
@@ -165,6 +175,19 @@ class DeviceChannel:
         return f"{FOLDER}/{self._task}/channels/{channel}.json"
 
 
+def check_settings(config: Config, on_vertex: bool) -> None:
+    """Raises MissingSettings or ConfigError for settings with which the pipeline cannot publish."""
+    config.require("device_channel", "device_signing_key")
+    if not on_vertex:
+        return
+    if not config.device_channel.startswith(("gs://", "github:")):
+        raise ConfigError(
+            "DEVICE_CHANNEL", config.device_channel, "gs://bucket/prefix or github:owner/name on Vertex AI"
+        )
+    if not is_kms_key(config.device_signing_key):
+        raise ConfigError("DEVICE_SIGNING_KEY", config.device_signing_key, "a key in Cloud KMS on Vertex AI")
+
+
 def publish(config: Config, release: Release, log: Log = no_log) -> DevicesOutcome:
     """Publishes a release and gives it CANARY_TRAFFIC percent of the devices on beta; all devices if it is the first.
 
@@ -173,14 +196,6 @@ def publish(config: Config, release: Release, log: Log = no_log) -> DevicesOutco
     channel = DeviceChannel(config, log)
     channel.publish(release)
     return channel.reach(canary.canary(release.tag, config.canary_traffic))
-
-
-def outcome(address: str, pointers: Pointers, changed: bool = False) -> DevicesOutcome:
-    """Returns the pointers as the outcome of a change, or of looking."""
-    channels = {
-        name: ChannelState(of.tag, of.percent, of.previous, of.serial, of.expires) for name, of in pointers.items()
-    }
-    return DevicesOutcome(address, channels, changed)
 
 
 def _time(moment: datetime.datetime) -> str:

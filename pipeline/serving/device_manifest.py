@@ -49,7 +49,7 @@ class Manifest:
     bytes: int
     sha256: str  # of the file, hexadecimal
     labels: tuple[str, ...]  # in the order of the model's probabilities
-    input: Mapping[str, Any]  # shape, dtype, range and resize
+    input: Mapping[str, Any]  # shape, dtype, range, resize, background
     quantization: str
     metrics: Mapping[str, Any]  # accuracy, images
     escalation_threshold: float | None  # confidence below which the cloud model is asked; None: never

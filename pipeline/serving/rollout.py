@@ -5,8 +5,8 @@ moves the other half.
 """
 
 from pipeline.config import Config
-from pipeline.errors import NothingToRollBack, UsageError
-from pipeline.outcomes import RolloutOutcome
+from pipeline.errors import NothingToRollBack, SpanloopError, UsageError
+from pipeline.outcomes import RolloutOutcome, Served
 from pipeline.progress import Log, no_log
 from pipeline.releases.factory import releases_of
 from pipeline.serving import canary, endpoint
@@ -54,6 +54,22 @@ def roll_back(config: Config, only: str | None = None, log: Log = no_log) -> Rol
     for refusal in refusals:
         log(str(refusal))
     return RolloutOutcome(done.get(ENDPOINT), done.get(DEVICES))
+
+
+def served(config: Config) -> Served:
+    """Looks at the halves that are configured. What cannot be read is a problem, no error: others are to be shown."""
+    traffic, channels, problems = None, None, []
+    if config.endpoint and config.in_cloud:
+        try:
+            traffic = endpoint.traffic(config)
+        except SpanloopError as error:
+            problems.append(f"endpoint: {error}")
+    if config.device_channel:
+        try:
+            channels = DeviceChannel(config).look().channels
+        except SpanloopError as error:
+            problems.append(f"devices: {error}")
+    return Served(traffic, channels, tuple(problems))
 
 
 def _moving(config: Config, only: str | None) -> list[str]:

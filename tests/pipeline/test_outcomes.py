@@ -13,6 +13,7 @@ from pipeline.outcomes import (
     Rejected,
     RetrainingOutcome,
     RetrainingSubmitted,
+    RolloutOutcome,
     ServingOutcome,
     SliceVerdict,
     Submission,
@@ -69,7 +70,7 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
 
 
 TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned", "page"}
-TRAINED |= {"data"}
+TRAINED |= {"data", "device"}
 SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "relabelled", "near_duplicates", "alike"}
 
 
@@ -92,6 +93,7 @@ SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "rela
             ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),
             {"release", "endpoint", "traffic", "promoted", "changed"},
         ),
+        (RolloutOutcome(), {"release", "endpoint", "traffic", "promoted", "changed", "devices"}),
     ],
 )
 def test_the_keys_are_those_of_the_commands(outcome, keys):

@@ -8,6 +8,7 @@ from pipeline import plan, training
 from pipeline.components import device_evaluator
 from pipeline.config import Config
 from pipeline.data import spans
+from pipeline.errors import MissingSettings
 from pipeline.plan import Shape
 from pipeline.storage.factory import open_storage
 from tests.conftest import photographs
@@ -93,6 +94,18 @@ def test_the_current_device_model_is_a_baseline_where_there_is_one(plan_of, tmp_
     assert "baseline_model" in with_one["DeviceEvaluator"].inputs
     assert "baseline_model" not in without["DeviceEvaluator"].inputs
     assert [nodes["PairGate"].exec_properties["current"] for nodes in (without, with_one)] == ["", "model-1"]
+
+
+def test_a_pair_is_published_for_devices_where_a_channel_is_configured(plan_of, tmp_path):
+    channel = {"device_channel": "gs://bucket/models", "device_signing_key": "key.pem"}
+
+    nodes = nodes_of(*plan_of(device_model=True, **channel), tmp_path)
+
+    assert list(nodes)[-1] == "DevicePublisher"
+    assert json.loads(nodes["DevicePublisher"].exec_properties["settings"])["device_channel"] == "gs://bucket/models"
+    assert "DevicePublisher" not in nodes_of(*plan_of(**channel), tmp_path)
+    with pytest.raises(MissingSettings, match="DEVICE_SIGNING_KEY"):
+        nodes_of(*plan_of(device_model=True, device_channel="gs://bucket/models"), tmp_path)
 
 
 def test_the_cache_sees_another_extractor(plan_of, tmp_path, monkeypatch):

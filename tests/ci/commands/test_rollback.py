@@ -1,6 +1,8 @@
 """The command `rollback`; tests/pipeline/serving/test_endpoint.py has its cases."""
 
-from pipeline.serving import endpoint
+from pipeline.serving import endpoint, rollout
+from tests.conftest import Workspace
+from tests.devices import Devices
 
 
 def test_the_last_promotion_is_taken_back(ci, serving):
@@ -18,3 +20,14 @@ def test_the_last_promotion_is_taken_back(ci, serving):
 def test_settings_that_are_missing_are_named(ci):
     done = ci("rollback")
     assert done.code == 2 and "VERTEX_ENDPOINT" in done.err
+
+
+def test_devices_return_to_the_release_before(ci, tmp_path):
+    devices = Devices(Workspace(tmp_path / "workspace"), tmp_path)
+    for number in (1, 2):
+        rollout.promote(devices.config, devices.release(number).tag)
+
+    done = ci("rollback", "--only", "devices", "--json", **devices.variables)
+
+    assert done.code == 0, done.err
+    assert done.json["release"] == "model-1" and devices.model() == b"TFL3 1"

@@ -6,8 +6,10 @@ from pipeline.data import reports
 from pipeline.data.incoming import collected
 from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
+from pipeline.serving import device_channel
 from pipeline.storage.factory import open_storage
-from tests.conftest import EMPTY_MODEL, report_training
+from tests.conftest import EMPTY_MODEL, Workspace, report_training
+from tests.devices import Devices
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
         "last_evaluation": None,
         "history": None,
     }
-    empty |= {"corrected": [], "saw_withdrawn": {}}
+    empty |= {"corrected": [], "saw_withdrawn": {}, "serving": {"endpoint": None, "devices": None, "problems": []}}
     assert done.json == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 
@@ -119,3 +121,17 @@ def test_releases_on_github_are_shown_too(ci, cloud):
     done = ci("status", **where, GITHUB_TOKEN="wrong")
     assert done.code == 1 and done.err.startswith("error: Listing the releases in github:acme/widget failed: ")
     assert done.err.count("\n") == 1 and "Set GITHUB_TOKEN" in done.err
+
+
+def test_the_channels_of_devices_are_shown_or_why_they_cannot_be(ci, tmp_path):
+    devices = Devices(Workspace(tmp_path / "workspace"), tmp_path)
+    for number in (1, 2):
+        device_channel.publish(devices.config, devices.release(number))
+
+    done = ci("status", "--json", **devices.variables)
+
+    assert done.json["serving"]["devices"]["beta"]["previous"] == "model-1"
+    assert "devices: stable model-1 100 %, beta model-2 10 % (others model-1)" in done.err
+    without = ci("status", "--json", **devices.variables | {"DEVICE_SIGNING_KEY": "absent.pem"})
+    assert without.code == 0 and without.json["serving"]["devices"] is None
+    assert "devices: DEVICE_SIGNING_KEY (absent.pem): No such file" in without.err

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline import retraining, training
 from pipeline.config import Config
-from pipeline.errors import InvalidSpec, MissingSettings
+from pipeline.errors import ConfigError, InvalidSpec, MissingSettings
 from pipeline.orchestrators.compiled import compile_pipeline
 from pipeline.orchestrators.spec_lint import containers
 from pipeline.packaging.modules import Modules
@@ -52,6 +52,18 @@ def test_a_device_model_has_nodes_and_parameters_of_its_own_and_leaves_none_with
     assert "CurrentDeviceModel" not in tasks(compiled("training", Shape(device=True)).spec)
     single = compiled("training", Shape(baseline=True, curated=True, tune=True), endpoint="photographs").text.lower()
     assert "device" not in single and "pair" not in single
+
+
+KMS_KEY = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+
+
+def test_on_vertex_ai_a_key_in_kms_signs_for_a_channel_that_is_no_folder():
+    channel = {"device_channel": "gs://bucket/models", "device_signing_key": KMS_KEY}
+    assert "DevicePublisher" in tasks(compiled("training", Shape(device=True), **channel).spec)
+    with pytest.raises(ConfigError, match="DEVICE_SIGNING_KEY is 'key.pem'.*Cloud KMS"):
+        compiled("training", Shape(device=True), **channel | {"device_signing_key": "key.pem"})
+    with pytest.raises(ConfigError, match="DEVICE_CHANNEL is './models'"):
+        compiled("training", Shape(device=True), **channel | {"device_channel": "./models"})
 
 
 def test_what_differs_from_run_to_run_is_a_parameter_and_given_by_the_pipeline_itself():

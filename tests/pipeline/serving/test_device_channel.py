@@ -19,7 +19,7 @@ from pipeline.errors import (
 from pipeline.serving import canary, device_channel, device_manifest
 from pipeline.serving.device_channel import DeviceChannel
 from pipeline.serving.device_manifest import DocumentRefused
-from tests.devices import Devices, Key, change
+from tests.devices import INPUT, Devices, Key, change
 from tests.killing import killed_at_each_step
 from tests.places import in_a_bucket, in_a_folder
 
@@ -51,12 +51,7 @@ def test_what_is_published_describes_the_model(devices):
         hashlib.sha256(b"TFL3 1").hexdigest(),
     )
     assert manifest.labels == ("cat", "dog") and manifest.quantization == "fp16"
-    assert manifest.input == {
-        "shape": [1, 32, 32, 3],
-        "dtype": "float32",
-        "range": [0, 1],
-        "resize": "bilinear-antialias",
-    }
+    assert manifest.input == INPUT
     assert manifest.metrics == {"accuracy": 0.85, "images": 40} and manifest.escalation_threshold == 0.6
     assert manifest.created == release.created and manifest.minimum_app_version == "2.1.0"
     assert sorted(json.loads(devices.read("model-1/manifest.json"))) == sorted(
@@ -164,7 +159,7 @@ def test_pointers_are_signed_again_when_half_of_their_time_has_passed(devices):
 
 
 @in_a_folder
-def test_a_pointer_that_nobody_signs_again_expires(devices):
+def test_a_pointer_that_is_not_signed_again_expires(devices):
     publish(devices, 1)
     late = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=91)
     options = {"model": "classification", "channel": "stable", "now": late}
