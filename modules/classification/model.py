@@ -19,11 +19,12 @@ from tensorflow_transform.saved import saved_transform_io_v2
 from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.components.tuner.component import TunerFnResult
 
-from modules.classification.backbones import BACKBONES
+from modules.classification.backbones import BACKBONES, FROZEN
 from modules.classification.decoding import decode
 from modules.classification.preprocessing import DECODED, IMAGE, LABEL, LABELS, SOURCE, transformed
 from modules.classification.settings import SETTINGS, Settings
 
+HEAD = "head"  # name of the layers behind the backbone
 EPOCHS = "epochs.json"  # in the folder of the run's logs: a list with loss, accuracy, val_loss, val_accuracy an epoch
 
 
@@ -44,9 +45,18 @@ def build_model(settings: Settings, classes: int) -> keras.Model:
         raise ValueError(f"backbone {settings.backbone!r} is not one of {', '.join(BACKBONES)}: see settings.py.")
     images = keras.Input((settings.image_size, settings.image_size, settings.channels), name=transformed(IMAGE))
     features = BACKBONES[settings.backbone](images, settings)
-    features = keras.layers.Dropout(settings.dropout)(features)
-    probabilities = keras.layers.Dense(classes, activation="softmax", dtype="float32")(features)
-    model = keras.Model(images, probabilities)
+    head = keras.Sequential(
+        [
+            keras.Input(features.shape[1:]),
+            keras.layers.Dropout(settings.dropout),
+            keras.layers.Dense(classes, activation="softmax", dtype="float32"),
+        ],
+        name=HEAD,
+    )
+    return _compiled(keras.Model(images, head(features)), settings)
+
+
+def _compiled(model: keras.Model, settings: Settings) -> keras.Model:
     model.compile(
         optimizer=keras.optimizers.Adam(settings.learning_rate),
         loss="sparse_categorical_crossentropy",
@@ -142,7 +152,11 @@ class Examples:
 
     def in_order(self) -> tf.data.Dataset:
         """Gives every example once."""
-        return self._decoded(self._records) if self._cached is None else self._cached
+        return self.uncached() if self._cached is None else self._cached
+
+    def uncached(self) -> tf.data.Dataset:
+        """Gives every example once, and keeps none of them in memory."""
+        return self._decoded(self._records)
 
     def to_validate(self) -> tf.data.Dataset | None:
         """Gives every example once whose label has a number, for Keras, which fails on any other; None without one.
@@ -185,6 +199,36 @@ class Examples:
                 return tf.boolean_mask(images, decoded), tf.boolean_mask(labels, decoded)
 
         return tf.cond(tf.reduce_all(decoded), lambda: (images, labels), without_others)
+
+
+class Features:
+    """What the frozen part of a network makes of a split, which is the same in each epoch: Examples of features."""
+
+    _TOGETHER = 64  # images: more of them need gigabytes, fewer take longer
+
+    def __init__(self, frozen: keras.Model, examples: Examples):
+        images = tf.TensorSpec([None, *frozen.input_shape[1:]], tf.float32)
+        extract = tf.function(lambda images: frozen(images, training=False), [images], autograph=False)
+        batches = [(extract(images).numpy(), labels) for images, labels in examples.uncached().batch(self._TOGETHER)]
+        self._features = np.concatenate([features for features, _ in batches])
+        self._labels = np.concatenate([labels for _, labels in batches])
+
+    @staticmethod
+    def fit(frozen: keras.Model, count: int, settings: Settings) -> bool:
+        """True when the features of so many images are worth less than the memory that settings allow."""
+        return 4 * math.prod(frozen.output_shape[1:]) * count <= settings.cache_megabytes * 1e6
+
+    def shuffled(self, seed: int) -> tf.data.Dataset:
+        """Gives every example once, in an order that depends on the seed alone."""
+        return self._dataset(np.arange(len(self._labels))).shuffle(len(self._labels), seed=seed)
+
+    def to_validate(self) -> tf.data.Dataset | None:
+        """Gives every example once whose label has a number; None without one."""
+        known = np.flatnonzero(self._labels >= 0)
+        return self._dataset(known) if len(known) else None
+
+    def _dataset(self, which: np.ndarray) -> tf.data.Dataset:
+        return tf.data.Dataset.from_tensor_slices((self._features[which], self._labels[which]))
 
 
 def check_left_out(*splits: Examples) -> None:
@@ -323,19 +367,33 @@ def trained(
     evaluation = Examples(fn_args.eval_files, preprocessing, settings)
 
     model = build_model(settings, classes=len(preprocessing.labels))
-    kept = Checkpoints(checkpoints, model)
-    validation = evaluation.to_validate()
+    learner, learned, validated = _learner(model, train, evaluation, settings)
+    kept = Checkpoints(checkpoints, learner)
+    validation = validated.to_validate()
 
     def batches(epoch: int) -> tf.data.Dataset:
         check_left_out(train, evaluation)  # of the epochs before
         # the order depends on the seed and the epoch alone: after a restart it is what it would have been without
-        return train.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
+        return learned.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
 
-    fit(model, settings, kept, batches, validation and validation.batch(settings.batch_size))
+    fit(learner, settings, kept, batches, validation and validation.batch(settings.batch_size))
     check_left_out(train, evaluation)
     write_curves(kept.curves, fn_args.model_run_dir)
     yield model
     kept.delete()
+
+
+def _learner(
+    model: keras.Model, train: Examples, evaluation: Examples, settings: Settings
+) -> tuple[keras.Model, Examples | Features, Examples | Features]:
+    """Returns the part of a model that learns, and the two splits as it takes them.
+
+    That is all of it, unless its backbone is frozen and what that makes of the images fits in memory.
+    """
+    frozen = next((layer for layer in model.layers if layer.name == FROZEN), None)
+    if frozen is None or not Features.fit(frozen, train.count + evaluation.count, settings):
+        return model, train, evaluation
+    return _compiled(model.get_layer(HEAD), settings), Features(frozen, train), Features(frozen, evaluation)
 
 
 def fit(

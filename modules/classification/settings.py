@@ -11,7 +11,7 @@ class Settings:
     channels: int = 3  # 3: colour, 1: grey
     background: tuple[int, int, int] = (255, 255, 255)  # red, green, blue behind transparent pixels
     backbone: str = "small_cnn"  # a name from backbones.py
-    pretrained: bool = False  # start from ImageNet weights (not for small_cnn): downloads them once
+    pretrained: bool = False  # start from ImageNet weights: docs/own-model.md says which backbones have them
     epochs: int = 15
     batch_size: int = 32
     learning_rate: float = 1e-2

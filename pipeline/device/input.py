@@ -14,8 +14,9 @@ An app in any language does the same, in this order:
 5. Where the model takes one channel: 0.2989 red + 0.5870 green + 0.1140 blue.
 6. Divide by 255: float32 [1, height, width, channels] in [0, 1].
 
-Training decodes in TensorFlow, which uses a faster, less exact inverse cosine transform and reads a large JPEG at a
-fraction of its size.
+Training does the same in TensorFlow: to float32's precision, but for JPEGs of more than two megapixels, which it
+reads at a fraction of their size, and large transparent PNGs, which it rounds before it resizes: less than one of 255
+levels.
 """
 
 import contextlib

@@ -9,7 +9,6 @@ from pipeline.device import description
 from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import DeviceModel
-from tests.conftest import EMPTY_MODEL, put
 from tests.pipeline.conftest import plain
 
 
@@ -25,7 +24,7 @@ def test_the_current_device_model_is_the_one_that_was_released(bright_or_dark, t
         agreement=None,
         escalation=None,
     )
-    put(tmp_path / "model", {"saved_model.pb": EMPTY_MODEL})
+    (tmp_path / "model").mkdir()
     open_releases(str(tmp_path / "releases")).publish(
         str(tmp_path / "model"),
         identity="first",

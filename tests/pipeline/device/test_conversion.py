@@ -22,7 +22,7 @@ def compared(trained, path):
     return conversion.compare(path, expected, trained.images, trained.labels)
 
 
-# What a network of 3,000 parameters may lose. benchmarks/device_conversion.py measures larger ones.
+# What a network of 4,000 parameters may lose. benchmarks/device_conversion.py measures larger ones.
 @pytest.mark.parametrize(
     ("variant", "difference", "changed"), [("fp32", 1e-5, 0), ("fp16", 0.01, 1), ("dynamic", 0.2, 5), ("int8", 0.7, 15)]
 )
