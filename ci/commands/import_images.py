@@ -28,6 +28,7 @@ GROUP = "images"
 @click.option("--skip", type=click.IntRange(min=0), default=0, help="Leave out the first digits of the demo.")
 @click.option("--limit", type=click.IntRange(min=1), help="Take no more digits of the demo than this.")
 @click.option("--corrections", is_flag=True, help="Labels here are right: relabel images that a span has otherwise.")
+@click.option("--convert", is_flag=True, help="Make PNGs of WebP, HEIC, AVIF, GIF, BMP and TIFF images.")
 @click.option(
     "--label-separator",
     "separator",
@@ -43,6 +44,7 @@ def import_images(
     skip: int,
     limit: int | None,
     corrections: bool,
+    convert: bool,
     separator: str,
 ) -> Outcome:
     """Makes a span of the labelled images in DIR, or of those that DIR/list.csv or list.jsonl names.
@@ -61,10 +63,10 @@ def import_images(
     given = demo_folder(camera, skip, limit) if demo else contextlib.nullcontext(folder)
     with given as images, Count("Collecting" if collect else "Importing") as progress:
         if collect:
-            found = collected.add(storage, images, progress, separator)
+            found = collected.add(storage, images, progress, separator, convert)
         else:
             groups = group_of(config.modules)
-            found = spans.import_folder(storage, images, progress, groups, separator, corrections)
+            found = spans.import_folder(storage, images, progress, groups, separator, corrections, convert)
     lines = [
         *summary_lines(found, collect),
         *conflicts(found.conflicts),

@@ -14,6 +14,7 @@ from pipeline.batch.predictor import OpenPredictor, Predictor
 from pipeline.config import Config
 from pipeline.data import reports
 from pipeline.data.images import BadImage
+from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import collected
 from pipeline.data.incoming.collected import Waiting
 from pipeline.data.known import Known
@@ -115,10 +116,10 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
             left_out.add(source)
             left_out.skip(source.name, str(bad))
             continue
-        digest = hashlib.sha256(source.data).digest()
-        holder = known.holder(digest)
+        digest, original = hashlib.sha256(source.data).digest(), original_of(source.data)
+        holder = known.holder(digest, original)
         if holder is None:
-            known.add(digest, label)
+            known.add(digest, label, original)
             yield LabelledImage(source.name, label, source.data)
             continue
         left_out.add(source)

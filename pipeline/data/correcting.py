@@ -19,7 +19,8 @@ DOING = "preparing a span"  # what the workspace lets one process at a time be d
 def relabel(storage: Storage, wanted: Sequence[str], label: str) -> CorrectionOutcome:
     """Gives published images another label; raises UsageError when one is not there.
 
-    `wanted` are spans, names of images, which `span-0001/` may precede, or sha256, of which 12 digits are enough.
+    `wanted` are spans, names of images, which `span-0001/` may precede, or sha256, also that of the file that
+    an image was converted from, of which 12 digits are enough.
     """
     try:
         label = label_text(label)
@@ -79,7 +80,9 @@ class _Index:
         if not self._by_digest:
             self._read()
         if re.fullmatch(r"[0-9a-f]{12,64}", wanted):
-            images = [image for digest, image in self._by_digest.items() if digest.startswith(wanted)]
+            images = [
+                image for image in self._by_digest.values() if any(one.startswith(wanted) for one in image[1].digests)
+            ]
         else:
             folder, _, rest = wanted.partition("/")
             number = number_of(folder)

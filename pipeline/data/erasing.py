@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from pipeline.data import manifest, tfrecord
 from pipeline.data.correcting import DOING
+from pipeline.data.corrections import Corrected
 from pipeline.data.incoming import collected, conflicts, rejected
 from pipeline.data.manifest import FOLDER, Listed, name_of
 from pipeline.data.span import Span, published
@@ -38,10 +39,17 @@ def erase(storage: Storage) -> int:
     """Removes all images that are withdrawn for ever; returns how many files and examples were removed."""
     with storage.exclusive(DOING):
         spans = published(storage)
-        digests = {sha256 for span in spans for sha256, image in span.corrections.images.items() if image.erase}
+        digests = {image.published.sha256 for span in spans for image in _erased(span)}
         if not digests:
             return 0
-        return sum(_rewrite(storage, span, digests) for span in spans) + sum(_delete_copies(storage, digests))
+        originals = {image.published.original for span in spans for image in _erased(span)} - {""}
+        return sum(_rewrite(storage, span, digests) for span in spans) + sum(
+            _delete_copies(storage, digests | originals)
+        )
+
+
+def _erased(span: Span) -> list[Corrected]:
+    return [image for image in span.corrections.images.values() if image.erase]
 
 
 def _rewrite(storage: Storage, span: Span, digests: Collection[str]) -> int:
@@ -53,7 +61,7 @@ def _rewrite(storage: Storage, span: Span, digests: Collection[str]) -> int:
         storage.write(manifest.manifest_of(span.number), data)
     else:
         shards = {split: span.shards_listed(split) for split in manifest.SPLITS}
-    if any(image.erase for image in span.corrections.images.values()):
+    if _erased(span):
         _delete_unnamed(storage, span, shards)
     return count
 
@@ -94,7 +102,7 @@ def _manifest(storage: Storage, span: Span, shards: Mapping[str, Sequence[dict]]
 
 
 def _fields(source: Listed) -> dict[str, str]:
-    return {name: value for name, value in source._asdict().items() if value or name != "group"}
+    return {name: value for name, value in source._asdict().items() if value or name not in ("group", "original")}
 
 
 def _delete_unnamed(storage: Storage, span: Span, shards: Mapping[str, Sequence[dict]]) -> None:

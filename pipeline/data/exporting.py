@@ -11,7 +11,7 @@ from pipeline.errors import UsageError
 from pipeline.storage.base import Storage
 
 INDEX = "images.csv"
-FIELDS = ("image", "label", "group", "split", "sha256", "name")
+FIELDS = ("image", "label", "group", "split", "sha256", "name", "original")
 
 
 def export(span: Span, label: str | None, to: Storage, progress: Callable[[int], None] = lambda done: None) -> int:
@@ -29,7 +29,7 @@ def export(span: Span, label: str | None, to: Storage, progress: Callable[[int],
             source = sources[example.source]
             name = f"{_folder(example.label)}/{example.source}.{_suffix(example.image)}"
             to.write(name, example.image, create_only=True, durable=False)
-            rows.append((name, example.label, source.group, split, example.source, source.name))
+            rows.append((name, example.label, source.group, split, example.source, source.name, source.original))
             if not len(rows) % 200:
                 progress(len(rows))
     if not rows:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pipeline.data import manifest
+from pipeline.data.corrections import Corrected
 from pipeline.data.span import Span
 from pipeline.storage.base import Storage
 
@@ -32,20 +33,26 @@ class Known:
         for place, data in enumerate(manifests):
             keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in manifest.digests(data))
             # What was erased is not in the manifest any more.
-            corrected = map(bytes.fromhex, self._spans[place].corrections.images)
+            corrected = _corrected(self._spans[place])
             keys.extend(int.from_bytes(digest[:5], "big") << 24 | place for digest in corrected)
         self._keys = array("Q", sorted(keys))
         self._holders = functools.cache(lambda place: _holders(self._spans[place]))
         self._new: dict[bytes, int] = {}
         self._new_labels: list[str] = []
 
-    def add(self, digest: bytes, label: str) -> None:
-        """Remembers an image that is going to be published."""
+    def add(self, digest: bytes, label: str, original: str = "") -> None:
+        """Remembers an image that is going to be published, and the sha256 of its original."""
         self._new[digest] = len(self._new_labels)
+        if original:
+            self._new[bytes.fromhex(original)] = len(self._new_labels)
         self._new_labels.append(label)
 
-    def holder(self, digest: bytes) -> Holder | None:
-        """Returns what has the image of this sha256; None for a new one."""
+    def holder(self, digest: bytes, original: str = "") -> Holder | None:
+        """Returns what has the image of this sha256, or was converted from the same original; None for a new one."""
+        found = self._holder(digest)
+        return self._holder(bytes.fromhex(original)) if found is None and original else found
+
+    def _holder(self, digest: bytes) -> Holder | None:
         if (position := self._new.get(digest)) is not None:
             return Holder(None, self._new_labels[position], position)
         if not self._keys:
@@ -62,7 +69,13 @@ class Known:
 def _holders(span: Span) -> dict[bytes, Holder]:
     """Returns {sha256: what has it} of a span; one Holder for each label."""
     of_label = functools.cache(lambda label: Holder(span.number, label))
-    found = {bytes.fromhex(source.sha256): of_label(source.label) for source in span.listed}
-    for sha256, image in span.corrections.images.items():
-        found[bytes.fromhex(sha256)] = Holder(span.number, image.label, withdrawn=image.withdrawn, erased=image.erase)
+    found = {bytes.fromhex(sha256): of_label(source.label) for source in span.listed for sha256 in source.digests}
+    for digest, image in _corrected(span).items():
+        found[digest] = Holder(span.number, image.label, withdrawn=image.withdrawn, erased=image.erase)
     return found
+
+
+def _corrected(span: Span) -> dict[bytes, Corrected]:
+    """Returns what is corrected of an image by its sha256, and by that of its original."""
+    images = span.corrections.images.values()
+    return {bytes.fromhex(sha256): image for image in images for sha256 in image.published.digests}

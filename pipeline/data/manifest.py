@@ -28,6 +28,12 @@ class Listed(NamedTuple):
     split: str
     generation: str
     group: str = ""  # images of one group are on one side of the split
+    original: str = ""  # sha256 of the file that the image was converted from
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """sha256 by which the image is known: its own, and that of its original if there is one."""
+        return (self.sha256, self.original) if self.original else (self.sha256,)
 
 
 def name_of(number: int) -> str:
@@ -143,6 +149,7 @@ def sources(number: int, data: bytes) -> Iterator[Listed]:
                 source["split"],
                 source["generation"],
                 source.get("group", ""),
+                source.get("original", ""),
             )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BrokenSpan(name_of(number), f"{MANIFEST} lists something else than sources ({error!r})") from None
@@ -164,7 +171,7 @@ def _lines(data: bytes, begin: int, end: int) -> Iterator[bytes]:
 
 
 def digests(data: bytes) -> Iterator[bytes]:
-    """Yields the sha256 of each image of a whole manifest, without making objects of it."""
+    """Yields the sha256 of each image of a whole manifest, and of its original, without making objects of it."""
     # Those of the shards match, too, and do no harm: no image has them.
-    for match in re.finditer(rb'"sha256":\s*"([0-9a-f]{64})"', data):
+    for match in re.finditer(rb'"(?:sha256|original)":\s*"([0-9a-f]{64})"', data):
         yield bytes.fromhex(match[1].decode())

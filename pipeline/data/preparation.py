@@ -7,6 +7,7 @@ from functools import partial
 from pipeline.data import corrections, looks, split
 from pipeline.data.findings import RELABELLED, Findings
 from pipeline.data.images import BadImage
+from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import collected
 from pipeline.data.incoming.fates import Fate
 from pipeline.data.incoming.listing import LabelledFile
@@ -26,14 +27,21 @@ class Preparation:
     """One attempt to make a span; adds its outcome to `found`."""
 
     def __init__(
-        self, storage: Storage, draft: Draft, published: Sequence[Span], fate: Fate, found: Findings, correct: bool
+        self,
+        storage: Storage,
+        draft: Draft,
+        published: Sequence[Span],
+        fate: Fate,
+        found: Findings,
+        correct: bool,
+        convert: bool,
     ):
         self._storage, self._draft, self._published = storage, draft, published
         self._fate, self._found = fate, found
         self._known = Known(storage, published)
         self._looks = Looks()
         self._labels: list[str] = []  # of the images of the draft
-        self._relabel = correct
+        self._relabel, self._convert = correct, convert
         self._listed: dict[int, dict[str, Listed]] = {}  # by span and sha256, where labels are corrected
         self._relabelled: dict[tuple[int, str], list[Listed]] = {}  # by span and label
         self._moved: dict[int, list[Listed]] = {}  # by span: published images that move to training
@@ -46,17 +54,17 @@ class Preparation:
             if not done % collected.PROGRESS_EVERY:
                 progress(done)
             try:
-                label = collected.examine(source)
+                label = collected.examine(source, self._convert)
             except BadImage as bad:
                 rejected = Rejected(source.name, str(bad))
                 outcomes.append((self._storage.submit(self._fate.reject, source, str(bad)), rejected))
                 continue
-            digest = hashlib.sha256(source.data).digest()
-            if holder := self._known.holder(digest):
-                outcomes.append(self._repeated(source, digest, label, holder))
+            digest, original = hashlib.sha256(source.data).digest(), original_of(source.data)
+            if holder := self._known.holder(digest, original):
+                outcomes.append(self._repeated(source, label, holder, original or digest.hex()))
             elif self._fate.use(source):
                 group = source.group if isinstance(source, LabelledFile) else ""
-                self._add(source, label, digest, group or group_of(source.name))
+                self._add(source, label, digest, group or group_of(source.name), original)
         for outcome, what in outcomes:
             if outcome():
                 self._found.add(what)
@@ -96,11 +104,11 @@ class Preparation:
         self._draft.attach(looks.NAME, self._records.tobytes())
         self._draft.finish()
 
-    def _add(self, source: Source, label: str, digest: bytes, group: str) -> None:
+    def _add(self, source: Source, label: str, digest: bytes, group: str, original: str) -> None:
         side = split.split_of(digest.hex())
-        self._known.add(digest, label)
+        self._known.add(digest, label, original)
         self._labels.append(label)
-        self._draft.add(source, label, digest.hex(), side, group)
+        self._draft.add(source, label, digest.hex(), side, group, original)
         self._looks.add(source.data, digest, split.number_of(side), group)
 
     def correct(self) -> None:
@@ -112,11 +120,11 @@ class Preparation:
     def _note_correction(self, number: int, sha256: str, label: str) -> None:
         if number not in self._listed:
             span = next(span for span in self._published if span.number == number)
-            self._listed[number] = {source.sha256: source for source in span.listed}
+            self._listed[number] = {sha256: source for source in span.listed for sha256 in source.digests}
         self._relabelled.setdefault((number, label), []).append(self._listed[number][sha256])
 
     def _repeated(
-        self, source: Source, digest: bytes, label: str, holder: Holder
+        self, source: Source, label: str, holder: Holder, sha256: str
     ) -> tuple[Callable[[], bool], Rejected | Conflict | str | None]:
         submit = self._storage.submit
         if holder.withdrawn:
@@ -127,7 +135,7 @@ class Preparation:
             if label == holder.label:
                 return submit(self._fate.repeat, source, holder), None
             if self._relabel:
-                self._note_correction(holder.span, digest.hex(), label)
+                self._note_correction(holder.span, sha256, label)
                 return submit(lambda: True), RELABELLED
             conflict = Conflict(source.name, label, holder.span, holder.label)
             return submit(self._fate.conflict, source, conflict), conflict

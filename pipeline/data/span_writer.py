@@ -31,13 +31,14 @@ class Draft:
         # The sources, a line each. They wait here, because the side of the split is only known at the end.
         self._lines = tempfile.TemporaryFile(buffering=1 << 20)
 
-    def add(self, source: Source, label: str, sha256: str, split: str, group: str = "") -> None:
+    def add(self, source: Source, label: str, sha256: str, split: str, group: str = "", original: str = "") -> None:
         """Appends an image to its shard and lists it."""
         self._shards[split].add(self.images, source.data, label, self.number, sha256)
-        in_group = f', "group": {quoted(group)}' if group else ""
+        more = f', "group": {quoted(group)}' if group else ""
+        more += f', "original": "{original}"' if original else ""
         line = (
             f'{{"name": {quoted(source.name)}, "sha256": "{sha256}", "label": {quoted(label)}, '
-            f'"split": "{split}", "generation": "{source.generation}"{in_group}}},\n'
+            f'"split": "{split}", "generation": "{source.generation}"{more}}},\n'
         )
         self._lines.write(line.encode())
         self.images += 1

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pipeline.data import numbers
 from pipeline.data.findings import Findings
 from pipeline.data.images import MOST_BYTES, BadImage
+from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import collected, conflicts, fates, rejected
 from pipeline.data.incoming.fates import Fate
 from pipeline.data.known import Known
@@ -89,10 +90,10 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
             except BadImage as problem:
                 reason = str(problem)
             else:
-                digest = hashlib.sha256(source.data).digest()
-                holder = known.holder(digest)
+                digest, original = hashlib.sha256(source.data).digest(), original_of(source.data)
+                holder = known.holder(digest, original)
                 if holder is None:
-                    known.add(digest, label)
+                    known.add(digest, label, original)
                     continue
                 if holder.label != label:
                     continue  # a conflict: making a span names it, and sets both aside
@@ -112,12 +113,14 @@ def import_folder(
     group_of: Callable[[str], str] = lambda name: "",
     separator: str = "",
     corrections: bool = False,
+    convert: bool = False,
 ) -> PreparedSpan:
     """Makes a span of a user's folder, or of images that a list names; copies what cannot be used to `rejected/`.
 
     Images that are in a span already are left out, so importing a folder twice makes no second span; those that came
     under two labels are copied to `conflicts/`, or, with `corrections`, relabel what is published. `separator` is where
-    labels end in flat names. Raises UsageError when there is no such folder or nothing in it.
+    labels end in flat names. With `convert`, images of other formats become PNGs. Raises UsageError when there is no
+    such folder or nothing in it.
     """
     with storage.exclusive("preparing a span"):
         return _publish(
@@ -127,6 +130,7 @@ def import_folder(
             group_of,
             progress,
             corrections,
+            convert,
         )
 
 
@@ -137,6 +141,7 @@ def _publish(
     group_of: Callable[[str], str],
     progress: Callable[[int], None],
     corrections: bool = False,
+    convert: bool = False,
 ) -> PreparedSpan:
     from pipeline.data.preparation import Preparation  # only here: it brings numpy, which other commands do without
 
@@ -147,7 +152,8 @@ def _publish(
             contextlib.closing(Draft(stage, numbers.begin(storage, stage))) as draft,
         ):
             # Only now, because what is published before a number is begun has to be known.
-            preparation = Preparation(storage, draft, published(storage), fate(storage, stage), found, corrections)
+            destiny = fate(storage, stage)
+            preparation = Preparation(storage, draft, published(storage), destiny, found, corrections, convert)
             preparation.read(read(), group_of, progress)
             arranged = preparation.arrange()
             if arranged and not draft.images:

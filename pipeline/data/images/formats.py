@@ -7,25 +7,27 @@ class Format(NamedTuple):
     """A format; "" as `name` when it is none of those that are known."""
 
     name: str
+    verb: bytes = b""  # by which decoder_process.py makes a PNG of it, if it does
 
     @property
     def refusal(self) -> str:
         """Says why such a file is no example as it is, and the way out."""
         if not self.name:
             return "neither JPEG nor PNG"
-        return f"{self.name}, neither JPEG nor PNG: convert it with another program"
+        way_out = "`import-images DIR --convert` makes a PNG of it" if self.verb else "convert it with another program"
+        return f"{self.name}, neither JPEG nor PNG: {way_out}"
 
 
 # (where, what stands there, format); the first that matches. Of ISO media files (https://mp4ra.org) the brand says it.
 _SIGNATURES = [
-    (8, b"WEBP", Format("WebP")),
-    (4, b"ftypavif", Format("AVIF")),
-    (4, b"ftypavis", Format("AVIF")),
-    *((4, b"ftyp" + brand, Format("HEIC")) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
+    (8, b"WEBP", Format("WebP", b"webp")),
+    (4, b"ftypavif", Format("AVIF", b"avif")),
+    (4, b"ftypavis", Format("AVIF", b"avif")),
+    *((4, b"ftyp" + brand, Format("HEIC", b"heif")) for brand in (b"hei", b"hev", b"mif1", b"msf1")),
     (4, b"ftyp", Format("video")),
-    (0, b"GIF8", Format("GIF")),
-    (0, b"BM", Format("BMP")),
-    *((0, magic, Format("TIFF")) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
+    (0, b"GIF8", Format("GIF", b"gif ")),
+    (0, b"BM", Format("BMP", b"bmp ")),
+    *((0, magic, Format("TIFF", b"tiff")) for magic in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")),
     (4, b"jP  \r\n\x87\n", Format("JPEG 2000")),
     (0, b"\xff\x4f\xff\x51", Format("JPEG 2000")),
     (4, b"JXL \r\n\x87\n", Format("JPEG XL")),

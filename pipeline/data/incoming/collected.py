@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pipeline.data.images import MOST_BYTES, BadImage, check
+from pipeline.data.images.conversion import convert as png_of
+from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import conflicts, flat_names, listing, rejected
 from pipeline.data.incoming.listing import LabelledFile
 from pipeline.data.known import Known
 from pipeline.data.span import published
 from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
 from pipeline.outcomes import Conflict, PreparedSpan, Rejected
-from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names
+from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names, truncated_name
 from pipeline.storage.factory import open_folder
 
 FOLDER = "collected"
@@ -86,15 +88,20 @@ LEFT_OUT = "reports/left-out.json"
 
 
 def add(
-    storage: Storage, folder: str, progress: Callable[[int], None] = lambda done: None, separator: str = ""
+    storage: Storage,
+    folder: str,
+    progress: Callable[[int], None] = lambda done: None,
+    separator: str = "",
+    convert: bool = False,
 ) -> PreparedSpan:
     """Copies the usable images of a user's folder to `collected/`; calls `progress(images looked at)` now and then.
 
     An image of the same name that is there already is kept: the same bytes count as a duplicate, others get a name of
-    their own. What came under two labels, here or in a span, goes to `conflicts/`. Returns a PreparedSpan without a
-    span. Raises UsageError when there is no such folder or nothing in it.
+    their own. With `convert`, images of other formats become PNGs. What came under two labels, here or in a span, goes
+    to `conflicts/`. Returns a PreparedSpan without a span. Raises UsageError when there is no such folder or nothing in
+    it.
     """
-    examination = _Examination(storage, folder, separator)
+    examination = _Examination(storage, folder, separator, convert)
     labels: Counter[str] = Counter()
     bad: list[Rejected] = []
     contested: list[Conflict] = []
@@ -137,22 +144,23 @@ class _Examination:
     `contested` are those among them, with their sha256, that came under another label later on.
     """
 
-    def __init__(self, storage: Storage, folder: str, separator: str):
-        self._known, self._folder, self._separator = Known(storage, published(storage)), folder, separator
+    def __init__(self, storage: Storage, folder: str, separator: str, convert: bool):
+        self._known, self._convert = Known(storage, published(storage)), convert
+        self._folder, self._separator = folder, separator
         self._names: list[str] = []
         self.contested: dict[Conflict, str] = {}
 
     def __iter__(self) -> Iterator[tuple[Source, str, Rejected | Conflict | None]]:
         for source in sources_of(self._folder, self._separator):
             try:
-                label = examine(source)
+                label = examine(source, self._convert)
             except BadImage as bad:
                 yield source, "", Rejected(source.name, str(bad))
                 continue
-            digest = hashlib.sha256(source.data).digest()
-            holder = self._known.holder(digest)
+            digest, original = hashlib.sha256(source.data).digest(), original_of(source.data)
+            holder = self._known.holder(digest, original)
             if holder is None:
-                self._known.add(digest, label)
+                self._known.add(digest, label, original)
                 self._names.append(source.name)
             elif holder.label != label:
                 if holder.span is None:
@@ -232,12 +240,19 @@ def folder_that_is_meant(storage: Storage) -> str:
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 
-def examine(source: Source) -> str:
-    """Returns the label of something that can be used; raises BadImage."""
+def examine(source: Source, convert: bool = False) -> str:
+    """Returns the label of something that can be used; raises BadImage.
+
+    With `convert`, an image of another format becomes a PNG, and is named so.
+    """
     if source.problem:
         raise BadImage(source.problem)
     label = label_text(source.label) if isinstance(source, LabelledFile) else label_of(source.name)
-    check(source.data)
+    data = png_of(source.data) if convert else source.data
+    check(data)
+    if data is not source.data:
+        folder, slash, last = source.name.rpartition("/")
+        source.data, source.name = data, f"{folder}{slash}{truncated_name(last, '.png')}"
     return label
 
 

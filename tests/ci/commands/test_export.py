@@ -1,6 +1,9 @@
 """A span's images become files again, which can be imported."""
 
 import csv
+import hashlib
+
+from tests.conftest import encoded, noise
 
 
 def test_a_span_is_exported_with_its_corrected_labels_and_imported_again(ci, collect, tmp_path):
@@ -27,3 +30,16 @@ def test_one_label_is_exported(ci, collect, tmp_path):
     done = ci("export", "1", "--label", "owl", "--to", tmp_path / "none")
     assert done.code == 2 and "no images of label 'owl'" in done.err
     assert ci("export", "7", "--to", tmp_path / "none").code == 2
+
+
+def test_an_image_that_was_converted_is_listed_with_the_sha256_of_its_original(ci, tmp_path):
+    original = encoded(noise(1, "P", (16, 16)), "GIF")
+    (tmp_path / "mine" / "cat").mkdir(parents=True)
+    (tmp_path / "mine" / "cat" / "1.gif").write_bytes(original)
+    ci("import-images", tmp_path / "mine", "--convert")
+
+    ci("export", "1", "--to", tmp_path / "out")
+
+    with open(tmp_path / "out" / "images.csv", encoding="utf-8") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["name"], row["original"]) == ("cat/1.gif.png", hashlib.sha256(original).hexdigest())

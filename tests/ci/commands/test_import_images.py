@@ -1,5 +1,7 @@
 """Importing folders of labelled images."""
 
+import hashlib
+import json
 import os
 import shutil
 import sys
@@ -7,6 +9,7 @@ import sys
 import pytest
 
 from tests.ci.conftest import ROOT, picture
+from tests.conftest import encoded, noise
 
 
 @pytest.fixture
@@ -242,3 +245,39 @@ def test_the_folder_may_be_moved_away_afterwards(ci, photographs, workspace):
     shutil.rmtree(photographs)
 
     assert ci("prepare-span", "--json").json["images"] == 5
+
+
+@pytest.mark.parametrize("collect", [False, True])
+def test_images_of_other_formats_become_pngs_that_name_their_original(ci, photographs, workspace, collect):
+    original = encoded(noise(7, "RGB", (16, 16)), "WEBP")
+    (photographs / "cat" / "7.webp").write_bytes(original)
+    (photographs / "cat" / "cmyk.tif").write_bytes(encoded(noise(8, "CMYK", (16, 16)), "TIFF"))
+    assert "--convert" in ci("import-images", photographs, "--collect", "--json").json["rejected"][0]["reason"]
+
+    done = ci("import-images", photographs, "--convert", *["--collect"] * collect, "--json")
+
+    assert done.json["imported"] == (1 if collect else 6)  # all others were collected before
+    assert [bad["name"] for bad in done.json["rejected"]] == ["cat/cmyk.tif"]
+    assert "no CMYK" in done.json["rejected"][0]["reason"]
+    if collect:
+        assert ci("prepare-span", "--json").json["images"] == 6
+    sources = json.loads((workspace / "spans/span-0001/span.json").read_text())["sources"]
+    originals = {source["name"]: source.get("original") for source in sources}
+    assert originals.pop("cat/7.webp.png") == hashlib.sha256(original).hexdigest()
+    assert set(originals.values()) == {None}
+    again = ci("import-images", photographs, "--convert", "--json").json
+    assert (again["imported"], again["duplicates"]) == (0, 6)
+
+
+def test_labels_of_images_that_were_converted_are_corrected_by_their_originals(ci, tmp_path):
+    for label in ("cat", "dog"):
+        (tmp_path / label / label).mkdir(parents=True)
+        (tmp_path / label / label / "1.gif").write_bytes(encoded(noise(7, "P", (16, 16)), "GIF"))
+    ci("import-images", tmp_path / "cat", "--convert")
+
+    conflict = ci("import-images", tmp_path / "dog", "--convert", "--json").json["conflicts"]
+    corrected = ci("import-images", tmp_path / "dog", "--convert", "--corrections", "--json").json
+
+    assert [(one["name"], one["label"], one["there"]) for one in conflict] == [("dog/1.gif.png", "dog", "cat")]
+    assert corrected["relabelled"] == 1
+    assert ci("status", "--json").json["spans"][0]["labels"] == {"dog": 1}

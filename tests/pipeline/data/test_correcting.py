@@ -7,7 +7,7 @@ import pytest
 from pipeline.data import correcting, corrections, spans
 from pipeline.data.known import Known
 from pipeline.errors import BrokenSpan, UsageError
-from tests.conftest import jpeg, photographs
+from tests.conftest import encoded, jpeg, noise, photographs, put
 from tests.pipeline.data.test_spans import sha256
 
 
@@ -119,3 +119,16 @@ def test_an_image_that_is_like_both_sides_moves_the_others_to_training(storage, 
     assert image.sha256 not in {example.source for example in moved.examples("eval")}
     assert (moved.count("eval"), moved.count("train")) == (first.count("eval") - 1, first.count("train") + 1)
     assert json.loads(workspace.read("spans/span-0001/corrections/00001.json"))["to"] == "train"
+
+
+def test_an_image_that_was_converted_is_found_by_its_original(storage, tmp_path):
+    original = encoded(noise(1, "P", (16, 16)), "GIF")
+    put(tmp_path, {"mine/cat/1.gif": original})
+    spans.import_folder(storage, str(tmp_path / "mine"), convert=True)
+
+    assert correcting.relabel(storage, [sha256(original)], "dog").changed == 1
+    assert correcting.withdraw(storage, [sha256(original)[:12]], "not ours").changed == 1
+
+    again = spans.import_folder(storage, str(tmp_path / "mine"), convert=True)
+    assert [bad.reason for bad in again.rejected] == ["withdrawn from span 1: not ours"]
+    assert spans.published(storage)[0].images == 0

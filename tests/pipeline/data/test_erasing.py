@@ -6,8 +6,9 @@ import pytest
 
 from pipeline.data import correcting, erasing, spans
 from pipeline.storage.folder import Folder
-from tests.conftest import jpeg, photographs
+from tests.conftest import encoded, jpeg, noise, photographs, put
 from tests.killing import killed_at_each_step
+from tests.pipeline.data.test_spans import sha256
 from tests.places import in_a_folder
 
 ERASED = (0, 3, 6)
@@ -76,3 +77,18 @@ def test_killed_at_each_step_the_next_call_completes_it(storage, workspace, with
             assert span.images == 27 == len(list(span.examples("train"))) + len(list(span.examples("eval")))
             erasing.erase(Folder(found.address))
             assert_erased(found)
+
+
+def test_the_original_of_an_image_that_was_converted_is_gone_too(storage, workspace, tmp_path):
+    original = encoded(noise(1, "P", (16, 16)), "GIF")
+    put(tmp_path, {"mine/cat/1.gif": original})
+    spans.import_folder(storage, str(tmp_path / "mine"))  # refused, and kept in rejected/
+    spans.import_folder(storage, str(tmp_path / "mine"), convert=True)
+    correcting.withdraw(storage, [sha256(original)], "asked for", erase=True)
+
+    assert erasing.erase(storage) == 2
+
+    assert not [name for name, data in workspace.files().items() if original in data or b"IDAT" in data]
+    again = spans.import_folder(storage, str(tmp_path / "mine"), convert=True)
+    assert [bad.reason for bad in again.rejected] == ["withdrawn from span 1: asked for"]
+    assert not [name for name, data in workspace.files().items() if original in data or b"IDAT" in data]

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.data import spans
 from pipeline.errors import UsageError
-from tests.conftest import jpeg, put
+from tests.conftest import encoded, jpeg, noise, put
+from tests.pipeline.data.test_spans import sha256
 
 IMAGES = {f"photos/{number}.jpg": jpeg(number) for number in range(4)}
 ROWS = [("photos/0.jpg", "cat", "a"), ("photos/1.jpg", "big dog", "b"), ("photos/2.jpg", "cat", "a")]
@@ -73,3 +74,17 @@ def test_labels_in_flat_names_have_to_be_clear(storage, workspace, tmp_path):
     assert workspace.files() == {} or not workspace.files("spans")
     prepared = spans.import_folder(storage, str(tmp_path / "pets"), separator="last")
     assert prepared.labels == {"american_bulldog": 3, "pug": 1}
+
+
+def test_images_of_other_formats_are_converted_from_lists_and_buckets(storage, cloud_environment, gs_workspace):
+    place, original = f"{gs_workspace}-images", encoded(noise(1, "RGB", (16, 16)), "TIFF")
+    cloud_environment.gcs.put(f"{place}/cat/1.tif", original)
+    cloud_environment.gcs.put(f"{place}/list.csv", b"cat/1.tif,cat,day 1\n")
+
+    prepared = spans.import_folder(storage, f"{place}/list.csv", convert=True)
+    again = spans.import_folder(storage, place, convert=True)
+
+    assert prepared.labels == {"cat": 1}
+    assert (again.images, again.duplicates, [bad.name for bad in again.rejected]) == (0, 1, ["list.csv"])
+    (source,) = spans.published(storage)[0].sources
+    assert (source.group, source.original) == ("day 1", sha256(original))
