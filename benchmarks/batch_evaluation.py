@@ -19,6 +19,7 @@ import measure
 sys.path.insert(0, str(measure.ROOT))
 
 from pipeline.batch import evaluation, here, inference
+from pipeline.batch.model_client import ModelClient
 from pipeline.data import digits
 from pipeline.releases.factory import open_releases
 from pipeline.storage.base import Storage
@@ -37,10 +38,11 @@ def main():
         storage, releases = open_storage(workspace), open_releases(os.path.join(workspace, "releases"))
         model = inference.load(releases.fetch(releases.newest(), os.path.join(workspace, "model")))
         ours, against = [], []
-        for _ in range(ROUNDS):
-            ours.append(speed(lambda: evaluated(storage, model)))
-            against.append(speed(lambda: in_memory(model)))
-            print(f"evaluate {ours[-1]:,.0f} images/s, in memory {against[-1]:,.0f} images/s", flush=True)
+        with ModelClient(workspace, releases.newest().tag) as client:
+            for _ in range(ROUNDS):
+                ours.append(speed(lambda: evaluated(storage, client)))
+                against.append(speed(lambda: in_memory(model)))
+                print(f"evaluate {ours[-1]:,.0f} images/s, in memory {against[-1]:,.0f} images/s", flush=True)
     measure.finish("batch_evaluation", round(max(ours)), round(max(against)), "images/s", 1 / 3, at_least=True)
 
 
@@ -58,9 +60,9 @@ def collect(folder: pathlib.Path, images: int) -> None:
         empty.rmdir()
 
 
-def evaluated(storage: Storage, model) -> int:
+def evaluated(storage: Storage, client: ModelClient) -> int:
     """Evaluates all collected images; returns how many."""
-    predictor = partial(here.predictions, classify=partial(inference.classify, model))
+    predictor = partial(here.predictions, classify=client.classify)
     images = evaluation.new_images(storage, evaluation.LeftOut())
     return evaluation.evaluate_images(images, predictor, io.BytesIO())[0].images
 

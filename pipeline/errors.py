@@ -277,6 +277,16 @@ class UnsafeModel(SpanloopError):
         )
 
 
+class ModelFailed(SpanloopError):
+    """The process that ran a release's model has ended; `reason` is the last line that it wrote."""
+
+    def __init__(self, tag: str, reason: str):
+        self.tag, self.reason = tag, _one_line(reason)
+        super().__init__(
+            f"The model of release {tag} cannot be run: {self.reason}. Train another one, or delete the release."
+        )
+
+
 class NothingToRollBack(SpanloopError):
     """An endpoint has no previous model."""
 

@@ -31,7 +31,7 @@ GROUP = "models"
     type=click.Choice(["here", "vertex"]),
     default="here",
     show_default=True,
-    help="Where the model runs: in this process, or as a batch prediction job on Vertex AI.",
+    help="Where the model runs: on this machine, or as a batch prediction job on Vertex AI.",
 )
 def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Outcome:
     """Evaluates the newest release on all collected images and writes a report.
@@ -47,9 +47,9 @@ def evaluate(config: Config, accuracy_threshold: float | None, where: str) -> Ou
 
 
 def open_predictor(config: Config, where: str) -> OpenPredictor:
-    """Returns what opens the model, in this process or on Vertex AI. Raises MissingSettings."""
+    """Returns what opens the model, on this machine or on Vertex AI. Raises MissingSettings."""
     if where == "here":
-        return here.predictor
+        return partial(here.predictor, log=log)
     config.require("workspace", "project", "region")
     from pipeline.batch import on_vertex  # imports Google's clients
 

@@ -1,1 +1,1 @@
-"""Evaluation of a released model on the collected images: in this process, or by Vertex AI."""
+"""Evaluation of a released model on the collected images: in a process of its own, or by Vertex AI."""

@@ -1,13 +1,16 @@
-"""A released model in this process."""
+"""A released model on this machine."""
 
 import collections
 import contextlib
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
+from pipeline.batch.model_client import ModelClient
 from pipeline.batch.predictor import Classification, Predictor
 from pipeline.config import Config
+from pipeline.progress import Log, no_log
 from pipeline.quality.scores import LabelledImage, Prediction
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
@@ -16,13 +19,15 @@ Classify = Callable[[Iterable[bytes]], Iterable[Classification | None]]  # of en
 
 
 @contextlib.contextmanager
-def predictor(config: Config, release: Release) -> Iterator[Predictor]:
-    """Fetches, verifies and loads a release's model; yields its Predictor. Raises BrokenRelease."""
-    with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
-        releases_of(config).fetch(release, folder)
-        from pipeline.batch import inference  # imports TensorFlow
+def predictor(config: Config, release: Release, log: Log = no_log) -> Iterator[Predictor]:
+    """Fetches and verifies a release's model, loads it in a confined process, and yields its Predictor.
 
-        yield partial(predictions, classify=partial(inference.classify, inference.load(folder)))
+    Raises BrokenRelease or UnsafeModel; predicting raises ModelFailed.
+    """
+    with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
+        releases_of(config).fetch(release, os.path.join(folder, "model"))
+        with ModelClient(folder, release.tag, log) as model:
+            yield partial(predictions, classify=model.classify)
 
 
 def predictions(images: Iterable[LabelledImage], classify: Classify) -> Iterator[Prediction | LabelledImage]:

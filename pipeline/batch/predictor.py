@@ -1,4 +1,4 @@
-"""The types of the callback that runs a model on labelled images, in this process or on Vertex AI."""
+"""The types of the callback that runs a model on labelled images, on this machine or on Vertex AI."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager

@@ -1,4 +1,4 @@
-"""The model in this process: a prediction for each image, in order; a release that cannot be trusted is not loaded."""
+"""A released model on this machine: a prediction for each image, in order; what cannot be trusted is not loaded."""
 
 import shutil
 
