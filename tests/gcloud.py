@@ -12,16 +12,18 @@ import tempfile
 import threading
 from collections.abc import Callable
 
+from google.cloud import kms_v1
+
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.doctor.access import APIS
 from tests.emulators.cloud import Cloud
 
 PROGRAM = """
-import json, socket, sys
+import json, os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
-connection.sendall(json.dumps(sys.argv[2:]).encode())
+connection.sendall(json.dumps([os.getcwd(), *sys.argv[2:]]).encode())
 connection.shutdown(socket.SHUT_WR)
 answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
 sys.stdout.write(answer["out"])
@@ -51,9 +53,9 @@ class Programs:
             (self.folder / name).chmod(0o755)
         self._server = socketserver.UnixStreamServer(str(address), _handler(self._call))
 
-    def _call(self, name: str, *words: str) -> str:
+    def _call(self, folder: str, name: str, *words: str) -> str:
         if name == "gcloud":
-            return self.gcloud.call(list(words))
+            return self.gcloud.call(list(words), pathlib.Path(folder))
         self.gh.append(list(words))
         return ""
 
@@ -87,8 +89,9 @@ class Gcloud:
         self._cloud, self._token = cloud, token
         self.pools: dict[str, set[str]] = {}  # the providers of each pool
 
-    def call(self, words: list[str]) -> str:
-        """Runs one command and returns what it prints. Raises an error where gcloud would fail."""
+    def call(self, words: list[str], folder: pathlib.Path) -> str:
+        """Runs one command in a folder and returns what it prints. Raises an error where gcloud would fail."""
+        self._folder = folder
         plain = [word for word in words if not word.startswith("--")]
         options = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
         if " ".join(plain).startswith(IGNORED):
@@ -105,6 +108,8 @@ class Gcloud:
             "iam service-accounts": f"serviceAccounts/{name}",
             "artifacts repositories": f"{project}/locations/{options.get('location')}/repositories/{name}",
             "secrets": f"{project}/secrets/{name}",
+            "kms keys": f"{project}/locations/{options.get('location')}/keyRings/{options.get('keyring')}"
+            f"/cryptoKeys/{name}",
         }
         member = options["member"].removeprefix("serviceAccount:")
         self._cloud.policies.grant(resources[kind], options["role"], member)
@@ -124,6 +129,9 @@ class Gcloud:
         match words:
             case ["buckets", "create", address]:
                 store.create_bucket(address.removeprefix("gs://"), self._cloud.project)
+            case ["buckets", "update", address] if options.keys() == {"cors-file"}:
+                cors = json.loads((self._folder / options["cors-file"]).read_text())
+                store.bucket(address.removeprefix("gs://")).properties["cors"] = cors
             case ["rm", address] if "recursive" in options:
                 for name in self._cloud.gcs.names(f"{address}/"):
                     self._cloud.gcs.delete(f"{address}/{name}")
@@ -155,6 +163,24 @@ class Gcloud:
             self._cloud.secrets.add(secret, self._token)
         else:
             self._cloud.secrets.remove(secret)
+        return ""
+
+    def _kms(self, words: list[str], options: dict[str, str]) -> str:
+        keys = kms_v1.KeyManagementServiceClient(transport="rest")
+        location = f"projects/{self._cloud.project}/locations/{options['location']}"
+        ring = f"{location}/keyRings/{options.get('keyring')}"
+        match words:
+            case ["keyrings", "create", name]:
+                keys.create_key_ring(parent=location, key_ring_id=name, key_ring={})
+            case ["keys", "create", name] if options["purpose"] == "asymmetric-signing":
+                algorithm = options["default-algorithm"].upper().replace("-", "_")
+                key = {"purpose": "ASYMMETRIC_SIGN", "version_template": {"algorithm": algorithm}}
+                keys.create_crypto_key(parent=ring, crypto_key_id=name, crypto_key=key)
+            case ["keys", "versions", "get-public-key", number]:
+                version = f"{ring}/cryptoKeys/{options['key']}/cryptoKeyVersions/{number}"
+                return keys.get_public_key(name=version).pem
+            case _:
+                raise Failed("unknown")
         return ""
 
     def _iam(self, words: list[str], options: dict[str, str]) -> str:

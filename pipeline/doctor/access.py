@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
+from pipeline.cloud.kms import KMS
 from pipeline.cloud.rest import NoAnswer
-from pipeline.config import Config
+from pipeline.config import Config, is_kms_key
 from pipeline.doctor.check import Context, Missing, Unknown, grant
 
 RESOURCE_MANAGER = "https://cloudresourcemanager.googleapis.com/v3/projects"
@@ -45,6 +46,7 @@ WIDER = {
     "roles/aiplatform.user": ("roles/aiplatform.admin",),
     "roles/dataflow.developer": ("roles/dataflow.admin",),
 }
+SIGNER = "roles/cloudkms.signerVerifier"
 OWNER = ("roles/owner", "roles/editor")  # basic roles of the project, which include every role below
 
 
@@ -68,7 +70,8 @@ def apis(context: Context) -> str:
     """Checks that all APIs in use are enabled."""
     context.needs("project")
     name = context.config.project
-    wanted = [f"{api}.googleapis.com" for api in (*APIS, *(["dataflow"] if context.config.dataflow_workers else []))]
+    more = {"dataflow": context.config.dataflow_workers, "cloudkms": is_kms_key(context.config.device_signing_key)}
+    wanted = [f"{api}.googleapis.com" for api in (*APIS, *(api for api, used in more.items() if used))]
     try:
         answer = context.rest.get(
             f"{SERVICE_USAGE}/{name}/services:batchGet", names=[f"projects/{name}/services/{api}" for api in wanted]
@@ -150,6 +153,11 @@ def pipelines_roles(context: Context) -> str:
         (on_bucket(context.bucket), "roles/storage.legacyBucketReader"),
         (on_account(email), "roles/iam.serviceAccountUser"),  # it starts pipelines that run as itself
     ]
+    if config.device_channel and is_kms_key(config.device_signing_key):
+        wanted.append((on_key(config.device_signing_key), SIGNER))
+    if config.device_channel.startswith("gs://"):
+        channel = config.device_channel.removeprefix("gs://").partition("/")[0]
+        wanted.append((on_bucket(channel), "roles/storage.objectUser"))
     return roles(context, email, wanted)
 
 
@@ -188,6 +196,14 @@ def on_repository(config: Config) -> Resource:
     name = f"projects/{project}/locations/{place}/repositories/{repository}"
     options = f"{repository} --location={place} --project={project}"
     return "artifacts repositories", options, "GET", f"{ARTIFACT_REGISTRY}/{name}:getIamPolicy"
+
+
+def on_key(version: str) -> Resource:
+    """Returns the key of a version in Cloud KMS as a resource that has an IAM policy."""
+    key = version.partition("/cryptoKeyVersions/")[0]
+    _, project, _, location, _, ring, _, name = key.split("/")
+    options = f"{name} --keyring={ring} --location={location} --project={project}"
+    return "kms keys", options, "GET", f"{KMS}/{key}:getIamPolicy"
 
 
 def on_secret(name: str) -> Resource:

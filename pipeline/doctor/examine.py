@@ -25,6 +25,7 @@ CHECKS: dict[str, CheckFunction] = {
     "build roles": access.build_roles,
     "Vertex AI": serving.vertex,
     "endpoint": serving.endpoint,
+    "devices": serving.devices,
     "secret": serving.secret,
 }
 

@@ -1,11 +1,15 @@
-"""Checks of Vertex AI, by its own client, of the endpoint and of the secret."""
+"""Checks of Vertex AI, by its own client, of the endpoint, of the channels for devices and of the secret."""
+
+import datetime
 
 from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.cloud.vertex import client, location
-from pipeline.doctor.access import enable, on_secret, roles
+from pipeline.config import is_kms_key
+from pipeline.doctor.access import SIGNER, enable, held_permissions, on_key, on_secret, roles
 from pipeline.doctor.check import Context, Missing, Unknown, grant
-from pipeline.errors import CloudRefused, SecretUnreadable, UsageError
+from pipeline.errors import CloudRefused, SecretUnreadable, SigningKeyUnusable, UsageError
+from pipeline.serving.device_manifest import parse_time
 
 
 def vertex(context: Context) -> str:
@@ -47,6 +51,37 @@ def endpoint(context: Context) -> str:
         raise Missing(str(refused), may) from None
     served = found and ", ".join(f"{model} {share} %" for model, share in found.traffic_split.items())
     return f"{name} serves {served or 'nothing yet'}" if found else f"{name} will be created by the first deployment"
+
+
+def devices(context: Context) -> str:
+    """Checks the channels for devices and the key that signs them."""
+    config = context.config
+    if not config.device_channel:
+        return "not set: models are not published for devices"
+    if not config.device_signing_key:
+        raise Missing("DEVICE_SIGNING_KEY: not set", "export DEVICE_SIGNING_KEY=device-key.pem")
+    from pipeline.serving.device_channel import DeviceChannel
+
+    if is_kms_key(config.device_signing_key):
+        kind, name, _, url = on_key(config.device_signing_key)
+        url = url.replace(":getIamPolicy", ":testIamPermissions")
+        held = held_permissions(context, url, list(SIGNING))
+        if absent := [permission for permission in SIGNING if permission not in held]:
+            raise Missing(f"you may not {', '.join(absent)}", grant(kind, name, context.member, SIGNER))
+    try:
+        channels = DeviceChannel(config).look().channels
+    except SigningKeyUnusable as unusable:
+        raise Missing(str(unusable), "openssl genpkey -algorithm ed25519 -out device-key.pem") from None
+    soon = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=EARLY)
+    expiring = [f"{name} at {of.expires}" for name, of in channels.items() if parse_time(of.expires) < soon]
+    if expiring:
+        raise Missing(f"devices soon follow no more: {', '.join(expiring)}", "python -m ci promote --only devices")
+    pointed = ", ".join(f"{name} {of.tag} {of.percent} %" for name, of in channels.items())
+    return f"{config.device_channel}: {pointed or 'nothing yet'}"
+
+
+EARLY = 14  # days before the end of a pointer
+SIGNING = ("cloudkms.cryptoKeyVersions.useToSign", "cloudkms.cryptoKeyVersions.viewPublicKey")
 
 
 def secret(context: Context) -> str:

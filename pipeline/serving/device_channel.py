@@ -19,7 +19,15 @@ from pipeline.releases.factory import releases_of
 from pipeline.releases.record import DEVICE_MODEL, Release
 from pipeline.serving import canary
 from pipeline.serving.canary import PREVIOUS, PROMOTED, ROLLED_BACK, Goal, State
-from pipeline.serving.device_manifest import Document, DocumentRefused, Manifest, Pointer, read_manifest, read_pointer
+from pipeline.serving.device_manifest import (
+    Document,
+    DocumentRefused,
+    Manifest,
+    Pointer,
+    parse_time,
+    read_manifest,
+    read_pointer,
+)
 from pipeline.serving.device_place import place_of
 from pipeline.serving.device_signing import Signer
 
@@ -120,7 +128,7 @@ class DeviceChannel:
         now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
         valid = datetime.timedelta(days=self._config.device_valid_days)
         if there and dataclasses.replace(there, serial=0, issued="", expires="") == wanted:
-            if now + valid / 2 < datetime.datetime.fromisoformat(there.expires.replace("Z", "+00:00")):
+            if now + valid / 2 < parse_time(there.expires):
                 return there
         # The clock's seconds let a serial rise also where the last pointer was lost.
         serial = max(int(now.timestamp()), there.serial + 1 if there else 0)

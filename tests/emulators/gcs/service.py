@@ -48,7 +48,30 @@ class Gcs(Service):
             return call
         if request.host != self.hosts[0] or request.path.startswith(("/storage/v1/", "/upload/", "/download/")):
             return None
-        return self._xml.route(request)
+        call = self._xml.route(request)
+        if call is None or request.verb not in ("GET", "HEAD") or "/" not in call.target:
+            return call
+        bucket = call.target.partition("/")[0]
+        viewers = self._cloud.policies.allowed("allUsers", f"buckets/{bucket}", ["storage.objects.get"])
+        is_anonymous = bool(viewers) and "authorization" not in request.headers
+        return call._replace(
+            work=lambda caller: self._cors(bucket, request, call.work(caller)), authenticated=not is_anonymous
+        )
+
+    def _cors(self, bucket: str, request: Request, response: Response) -> Response:
+        """Adds the headers by which a page of another origin may read the response.
+
+        https://cloud.google.com/storage/docs/cross-origin
+        """
+        origin = request.headers.get("origin", "")
+        rules = self.store.buckets[bucket].properties.get("cors", []) if bucket in self.store.buckets else []
+        for rule in rules:
+            if {origin, "*"} & set(rule.get("origin", [])) and request.verb in rule.get("method", []) and origin:
+                exposed = {"Access-Control-Expose-Headers": ", ".join(rule.get("responseHeader", []))}
+                return response._replace(
+                    headers={**response.headers, "Access-Control-Allow-Origin": origin, "Vary": "Origin", **exposed}
+                )
+        return response
 
     def _batch(self, request: Request, caller: Caller) -> Response:
         def perform(call: Request) -> Response:

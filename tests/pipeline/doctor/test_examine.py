@@ -9,7 +9,10 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.doctor.examine import CHECKS, Check, examine
+from pipeline.serving import canary, device_channel
 from pipeline.storage.factory import open_storage
+from tests.conftest import BucketWorkspace
+from tests.devices import Devices
 
 DIGEST = "sha256:" + "5" * 64
 SECRET = "projects/spanloop-local/secrets/github-token"
@@ -44,7 +47,7 @@ def examined(config: Config) -> dict[str, Check]:
     for check in checks:
         assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
         for command in check.fix.splitlines():
-            assert shlex.split(command, comments=True)[0] in ("gcloud", "export", "python"), command
+            assert shlex.split(command, comments=True)[0] in ("gcloud", "export", "openssl", "python"), command
     return {check.name: check for check in checks}
 
 
@@ -196,3 +199,47 @@ def test_a_service_that_does_not_answer_hides_no_other_check(config, cloud):
     found = wrong(config)
     assert found["project"].ok is False and "later" in found["project"].problem
     assert set(found) == {"project", "your permissions", "pipelines' roles", "build roles"}
+
+
+@pytest.fixture
+def publishing(config, cloud) -> Config:
+    """The configuration with a channel in the bucket and a key in Cloud KMS."""
+    key = cloud.kms.add("spanloop", "device-models")
+    return dataclasses.replace(config, device_channel=config.workspace, device_signing_key=key)
+
+
+def test_channels_and_their_key_are_checked(publishing, cloud, tmp_path):
+    assert examined(publishing)["devices"].found == f"{publishing.workspace}: nothing yet"
+    devices = Devices(BucketWorkspace(cloud, publishing.workspace), tmp_path)
+    device_channel.publish(publishing, devices.release(1))
+    assert wrong(publishing) == {}
+    assert "stable model-1 100 %" in examined(publishing)["devices"].found
+
+    for days, ok in ((30, True), (13, False)):
+        early = dataclasses.replace(publishing, device_valid_days=days)
+        channel = device_channel.DeviceChannel(early)
+        for name in ("stable", "beta"):
+            devices.workspace.remove(f"devices/classification/channels/{name}.json")
+        channel.reach(canary.promotion("model-1"))
+        check = examined(publishing)["devices"]
+        assert (check.ok, check.fix) == (ok, "" if ok else "python -m ci promote --only devices")
+
+
+def test_what_publishing_for_devices_lacks_is_named(publishing, cloud, tmp_path):
+    cloud.apis.disabled.add("cloudkms.googleapis.com")
+    assert "cloudkms" in wrong(publishing)["APIs"].fix
+    cloud.policies.clear()
+    fix = wrong(publishing)["devices"].fix
+    assert fix.startswith("gcloud kms keys add-iam-policy-binding device-models --keyring=spanloop --location=europe")
+    assert "--role=roles/cloudkms.signerVerifier" in fix
+    unset = dataclasses.replace(publishing, device_signing_key="")
+    assert wrong(unset)["devices"].fix == "export DEVICE_SIGNING_KEY=device-key.pem"
+    absent = dataclasses.replace(publishing, device_signing_key=str(tmp_path / "absent.pem"))
+    assert wrong(absent)["devices"].fix.startswith("openssl genpkey")
+
+
+def test_a_pipelines_account_that_may_not_sign(publishing, cloud):
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/cloudkms.signerVerifier", cloud.account)
+    found = wrong(publishing)
+    assert "lacks roles/cloudkms.signerVerifier on device-models" in found["pipelines' roles"].problem
+    assert "gcloud kms keys add-iam-policy-binding device-models" in found["pipelines' roles"].fix

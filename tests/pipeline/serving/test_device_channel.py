@@ -4,9 +4,11 @@ import dataclasses
 import datetime
 import hashlib
 import json
+import re
 import time
 
 import pytest
+import requests
 
 from pipeline.errors import (
     BrokenChannel,
@@ -20,6 +22,8 @@ from pipeline.serving import canary, device_channel, device_manifest
 from pipeline.serving.device_channel import DeviceChannel
 from pipeline.serving.device_manifest import DocumentRefused
 from tests.devices import INPUT, Devices, Key, change
+from tests.documentation import commands, paste
+from tests.gcloud import Programs
 from tests.killing import killed_at_each_step
 from tests.places import in_a_bucket, in_a_folder
 
@@ -196,16 +200,43 @@ def test_a_key_in_kms_signs(devices, cloud):
 @pytest.mark.parametrize("failure", ["503", "lose"])
 def test_each_call_may_fail_once(devices, cloud, retry_waits, failure):
     key = cloud.kms.add("spanloop", "device-models")
-    for service, method in (
-        ("storage", "objects.insert"),
-        ("storage", "PutObject"),
-        ("storage", "GetObject"),
-        ("cloudkms", "AsymmetricSign"),
-        ("cloudkms", "GetPublicKey"),
-    ):
+    faults = [("storage", method) for method in ("objects.insert", "xml.put", "objects.download")]
+    faults += [("cloudkms", method) for method in ("AsymmetricSign", "GetPublicKey")]
+    for service, method in faults:
         cloud.faults.add(service, method, kind=failure)
     device_channel.publish(devices.settings(device_signing_key=key), devices.release(1))
     assert devices.pointer(key=cloud.kms.pem(key)).tag == "model-1"
+    assert {(asked.service, asked.method) for asked in cloud.requests if asked.fault} == set(faults)
+
+
+@in_a_bucket
+def test_the_commands_of_the_pages_make_a_key_and_a_bucket_that_anyone_may_read(devices, cloud, tmp_path):
+    scripts = [*commands("docs/devices.md#a-key-in-cloud-kms"), *commands("docs/devices.md#a-bucket-for-devices")]
+    given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "MODELS": "models-of-a-test"}
+    accounts = {name: f"{name.lower()}@{cloud.project}.iam.gserviceaccount.com" for name in ("PIPELINES", "GITHUB")}
+    with Programs(cloud) as programs:
+        printed = paste("\n".join([*scripts, "export"]), tmp_path, programs.folder, **given, **accounts)
+    exports = dict(re.findall(r'^declare -x (DEVICE_\w+)="(.+)"$', printed, re.M))
+    config = devices.settings(
+        device_channel=exports["DEVICE_CHANNEL"], device_signing_key=exports["DEVICE_SIGNING_KEY"]
+    )
+
+    device_channel.publish(config, devices.release(1))
+
+    url = "https://storage.googleapis.com/models-of-a-test/devices/classification/channels/stable.json"
+    found = requests.get(url, headers={"Origin": "https://app.example.com"}, timeout=10)
+    pinned = [(tmp_path / "device-public-key.pem").read_text()]
+    pointer = device_manifest.read_pointer(found.content, pinned, model="classification", channel="stable")
+    assert pointer.tag == "model-1"
+    assert found.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
+    assert found.headers["Cache-Control"] == "public, max-age=60"
+    elsewhere = requests.get(url, headers={"Origin": "https://other.example.com"}, timeout=10)
+    assert "Access-Control-Allow-Origin" not in elsewhere.headers
+    private = url.replace("models-of-a-test", f"{cloud.bucket}")
+    assert requests.get(private, timeout=10).status_code == 401
+    key = exports["DEVICE_SIGNING_KEY"].partition("/cryptoKeyVersions")[0]
+    for account in accounts.values():
+        assert cloud.policies.allowed(account, key, ["cloudkms.cryptoKeyVersions.useToSign"])
 
 
 def test_what_was_published_is_never_changed(devices):
