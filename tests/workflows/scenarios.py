@@ -17,6 +17,7 @@ from pipeline.errors import ReleaseNotFound
 from pipeline.github import client
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import Release
+from pipeline.serving.device_github import GitHubPlace
 from tests.conftest import EMPTY_MODEL, put
 from tests.emulators.github.service import GitHub
 
@@ -108,6 +109,16 @@ def release(stage: Stage) -> None:
         releases.get("model-99")
 
 
+def publish_for_devices(stage: Stage) -> None:
+    place = GitHubPlace(stage.github.repository, os.environ["GITHUB_TOKEN"])
+    put(stage.folder, {"manifest.json": b"{}"})
+    place.create("devices/classification/model-1/manifest.json", str(stage.folder / "manifest.json"))
+    pointer = "devices/classification/channels/stable.json"
+    for content in (b"1", b"2"):
+        place.replace(pointer, content)
+        place.read(pointer)
+
+
 def comment(stage: Stage) -> None:
     pull, head = stage.repository.get_pull(stage.propose("c" * 40)), "c" * 40
     comments.keep(stage.repository, pull.number, head, "# First")
@@ -133,6 +144,7 @@ SCENARIOS: tuple[Callable[[Stage], None], ...] = (
     incident,
     route,
     release,
+    publish_for_devices,
     comment,
     other_calls,
 )

@@ -104,6 +104,7 @@ class Releases:
             Endpoint("GET", f"{release}/assets", "repos/list-release-assets", read, self.list_assets),
             Endpoint("POST", f"{release}/assets", "repos/upload-release-asset", write, self.upload),
             Endpoint("GET", asset, "repos/get-release-asset", read, self.get_asset),
+            Endpoint("PATCH", asset, "repos/update-release-asset", write, self.update_asset),
             Endpoint("DELETE", asset, "repos/delete-release-asset", write, self.delete_asset),
             Endpoint("GET", f"{REPOSITORY}/git/matching-refs/{{ref}}", "git/list-matching-refs", read, self.list_refs),
             Endpoint("GET", f"{REPOSITORY}/git/commits/{{commit_sha}}", "git/get-commit", read, self.get_commit),
@@ -208,6 +209,14 @@ class Releases:
             self.short_downloads -= 1
             data = data[: len(data) // 2]
         return Response(200, data, {"Content-Type": FILE})
+
+    def update_asset(self, call: AuthorizedRequest, asset_id: str) -> Response:
+        release, asset = self._asset(asset_id)
+        given = call.fields("ReleaseAsset", name=str, label=str, state=str)
+        if self._named(release["id"], given.get("name", "")) not in (0, asset["id"]):
+            raise invalid("ReleaseAsset", "name", "already_exists")
+        asset.update(given)
+        return answer(asset)
 
     def delete_asset(self, call: AuthorizedRequest, asset_id: str) -> Response:
         release, asset = self._asset(asset_id)
