@@ -1,14 +1,13 @@
 """A new workspace that belongs to one command, and an environment that directs other commands to it."""
 
 import contextlib
-import dataclasses
 import fcntl
 import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 
 from ci.stop import PART_OF
-from pipeline.config import Config
+from pipeline.environment import TRAINING, allowed
 from pipeline.errors import UsageError
 
 
@@ -45,10 +44,22 @@ def afresh(folder: str, maker: str, keep: Collection[str] = ()) -> Iterator[None
 
 
 def environment(environ: Mapping[str, str], **variables: str) -> dict[str, str]:
-    """Returns an environment without this process's settings and secrets, but with `variables`.
+    """Returns an environment with what a training needs of this process's, and with `variables`.
 
-    Step outputs and the message of an interruption are left to this process.
+    It holds no settings, no credentials and no file by which a step of a workflow speaks to the next ones. The message
+    of an interruption is left to this process.
     """
-    left_out = {field.metadata["variable"] for field in dataclasses.fields(Config)}
-    left_out |= {"GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"}
-    return {name: value for name, value in environ.items() if name not in left_out} | variables | {PART_OF: "1"}
+    return allowed(environ, TRAINING) | variables | {PART_OF: "1"}
+
+
+@contextlib.contextmanager
+def scrubbed() -> Iterator[None]:
+    """Gives this process such an environment for a while, because code that it imports is not to see another one."""
+    kept = dict(os.environ)
+    try:
+        os.environ.clear()
+        os.environ.update(allowed(kept, {*TRAINING, PART_OF}))
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(kept)

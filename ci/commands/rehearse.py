@@ -50,11 +50,12 @@ def rehearse(config: Config, base: str, limit: int, output: str | None, folder: 
     """Trains on small real images on this machine, and compares the model with that of the base commit's code.
 
     The images are handwritten digits. It releases only inside the folder; a model that is not good enough is no error,
-    but is shown in the report.
+    but is shown in the report. The code that is trained sees no credentials in its environment, and no file by which a
+    step of a workflow speaks to the next ones.
     """
     began = time.monotonic()
     folder = os.path.abspath(folder)
-    with own_workspace.afresh(folder, "rehearsal", keep=[BASELINES]):
+    with own_workspace.afresh(folder, "rehearsal", keep=[BASELINES]), own_workspace.scrubbed():
         images = os.path.join(folder, "images")
         log(f"Writing {counted(digits.write(images, digits.FIRST, limit=limit), 'image')}")
         here = of_its_own(config, folder)

@@ -1,10 +1,12 @@
 """Folders that a command makes afresh, and what it leaves alone."""
 
 import fcntl
+import os
+import subprocess
 
 import pytest
 
-from ci.own_workspace import afresh, environment, marker
+from ci.own_workspace import afresh, environment, marker, scrubbed
 from ci.stop import PART_OF
 from pipeline.errors import UsageError
 
@@ -71,7 +73,23 @@ def test_two_demos_do_not_share_a_folder(ci, tmp_path):
     assert done.code == 2 and "A demo is running" in done.err
 
 
+FILES = ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_PATH", "GITHUB_STEP_SUMMARY", "GITHUB_STATE")
+SECRETS = ("GITHUB_TOKEN", "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "GOOGLE_APPLICATION_CREDENTIALS", "AWS_SECRET_ACCESS_KEY")
+
+
 def test_settings_secrets_and_a_workflow_s_files_do_not_reach_what_is_run():
-    given = {"PATH": "/bin", "WORKSPACE": "gs://x", "GITHUB_TOKEN": "t", "GITHUB_OUTPUT": "/o", "HOME": "/h"}
+    given = {"PATH": "/bin", "WORKSPACE": "gs://x", "HOME": "/h"} | dict.fromkeys([*FILES, *SECRETS], "a secret")
     kept = {"PATH": "/bin", "HOME": "/h", "WORKSPACE": "mine"}
     assert environment(given, WORKSPACE="mine") == kept | {PART_OF: "1"}
+
+
+def test_code_in_this_process_sees_no_secrets_either_for_as_long_as_it_runs(monkeypatch):
+    for name in (*FILES, *SECRETS, "WORKSPACE"):
+        monkeypatch.setenv(name, "a secret")
+    before = dict(os.environ)
+    with pytest.raises(ZeroDivisionError), scrubbed():
+        printed = subprocess.run(["env"], capture_output=True, text=True, check=True).stdout
+        assert "a secret" not in printed and "a secret" not in os.environ.values()
+        assert os.environ["PATH"] == before["PATH"] and f"PATH={before['PATH']}" in printed
+        raise ZeroDivisionError
+    assert dict(os.environ) == before

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 
+from pipeline import environment
 from pipeline.data.images import decoder_process
 from pipeline.data.images.decoder_process import ANSWER, REQUEST
 from pipeline.data.images.rules import BadImage
@@ -49,7 +50,7 @@ def _running() -> subprocess.Popen:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,  # what C libraries print while they crash is for nobody
-            env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+            env=environment.allowed(os.environ) | {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C is for the parent: the child ends when its stdin is closed
         )
         _parent = os.getpid()

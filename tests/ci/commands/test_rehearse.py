@@ -17,6 +17,16 @@ from tests.ci.conftest import ROOT, environment
 from tests.ci.github.test_routing import MODEL, PIPELINE, README, Repository
 from tests.documentation import commands, paste
 
+HIDDEN = (
+    "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+    "ACTIONS_RUNTIME_TOKEN",
+    "GITHUB_ENV",
+    "GITHUB_PATH",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "ANY_OTHER",
+)
+
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
@@ -102,14 +112,18 @@ def test_a_change_that_spoils_the_model_is_compared_with_its_base(tmp_path):
 
 
 @pytest.mark.timeout(600)
-def test_a_training_that_fails_is_an_error(tmp_path):
+def test_a_training_that_fails_is_an_error_and_its_code_sees_no_credentials(tmp_path):
+    hidden = dict.fromkeys(HIDDEN, "a secret") | {"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     process = subprocess.run(
         [sys.executable, "-m", "ci", "rehearse", "--limit", "100", "--folder", str(tmp_path / "rehearsal"), "--json"],
         cwd=ROOT,
-        env=environment(MODULES="tests.pipeline.broken"),
+        env=environment(MODULES="tests.pipeline.broken", **hidden),
         capture_output=True,
         text=True,
         timeout=500,
     )
     assert process.returncode == 1 and process.stdout == ""
     assert "Transform failed: " in process.stderr.splitlines()[-1] and "broken on purpose" in process.stderr
+    seen = process.stderr.splitlines()[-1].partition("broken on purpose, among")[2].strip(" ][").split()
+    assert "PATH" in seen and not set(hidden) & set(seen)
+    assert "rehearse failed" in (tmp_path / "summary").read_text(), "the command itself still has its files"
