@@ -101,6 +101,13 @@ def test_security_md_lists_the_permissions_of_every_job():
     assert listed == {(workflow, job): says["permissions"] for workflow, job, says in jobs()}
 
 
+def test_security_md_names_tests_that_exist_for_each_attack():
+    text = (ROOT / "SECURITY.md").read_text()
+    rows = re.findall(r"(?m)^\| [A-Z].+ \| .+ \| (`tests/.+`) \|$", text)
+    assert len(rows) >= 9 and text.count("`tests/") == sum(row.count("`tests/") for row in rows)
+    assert not [name for row in rows for name in re.findall("`(.+?)`", row) if not (ROOT / name).is_file()]
+
+
 def test_a_called_workflow_gets_only_the_permissions_that_its_jobs_need():
     for workflow, job, says in jobs():
         if "uses" not in says:

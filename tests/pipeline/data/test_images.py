@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import pathlib
 import random
 import signal
 import struct
@@ -316,6 +317,15 @@ def test_no_header_of_a_jpeg_crashes_the_check_and_tensorflow_decodes_what_passe
     assert len(passed) > 300
     for number in passed:
         tf.io.decode_image(odd_jpegs.odd_jpeg(number), channels=3)
+
+
+def test_the_decoder_sees_no_credentials(monkeypatch):
+    monkeypatch.setenv("GITHUB_TOKEN", "a secret")
+    decoder._stop()
+    with pytest.raises(BadImage):
+        decoder.ask(b"jpeg", b"no JPEG")
+    variables = pathlib.Path(f"/proc/{decoder._child.pid}/environ").read_bytes()
+    assert b"PATH=" in variables and b"GITHUB_TOKEN" not in variables
 
 
 def test_a_crash_of_the_decoder_costs_one_image():
