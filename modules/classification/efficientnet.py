@@ -37,20 +37,20 @@ def network(shape: tuple[int, int, int], blocks: int = BLOCKS, name: str = "effi
     """
     images = keras.Input(shape)
     features = keras.layers.Rescaling(255 / 128, -127 / 128)(images)
-    features = _normalized(features, keras.layers.Conv2D(32, 3, 2, "same", use_bias=False, name="_conv_stem"), "_bn0")
+    features = _normalized(features, keras.layers.Conv2D(32, 3, 2, "same", use_bias=False, name="conv_stem"), "bn0")
     number = 0
     for count, kernel, stride, expansion, channels in _STAGES:
         for repeated in range(min(count, blocks - number)):
             features = _block(features, number, kernel, 1 if repeated else stride, expansion, channels)
             number += 1
     if number == BLOCKS:
-        features = _normalized(features, keras.layers.Conv2D(1280, 1, use_bias=False, name="_conv_head"), "_bn1")
+        features = _normalized(features, keras.layers.Conv2D(1280, 1, use_bias=False, name="conv_head"), "bn1")
     return keras.Model(images, keras.layers.GlobalAveragePooling2D()(features), name=name)
 
 
 def _block(inputs, number: int, kernel: int, stride: int, expansion: int, channels: int):
-    """An inverted residual (https://arxiv.org/abs/1801.04381); layers are named as the checkpoint names them."""
-    name = f"_blocks_{number}_"
+    """An inverted residual (https://arxiv.org/abs/1801.04381); layers are named after those of the checkpoint."""
+    name = f"blocks_{number}"
     features = inputs
     if expansion > 1:
         expand = keras.layers.Conv2D(inputs.shape[-1] * expansion, 1, use_bias=False, name=f"{name}_expand_conv")
@@ -72,7 +72,8 @@ def load_weights(model: keras.Model) -> None:
     """Puts the ImageNet weights into a `network` of any number of blocks. Raises ModuleNotFoundError, ValueError."""
     found = imagenet_weights()
     for layer in model.layers:
-        name = re.sub(r"^(_blocks)_(\d+)_", r"\1.\2.", layer.name)
+        # blocks_9_bn2 is _blocks.9._bn2 there: TensorFlow saves no name that begins with _
+        name = "_" + re.sub(r"^blocks_(\d+)_", r"blocks.\1._", layer.name)
         if isinstance(layer, keras.layers.BatchNormalization):
             kinds = ("weight", "bias", "running_mean", "running_var")
             layer.set_weights([found[f"{name}.{kind}"] for kind in kinds])

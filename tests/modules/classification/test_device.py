@@ -13,6 +13,7 @@ from pipeline.device import conversion, description
 from pipeline.device.litert import LiteRTModel
 
 
+# the same for DenseNet121 is in benchmarks/device_model.py: it takes minutes
 def test_mobilenet_takes_a_training_step_and_runs_on_a_device(tmp_path):
     settings = dataclasses.replace(DEVICE, backbone="mobilenet_v3")
     network = model.build_model(settings, classes=3)

@@ -9,9 +9,11 @@ import pytest
 import sklearn.datasets
 import tensorflow as tf
 
-from modules.classification import backbones, efficientnet, model
-from modules.classification.settings import SETTINGS
+from modules.classification import backbones, device, efficientnet, model
+from modules.classification.settings import DEVICE, SETTINGS
+from pipeline.device import conversion
 from pipeline.device.input import InputSpec, pixels
+from pipeline.device.litert import LiteRTModel
 
 SMALL = dataclasses.replace(SETTINGS, image_size=32, backbone="efficientnet_lite0_cut", epochs=1, batch_size=4)
 with_weights = pytest.mark.skipif(
@@ -28,6 +30,16 @@ def test_the_network_has_as_many_parameters_as_published_without_its_classifier(
 def test_a_cut_network_ends_after_its_blocks():
     assert efficientnet.network((64, 64, 3), blocks=11).output_shape == (None, 112)
     assert efficientnet.network((64, 64, 3), blocks=3).output_shape == (None, 24)
+
+
+def test_the_network_runs_on_a_device(tmp_path):
+    network = efficientnet.network((16, 16, 3), blocks=2)
+    device.export(network, ["any"] * 24, DEVICE, str(tmp_path / "model"))
+    images = np.random.default_rng(0).random((2, 16, 16, 3), np.float32)
+
+    converted = LiteRTModel(conversion.convert(str(tmp_path / "model"), str(tmp_path), "fp32", images))
+
+    np.testing.assert_allclose(converted.predict(images), network(images), atol=1e-4)
 
 
 @with_weights
