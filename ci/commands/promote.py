@@ -29,7 +29,7 @@ def promote(config: Config, tag: str | None, only: str | None, percent: int) -> 
     Without TAG it promotes the canary; if there is none, the newest release. A release that was rolled back is promoted
     again only by its TAG. The endpoint and devices move together where both VERTEX_ENDPOINT and DEVICE_CHANNEL are set.
     """
-    done = rollout.promote(config, tag, only, percent, log)
+    done = rollout.promote(config, tag or None, only, percent, log)  # a button's empty field is an empty argument
     return Outcome(summary(done, config), **done.to_json())
 
 

@@ -30,7 +30,7 @@ def test_devices_are_promoted_without_an_endpoint(ci, tmp_path):
         devices.release(number)
     assert ci("promote", "model-1", **devices.variables).code == 0
 
-    done = ci("promote", "--percent", "20", "--json", **devices.variables)
+    done = ci("promote", "", "--percent", "20", "--json", **devices.variables)
 
     assert done.code == 0, done.err
     assert done.json["release"] == "model-2" and done.json["endpoint"] is None and done.json["traffic"] == {}
