@@ -9,35 +9,36 @@ from tfx.types import standard_artifacts
 from pipeline.components.device_publisher import DevicePublisher_Executor
 from pipeline.outcomes import Metrics, TrainingOutcome
 from pipeline.serving import rollout
-from tests.conftest import Workspace
 from tests.devices import Devices
+from tests.places import in_a_bucket, in_a_folder, kind, workspace
+
+__all__ = ["kind", "workspace"]
 
 
 @pytest.fixture
-def devices(tmp_path) -> Devices:
-    return Devices(Workspace(tmp_path / "workspace"), tmp_path)
+def devices(workspace, tmp_path) -> Devices:
+    return Devices(workspace, tmp_path)
 
 
 @pytest.fixture
-def run(devices, tmp_path):
+def run(devices):
     """Runs the node after a ReleasePusher that released `tag`; returns what it wrote."""
 
     def node(tag: str | None) -> dict | None:
-        root = tmp_path / "pipeline_root" / str(tag)
-        (root / "pushed").mkdir(parents=True, exist_ok=True)
         outcome = TrainingOutcome((1,), tag is not None, Metrics(), tag)
-        (root / "pushed" / "outcome.json").write_text(json.dumps(outcome.to_json()))
+        devices.workspace.put({f"{tag}/pushed/outcome.json": json.dumps(outcome.to_json()).encode()})
         pushed, published = standard_artifacts.PushedModel(), standard_artifacts.String()
-        pushed.uri, published.uri = str(root / "pushed"), str(root / "published")
+        pushed.uri, published.uri = (f"{devices.workspace.address}/{tag}/{name}" for name in ("pushed", "published"))
         settings = devices.config.to_json()
         key = pathlib.Path(devices.key.file).read_text().splitlines()[1]
         assert key not in settings
         DevicePublisher_Executor().Do({"pushed_model": [pushed]}, {"published": [published]}, {"settings": settings})
-        return json.loads((root / "published").read_text())
+        return json.loads(devices.workspace.read(f"{tag}/published"))
 
     return node
 
 
+@in_a_folder
 def test_a_release_gets_its_share_of_beta_once_however_often_the_node_runs(devices, run):
     devices.release(1)
     run("model-1")
@@ -53,6 +54,19 @@ def test_a_release_gets_its_share_of_beta_once_however_often_the_node_runs(devic
     assert devices.shares("beta") == {b"TFL3 1": 200}, "a retried run does not bring back what was rolled back"
 
 
+@in_a_folder
 def test_a_model_that_was_not_released_is_published_nowhere(devices, run):
     assert run(None) is None
     assert not devices.workspace.files("devices")
+
+
+@in_a_bucket
+def test_on_google_cloud_the_key_stays_in_kms(devices, run, cloud):
+    key = cloud.kms.add("spanloop", "device-models")
+    devices.config = devices.settings(device_signing_key=key)
+    devices.release(1)
+
+    assert run("model-1")["channels"]["stable"]["tag"] == "model-1"
+
+    assert devices.pointer("stable", key=cloud.kms.pem(key)).tag == "model-1"
+    assert cloud.asked(method="AsymmetricSign")
