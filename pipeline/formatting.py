@@ -25,6 +25,11 @@ def change(before: float | None, now: float | None) -> str:
     return f"{sign}{shown}"
 
 
+def device_percent(accuracy: float | None) -> str:
+    """', its device model 77.4 %', to follow the accuracy of a model; '' without a device model."""
+    return "" if accuracy is None else f", its device model {percent(accuracy)}"
+
+
 def threshold(share: float) -> str:
     """A configured share, with no more digits than it has: '80 %', '99.95 %'."""
     return f"{share * 100:.10g}{NARROW_SPACE}%"

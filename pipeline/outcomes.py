@@ -359,6 +359,27 @@ class RetrainingSubmitted:
 
 
 @dataclass(frozen=True)
+class DeviceEvaluation:
+    """How a release's device model does on the images of an evaluation. Shares are None without images."""
+
+    accuracy: float | None
+    interval: tuple[float, float] | None  # 95 %
+    per_label: Mapping[str, float | None]  # {label: accuracy}
+    agreement: float | None  # share of images to which both models give the same label
+    threshold: float  # accuracy below which the models should be retrained
+
+    @property
+    def below(self) -> bool:
+        """True when the accuracy is below its threshold."""
+        return self.accuracy is not None and self.accuracy < self.threshold
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> "DeviceEvaluation":
+        interval = found["interval"]
+        return cls(**_known(cls, found) | {"interval": tuple(interval) if interval else None})
+
+
+@dataclass(frozen=True)
 class EvaluationOutcome:
     """How a released model does on the collected images. `accuracy` and `interval` are None without images."""
 
@@ -367,7 +388,7 @@ class EvaluationOutcome:
     accuracy: float | None
     interval: tuple[float, float] | None  # 95 %
     per_label: Mapping[str, float | None]  # {label: accuracy}
-    should_retrain: bool
+    should_retrain: bool  # this model or the device model is below its threshold
     threshold: float  # accuracy below which the model should be retrained
     collected: int  # images that wait, including those that were left out
     unusable: int = 0
@@ -378,6 +399,12 @@ class EvaluationOutcome:
     report: str | None = None  # address of the page, None when nothing was evaluated
     waiting: str = ""  # digest of names and generations of what waits, "" in reports of earlier versions
     conflicts: tuple[Conflict, ...] = ()  # among the duplicates and what is in spans: under another label
+    device: DeviceEvaluation | None = None  # None for a release without a device model
+
+    @property
+    def below(self) -> bool:
+        """True when the accuracy of the model itself, not that of a device model, is below its threshold."""
+        return self.accuracy is not None and self.accuracy < self.threshold
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self) | {
@@ -395,6 +422,7 @@ class EvaluationOutcome:
                 "interval": tuple(interval) if interval else None,
                 "skipped": tuple(Rejected(each["name"], each["reason"]) for each in skipped),
                 "conflicts": tuple(Conflict(**_known(Conflict, each)) for each in found.get("conflicts", ())),
+                "device": DeviceEvaluation.from_json(found["device"]) if found.get("device") else None,
             }
         )
 

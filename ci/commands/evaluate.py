@@ -13,7 +13,7 @@ from pipeline.batch import evaluation, here
 from pipeline.batch.predictor import OpenPredictor
 from pipeline.config import Config
 from pipeline.formatting import counted, percent, threshold
-from pipeline.outcomes import EvaluationOutcome
+from pipeline.outcomes import DeviceEvaluation, EvaluationOutcome
 
 GROUP = "models"
 
@@ -65,11 +65,23 @@ def verdict(found: EvaluationOutcome) -> list[str]:
     needed = threshold(found.threshold)
     lines = [
         f"{release} gets {percent(found.accuracy)} of {images} right (95 % interval: {interval}).",
-        f"Below {needed}: time for `python -m ci retrain`." if found.should_retrain else f"At least {needed}: fine.",
+        f"Below {needed}: time for `python -m ci retrain`." if found.below else f"At least {needed}: fine.",
     ]
+    if found.device:
+        lines += device_verdict(found.device)
     if found.unknown_labels:
         lines.append(f"{release} does not know {labels(found.unknown_labels)}: they count as wrong.")
     return [*lines, f"Report: {found.report}"]
+
+
+def device_verdict(found: DeviceEvaluation) -> list[str]:
+    """Returns lines about the device model on the same images."""
+    interval, needed = " to ".join(map(percent, found.interval)), threshold(found.threshold)
+    return [
+        f"Its device model gets {percent(found.accuracy)} of them right (95 % interval: {interval}); both models give"
+        f" the same label to {percent(found.agreement)}.",
+        f"Below {needed}: time for `python -m ci retrain`." if found.below else f"At least {needed}: fine.",
+    ]
 
 
 def left_out(found: EvaluationOutcome) -> list[str]:

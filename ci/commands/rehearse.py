@@ -94,6 +94,12 @@ def of_its_own(config: Config, folder: str) -> Config:
         modules=config.modules,
         seed=config.seed,
         tune=config.tune,
+        device_model=config.device_model,
+        device_quantization=config.device_quantization,
+        device_accuracy_threshold=config.device_accuracy_threshold,
+        device_agreement=config.device_agreement,
+        device_megabytes=config.device_megabytes,
+        device_milliseconds=config.device_milliseconds,
     )
 
 

@@ -11,7 +11,7 @@ from pipeline.data import reports, spans
 from pipeline.data.incoming import collected
 from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
-from pipeline.formatting import counted, percent
+from pipeline.formatting import counted, device_percent, percent
 from pipeline.outcomes import Served
 from pipeline.releases import lineage
 from pipeline.releases.factory import releases_of
@@ -114,5 +114,6 @@ def evaluated(report: EvaluationReport) -> str:
     outcome = report.outcome
     if not outcome.images:
         return f"none of {counted(outcome.collected, 'collected image')} could be evaluated"
-    right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'image')} right"
+    device = device_percent(outcome.device and outcome.device.accuracy)
+    right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'image')} right{device}"
     return f"{outcome.release} got {right}, report in {report.address}"

@@ -73,9 +73,15 @@ class Baselines:
             WORKSPACE=os.path.join(self.scratch, "workspace"),
             RELEASES=releases,
             ACCURACY_THRESHOLD="0",  # any model will do: it is only compared with
+            LABEL_FLOOR="0",
             MODULES=config.modules,
             SEED=str(config.seed),
             TUNE=str(config.tune).lower(),
+            DEVICE_MODEL=str(config.device_model).lower(),
+            DEVICE_QUANTIZATION=config.device_quantization,
+            DEVICE_AGREEMENT="0",
+            DEVICE_MEGABYTES="0",
+            DEVICE_MILLISECONDS="0",
         )
         for arguments in (["import-images", self.images], ["train"]):
             done = subprocess.run(
@@ -91,7 +97,8 @@ class Baselines:
     def _key(self) -> str:
         """Returns a digest that distinguishes trainings of one commit: settings and images."""
         config, digest = self.config, hashlib.sha256()
-        digest.update(json.dumps([config.modules, config.seed, config.tune]).encode())
+        device = [config.device_model, config.device_quantization]
+        digest.update(json.dumps([config.modules, config.seed, config.tune, device]).encode())
         for folder, folders, names in os.walk(self.images):
             folders.sort()
             for name in sorted(names):

@@ -1,16 +1,18 @@
 """Batch evaluation: the newest released model on all collected images, and the report about it."""
 
+import contextlib
 import datetime
 import hashlib
 import io
 import itertools
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pipeline.batch import here
-from pipeline.batch.predictor import OpenPredictor, Predictor
+from pipeline.batch.predictor import Classification, OpenPredictor, Predictor
 from pipeline.config import Config
 from pipeline.data import reports
 from pipeline.data.images import BadImage
@@ -20,8 +22,9 @@ from pipeline.data.incoming.collected import Waiting
 from pipeline.data.known import Known
 from pipeline.data.spans import Span, published
 from pipeline.errors import NoRelease, UndecodedImages
-from pipeline.outcomes import Conflict, EvaluationOutcome, Rejected
+from pipeline.outcomes import Conflict, DeviceEvaluation, EvaluationOutcome, Rejected
 from pipeline.quality.scores import Evaluation, LabelledImage, Prediction, score
+from pipeline.releases.base import Releases
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
 from pipeline.reporting.evaluation_page import EvaluationPage, evaluation_page
@@ -74,12 +77,14 @@ def evaluate(
 ) -> EvaluationOutcome:
     """Evaluates the newest release on the collected images; keeps metrics, predictions and a page as a report.
 
+    A device model of the release is evaluated on the same images, always in this process.
     Also an evaluation that found no image is kept, without a page: so it is known that what waits was looked at.
     `open_predictor` decides where the model runs. Calls `progress(images done)` now and then. Raises NoRelease or
     BrokenRelease.
     """
     storage = open_storage(config.workspace)
-    release = releases_of(config).newest()
+    releases = releases_of(config)
+    release = releases.newest()
     if release is None:
         raise NoRelease(config.releases)
     left_out = LeftOut()
@@ -93,17 +98,49 @@ def evaluate(
             reports.save_evaluation(storage, outcome, {}, {})
         return outcome
     written = io.BytesIO()
-    with open_predictor(config, release) as predictor:
+    with open_predictor(config, release) as predictor, open_device(releases, release) as device:
         evaluation, mistakes = evaluate_images(
-            itertools.chain([first], images), predictor, written, progress, left_out.undecoded
+            itertools.chain([first], images), predictor, written, progress, left_out.undecoded, device
         )
     left_out.check_undecoded(evaluation.images)
     outcome = _outcome(release, evaluation, threshold, left_out, waiting)
+    if device:
+        outcome = _with_device(outcome, device, config.device_accuracy_threshold)
     page = EvaluationPage(release, datetime.datetime.now(datetime.timezone.utc), outcome, evaluation, mistakes)
     files = {PAGE: evaluation_page(page).encode(), PREDICTIONS: written.getvalue()}
     collected.remember_left_out(storage, left_out.generations)
     folder = reports.save_evaluation(storage, outcome, evaluation.confusion, files)
     return replace(outcome, report=f"{folder}/{PAGE}")
+
+
+class DeviceCounts:
+    """What a device model makes of images that the other model has predictions for."""
+
+    def __init__(self, classify: Callable[[Iterable[bytes]], Iterator[Classification | None]]):
+        self._classify = classify
+        self.confusion: Counter[tuple[str, str]] = Counter()
+        self.agreeing = 0
+
+    def add(self, prediction: Prediction) -> dict[str, Any]:
+        """Counts an image; returns what a line of predictions says of it, nothing where it cannot be decoded."""
+        (found,) = self._classify([prediction.image])
+        if found is None:
+            return {}
+        self.confusion[prediction.label, found.label] += 1
+        self.agreeing += found.label == prediction.predicted
+        return {"device": found.label, "device_confidence": round(found.confidence, 4)}
+
+
+@contextlib.contextmanager
+def open_device(releases: Releases, release: Release) -> Iterator[DeviceCounts | None]:
+    """Yields the counts of a release's device model, None where it has none. Raises BrokenRelease."""
+    if release.device is None:
+        yield None
+        return
+    from pipeline.batch import on_device  # imports LiteRT
+
+    with on_device.opened(releases, release) as model:
+        yield DeviceCounts(model.classify)
 
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
@@ -137,10 +174,11 @@ def evaluate_images(
     file: BinaryIO,
     progress: Callable[[int], None] = lambda done: None,
     undecoded: Callable[[LabelledImage], None] = lambda image: None,
+    device: DeviceCounts | None = None,
 ) -> tuple[Evaluation, list[Prediction]]:
     """Evaluates a stream of images; writes each prediction to `file` as a line of JSON. Returns what `score` does.
 
-    Calls `undecoded` with each image that the model cannot decode, which is left out.
+    Calls `undecoded` with each image that the model cannot decode, which is left out. `device` counts the others too.
     """
 
     def written() -> Iterator[Prediction]:
@@ -149,7 +187,8 @@ def evaluate_images(
                 undecoded(prediction)
                 continue
             line = {"name": prediction.name, "label": prediction.label, "predicted": prediction.predicted}
-            file.write(json.dumps(line | {"confidence": round(prediction.confidence, 4)}).encode() + b"\n")
+            line |= {"confidence": round(prediction.confidence, 4)} | (device.add(prediction) if device else {})
+            file.write(json.dumps(line).encode() + b"\n")
             if not done % collected.PROGRESS_EVERY:
                 progress(done)
             yield prediction
@@ -184,3 +223,15 @@ def _outcome(
         conflicts=tuple(left_out.conflicts),
         unknown_labels={label: scores[label].images for label in sorted(set(scores).difference(release.labels))},
     )
+
+
+def _with_device(outcome: EvaluationOutcome, counts: DeviceCounts, threshold: float) -> EvaluationOutcome:
+    evaluation = Evaluation(counts.confusion)
+    device = DeviceEvaluation(
+        accuracy=evaluation.accuracy,
+        interval=evaluation.interval,
+        per_label={label: score.accuracy for label, score in evaluation.per_label.items()},
+        agreement=counts.agreeing / evaluation.images if evaluation.images else None,
+        threshold=threshold,
+    )
+    return replace(outcome, device=device, should_retrain=outcome.should_retrain or device.below)

@@ -1,15 +1,10 @@
 """The released models that new ones are compared with, by their tag."""
 
-import os
-
 from tfx.utils import path_utils
 
-from pipeline.batch.on_device import TFLITE
+from pipeline.batch import on_device
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
-from pipeline.device import description
-from pipeline.device.description import Description
-from pipeline.device.input import InputSpec
 from pipeline.releases.factory import open_releases
 
 
@@ -39,12 +34,6 @@ def CurrentDeviceModel(
 ):
     """Fetches the device model of the release `tag`, which has one; its output is DeviceEvaluator's baseline model."""
     catalog = open_releases(releases, token_secret)
-    release = catalog.get(tag)
-    of = release.device
     with local_copies.to_write(path_utils.serving_model_dir(model.uri)) as folder:
-        os.makedirs(folder)
-        catalog.fetch_file(release, of.file, os.path.join(folder, TFLITE))
-        made = Description(of.labels, InputSpec.from_json(of.input), of.quantization, parameters=0)
-        with open(os.path.join(folder, description.FILE), "w", encoding="utf-8") as file:
-            file.write(made.to_json())
+        on_device.fetch(catalog, catalog.get(tag), folder)
     model.set_string_custom_property("release", tag)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from pipeline.data.incoming.collected import Waiting
 from pipeline.errors import numbers
-from pipeline.formatting import percent
+from pipeline.formatting import device_percent, percent
 from pipeline.outcomes import EvaluationOutcome, TrainingOutcome
 
 
@@ -58,7 +58,8 @@ def next_step(
             f"none of the {waiting.images:,} collected images can be evaluated: `python -m ci clear-collected` moves"
             " them away",
         )
-    right = f"{percent(last_evaluation.accuracy)} of the collected images right"
+    device = device_percent(last_evaluation.device and last_evaluation.device.accuracy)
+    right = f"{percent(last_evaluation.accuracy)} of the collected images right{device}"
     if last_evaluation.should_retrain:
         return Next("retrain", f"{releases[0]} gets only {right}")
     return Next("wait", f"{releases[0]} gets {right}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from pipeline.data.reports import EvaluationReport, TrainingReport
-from pipeline.formatting import counted, listed, percent
+from pipeline.formatting import counted, device_percent, listed, percent
 from pipeline.outcomes import Metrics
 from pipeline.reporting import render
 
@@ -131,7 +131,8 @@ def _trained(report: TrainingReport, trained: set[int]) -> Event:
     outcome = report.outcome
     spans = f"{'span' if len(outcome.spans) == 1 else 'spans'} {listed(outcome.spans)}"
     kind = "Retrained" if trained and set(outcome.spans) - trained else "Trained"
-    right = f"{percent(outcome.metrics.accuracy)} of {counted(outcome.metrics.images, 'image')} right"
+    device = device_percent(outcome.device and outcome.device.metrics.accuracy)
+    right = f"{percent(outcome.metrics.accuracy)} of {counted(outcome.metrics.images, 'image')} right{device}"
     ended = f"released as {outcome.release}" if outcome.release else "not released"
     return Event(
         name=outcome.release or "training",
@@ -149,7 +150,8 @@ def _evaluated(report: EvaluationReport) -> Event:
     if not outcome.images:
         said = f"None of {counted(outcome.collected, 'collected image')} could be evaluated"
     else:
-        right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'collected image')} right"
+        device = device_percent(outcome.device and outcome.device.accuracy)
+        right = f"{percent(outcome.accuracy)} of {counted(outcome.images, 'collected image')} right{device}"
         said = f"{outcome.release} gets {right}: {'retrain' if outcome.should_retrain else 'keep it'}"
     return Event(
         "evaluation",

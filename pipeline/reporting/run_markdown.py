@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pipeline.errors import numbers
-from pipeline.formatting import change, duration, percent, threshold
+from pipeline.formatting import change, duration, megabytes, percent, threshold
 from pipeline.reporting import mermaid
 from pipeline.reporting.markdown import code, folded, plain, table
-from pipeline.reporting.run_report import REHEARSAL, RunReport
+from pipeline.reporting.run_report import REHEARSAL, Device, RunReport
 
 OPEN = 12  # rows of a table that is not folded
 SHOWN = 50  # rows of any table
@@ -37,6 +37,8 @@ def text(report: RunReport) -> str:
         )
     elif report.uncompared:
         lines.append(f"Not compared: {plain(report.uncompared, SENTENCE)}.")
+    if report.device:
+        lines.append(_device(report.device))
     return "\n".join([*lines, *(f"  {plain(reason, SENTENCE)}" for reason in report.reasons[:OPEN])])
 
 
@@ -78,6 +80,8 @@ def _sentences(report: RunReport) -> Iterator[str]:
         yield f"Evaluated on {images}."
     if report.uncompared:
         yield f"Not compared: {code(report.uncompared, SENTENCE)}."
+    if report.device:
+        yield _device(report.device)
     if report.threshold is not None:
         yield f"Needed: {threshold(report.threshold)}."
     if current and report.modules_digest and report.modules_digest == current.modules_digest:
@@ -85,6 +89,13 @@ def _sentences(report: RunReport) -> Iterator[str]:
     if current and current.new_labels:
         more = f" and {len(current.new_labels) - 10:,} more" if len(current.new_labels) > 10 else ""
         yield f"Labels that it did not know: {', '.join(map(code, current.new_labels[:10]))}{more}."
+
+
+def _device(device: Device) -> str:
+    return (
+        f"The device model, {megabytes(device.bytes)}, gets {percent(device.accuracy)} right, and the same label as the"
+        f" other model for {percent(device.agreement)} of the images."
+    )
 
 
 def _other(report: RunReport, article: str = "the") -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.data.reports import TrainingReport
 from pipeline.errors import UnreadableReport
 from pipeline.outcomes import Metrics, NodeDuration
-from pipeline.releases.record import Release
+from pipeline.releases.record import LARGEST_DEVICE_MODEL, Release
 from pipeline.reporting import strict
 
 REHEARSAL, TRAINING = "rehearsal", "training"
@@ -39,6 +39,15 @@ class Current:
 
 
 @dataclass(frozen=True)
+class Device:
+    """The device model that was trained beside the other one, on the same images."""
+
+    accuracy: float | None
+    agreement: float | None  # share of images to which both models give the same label
+    bytes: int
+
+
+@dataclass(frozen=True)
 class RunReport:
     """One run of the training pipeline."""
 
@@ -60,6 +69,7 @@ class RunReport:
     branch: str  # of the workflows that a push of this change takes
     why: str  # reason for the branch
     machines: str  # machine types of a training in the cloud
+    device: Device | None = None
 
     def to_json(self) -> str:
         """Returns JSON that `from_json` reads."""
@@ -102,6 +112,8 @@ def of_training(
             "reasons": outcome.reasons,
             "release": outcome.release,
             "durations": durations,
+            "device": outcome.device
+            and Device(outcome.device.metrics.accuracy, outcome.device.agreement, outcome.device.bytes),
             "current": before
             and Current(
                 release=before.release,
@@ -135,6 +147,7 @@ def _report(value: Any) -> RunReport:
             branch=fields.choice("branch", BRANCHES),
             why=fields.text("why", LONGEST_REASON),
             machines=fields.text("machines"),
+            device=fields.maybe("device", lambda: fields.read("device", _device)),
         )
 
 
@@ -156,6 +169,15 @@ def _current(value: Any) -> Current:
             modules_digest=fields.text("modules_digest", 64, _DIGEST),
             metrics=fields.read("metrics", _metrics),
             new_labels=fields.texts("new_labels", MOST_LABELS, LONGEST_LABEL),
+        )
+
+
+def _device(value: Any) -> Device:
+    with strict.fields(value, "device") as fields:
+        return Device(
+            accuracy=fields.share("accuracy"),
+            agreement=fields.share("agreement"),
+            bytes=fields.whole("bytes", LARGEST_DEVICE_MODEL),
         )
 
 

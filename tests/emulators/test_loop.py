@@ -5,6 +5,7 @@ The loop runs once; each test checks one part of its results.
 
 import base64
 import dataclasses
+import hashlib
 import json
 import os
 import pathlib
@@ -71,6 +72,10 @@ class Loop:
             "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: the test is about the loop, not accuracy
             "ACCURACY_MARGIN": "0.6",
             "LABEL_FLOOR": "0",
+            "DEVICE_MODEL": "true",
+            "DEVICE_ACCURACY_THRESHOLD": "0",
+            "DEVICE_AGREEMENT": "0",
+            "DEVICE_TRAINING_MACHINES": "n1-highcpu-8",
             "GITHUB_TOKEN": TOKEN,
             "RELEASE_TOKEN_SECRET": self.secret,
         }
@@ -189,7 +194,19 @@ def test_a_training_on_vertex_releases_a_model_that_serves(loop):
     assert loop.released["model-1"]["spans"] == [1]
     assert loop.traffic["released"] == {"model-1": 100}
     assert "Trainer" in loop.steps["train"].err and "done" in loop.steps["train"].err
-    assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 2
+    assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 4
+
+
+def test_a_device_model_is_trained_on_machines_of_its_own_and_released_beside_the_other(loop):
+    machines = [
+        (job.labels["node"], job.job_spec.worker_pool_specs[0].machine_spec.machine_type) for job in loop.custom_jobs
+    ]
+    assert sorted(machines) == [("devicetrainer", "n1-highcpu-8")] * 2 + [("trainer", "n1-standard-4")] * 2
+    for tag, release in loop.released.items():
+        model = loop.objects[f"loop/releases/{tag}/model.tflite"]
+        assert release["files"]["model.tflite"] == hashlib.sha256(model).hexdigest()
+        assert release["device"]["bytes"] == len(model) and len(release["device"]["labels"]) == 10
+    assert loop.steps["evaluate"].outcome["device"]["accuracy"] is not None
 
 
 def test_the_commands_of_the_page_were_executed_in_their_order(loop):
@@ -222,9 +239,8 @@ def test_the_retraining_makes_a_span_and_starts_one_training_on_it(loop):
     assert loop.released["model-2"]["spans"] == [1, 2] and loop.released["model-2"]["previous"] == "model-1"
     assert not [name for name in loop.objects if name.startswith("loop/collected/")]
     states = {detail.task_name: detail.state.name for job in loop.jobs for detail in job.job_detail.task_details}
-    assert set(states.values()) == {"SUCCEEDED"} and {"CurrentModel", "PipelineTrigger", "SpanPreparator"} <= set(
-        states
-    )
+    assert set(states.values()) == {"SUCCEEDED"} and {"PipelineTrigger", "SpanPreparator"} <= set(states)
+    assert {"CurrentModel", "CurrentDeviceModel", "PairGate"} <= set(states)
 
 
 def test_a_new_model_gets_a_tenth_of_the_traffic_and_is_promoted_and_rolled_back(loop):

@@ -8,9 +8,13 @@ import pytest
 from PIL import Image
 
 from pipeline.config import Config
+from pipeline.device import description
 from pipeline.orchestrators.compiled import Compiled, compile_pipeline
+from pipeline.outcomes import Metrics
 from pipeline.plan import Shape
-from tests.conftest import IMAGE, encoded
+from pipeline.releases.base import Releases
+from pipeline.releases.record import DeviceModel, Release
+from tests.conftest import EMPTY_MODEL, IMAGE, encoded, put
 
 
 @functools.cache
@@ -22,7 +26,7 @@ def compiled(name: str, shape: Shape | None = None, **settings: object) -> Compi
 @pytest.fixture
 def spec() -> dict:
     """The training pipeline's spec with everything in it, to be damaged."""
-    shape = Shape(baseline=True, curated=True, tune=True)
+    shape = Shape(baseline=True, curated=True, tune=True, device=True, device_baseline=True)
     return compiled("training", shape, endpoint="photographs", parallel_trials=3).spec
 
 
@@ -52,3 +56,37 @@ def bright_or_dark(tmp_path_factory) -> pathlib.Path:
 def plain(brightness: int) -> bytes:
     """A PNG of one grey, from 0 to 255."""
     return encoded(Image.new("RGB", (4, 4), (brightness,) * 3), "PNG")
+
+
+@pytest.fixture
+def publish_pair(bright_or_dark, tmp_path):
+    """Function that releases `bright_or_dark` beside an empty model."""
+
+    def publish(releases: Releases) -> Release:
+        described = description.read(str(bright_or_dark))
+        file = bright_or_dark / "tflite"
+        put(tmp_path / "model", {"saved_model.pb": EMPTY_MODEL})
+        device = DeviceModel(
+            file="model.tflite",
+            bytes=file.stat().st_size,
+            labels=described.labels,
+            input=described.input.to_json(),
+            quantization=described.quantization,
+            metrics=Metrics(),
+            agreement=None,
+            escalation=None,
+        )
+        return releases.publish(
+            str(tmp_path / "model"),
+            identity="first",
+            commit="",
+            modules_digest="",
+            spans=[1],
+            labels=["bright", "dark"],
+            metrics=Metrics(),
+            previous=None,
+            device=device,
+            device_file=str(file),
+        )
+
+    return publish

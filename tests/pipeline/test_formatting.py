@@ -2,7 +2,18 @@ import datetime
 
 import pytest
 
-from pipeline.formatting import change, counted, duration, listed, megabytes, milliseconds, moment, percent, threshold
+from pipeline.formatting import (
+    change,
+    counted,
+    device_percent,
+    duration,
+    listed,
+    megabytes,
+    milliseconds,
+    moment,
+    percent,
+    threshold,
+)
 
 
 @pytest.mark.parametrize(
@@ -66,3 +77,7 @@ def test_short_times_keep_two_digits():
         "7.1\u202fms",
         "130\u202fms",
     ]
+
+
+def test_a_device_model_is_named_where_there_is_one():
+    assert device_percent(None) == "" and device_percent(0.774) == ", its device model 77.4\u202f%"

@@ -1,11 +1,15 @@
 """Outcomes become JSON with the keys that scripts rely on, and are read back equal."""
 
+import dataclasses
 import json
 
 import pytest
 
 from pipeline.outcomes import (
     CurrentModel,
+    DeviceEvaluation,
+    DeviceOutcome,
+    Escalation,
     EvaluationOutcome,
     Metrics,
     NodeDuration,
@@ -23,6 +27,23 @@ from pipeline.outcomes import (
 
 METRICS = Metrics(0.75, 40, {"1": 0.7, "2": 0.8}, {"cat": 0.75, "dog": None})
 PREPARED = PreparedSpan(2, 7, {"cat": 7}, (Rejected("cat/1.png", "empty file"),), 3)
+DEVICE = DeviceOutcome(
+    blessed=False,
+    metrics=METRICS,
+    agreement=0.9,
+    bytes=1_910_000,
+    reasons=("pair: the device model cannot be loaded in a fresh process",),
+    current=CurrentModel("model-1", METRICS),
+    slices=(SliceVerdict("overall", "", 40, 30),),
+    labels=("dog", "cat"),
+    input={"shape": [1, 32, 32, 3]},
+    quantization="fp16",
+    milliseconds=0.26,
+    machine="a processor",
+    agreement_interval=(0.77, 0.96),
+    escalation=Escalation(0.6, 0.5, 0.75),
+    variants={"fp16": {"bytes": 1_910_000}},
+)
 TRAINING = TrainingOutcome(
     spans=(1, 2),
     blessed=False,
@@ -36,18 +57,22 @@ TRAINING = TrainingOutcome(
     ),
     unlearned={"eel": 1},
     page="/w/reports/training-1/report.html",
+    device=DEVICE,
 )
 SUBMISSION = Submission("projects/1/x", "pending", True, "5e" * 32, "https://example.org/x")
 EVALUATION = EvaluationOutcome(
     "model-1", 1, 0.0, (0.0, 0.8), {"cat": 0.0}, True, 0.8, 2, 1, (Rejected("x.jpg", "cut off"),), 0, 0, {"cat": 1}
 )
 EMPTY = EvaluationOutcome("model-1", 0, None, None, {}, False, 0.8, 0)
+BOTH = dataclasses.replace(EVALUATION, device=DeviceEvaluation(0.5, (0.2, 0.8), {"cat": 0.5}, 0.75, 0.6))
 
 OUTCOMES = [
     METRICS,
     Metrics(),
     PREPARED,
     PreparedSpan(),
+    DEVICE,
+    DeviceOutcome(True, METRICS, None, 0),
     TRAINING,
     TrainingOutcome((1,), True, METRICS, "model-1"),
     RetrainingOutcome(PREPARED, TRAINING),
@@ -56,6 +81,7 @@ OUTCOMES = [
     RetrainingSubmitted(PreparedSpan(), None),
     EVALUATION,
     EMPTY,
+    BOTH,
     UploadOutcome("model-1", "projects/1/models/x@1"),
     UploadOutcome(None, None),
 ]
@@ -87,7 +113,8 @@ SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "rela
         (
             EVALUATION,
             {"release", "images", "accuracy", "interval", "per_label", "should_retrain", "threshold", "collected"}
-            | {"waiting", "unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report", "conflicts"},
+            | {"waiting", "unusable", "skipped", "duplicates", "in_spans", "unknown_labels", "report", "conflicts"}
+            | {"device"},
         ),
         (
             ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),

@@ -1,3 +1,7 @@
+import contextlib
+import json
+import pathlib
+
 import pytest
 
 from pipeline.batch.evaluation import MOST_NAMED, LeftOut, evaluate, new_images, span_images
@@ -6,9 +10,11 @@ from pipeline.data import digits, reports, spans
 from pipeline.data.incoming import collected
 from pipeline.errors import NoRelease
 from pipeline.outcomes import Metrics
+from pipeline.quality.scores import Prediction
 from pipeline.releases.factory import releases_of
 from pipeline.storage.factory import open_storage
 from tests.conftest import EMPTY_MODEL
+from tests.pipeline.conftest import plain
 
 
 @pytest.fixture
@@ -109,3 +115,37 @@ def test_an_evaluation_that_found_nothing_to_evaluate_is_kept_as_one(tmp_path):
     kept = reports.newest_evaluation(storage).outcome
     assert kept == outcome and kept.waiting == collected.waiting(storage).digest
     assert collected.count_up_to(storage, 1) == 0
+
+
+@contextlib.contextmanager
+def certain_of_dark(config, release):
+    """A Predictor that takes every image for a dark one."""
+    yield lambda images: (Prediction(of.name, of.label, of.image, "dark", 1.0) for of in images)
+
+
+@pytest.mark.parametrize(
+    "thresholds, cloud_below, device_below",
+    [((0.5, 0.5), False, False), ((0.8, 0.5), True, False), ((0.5, 0.8), False, True)],
+)
+def test_either_model_below_its_threshold_calls_for_retraining(
+    tmp_path, bright_or_dark, publish_pair, thresholds, cloud_below, device_below
+):
+    """Of four images, the cloud model gets the two dark ones right; the device model these and one of the bright."""
+    config = Config(workspace=str(tmp_path / "workspace"), device_accuracy_threshold=thresholds[1])
+    storage = open_storage(config.workspace)
+    publish_pair(releases_of(config))
+    for name, brightness in (("dark/1", 10), ("dark/2", 20), ("bright/3", 250), ("bright/4", 40)):
+        storage.write(f"collected/{name}.png", plain(brightness))
+
+    outcome = evaluate(config, thresholds[0], open_predictor=certain_of_dark)
+
+    assert (outcome.accuracy, outcome.device.accuracy, outcome.device.agreement) == (0.5, 0.75, 0.75)
+    assert outcome.device.per_label == {"bright": 0.5, "dark": 1.0}
+    assert (outcome.below, outcome.device.below) == (cloud_below, device_below)
+    assert outcome.should_retrain is (cloud_below or device_below)
+    report = reports.newest_evaluation(storage)
+    assert report.outcome.device == outcome.device
+    folder = pathlib.Path(report.address)
+    lines = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    assert {line["name"]: line["device"] for line in lines}["bright/3.png"] == "bright"
+    assert "Its device model gets 75.0" in (folder / "report.html").read_text()

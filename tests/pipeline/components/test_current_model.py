@@ -5,38 +5,12 @@ import pathlib
 from pipeline.batch.on_device import DeviceClassifier
 from pipeline.components import tfx_api as tfx
 from pipeline.components.current_model import CurrentDeviceModel
-from pipeline.device import description
-from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
-from pipeline.releases.record import DeviceModel
 from tests.pipeline.conftest import plain
 
 
-def test_the_current_device_model_is_the_one_that_was_released(bright_or_dark, tmp_path):
-    described = description.read(str(bright_or_dark))
-    device = DeviceModel(
-        file="model.tflite",
-        bytes=(bright_or_dark / "tflite").stat().st_size,
-        labels=described.labels,
-        input=described.input.to_json(),
-        quantization=described.quantization,
-        metrics=Metrics(),
-        agreement=None,
-        escalation=None,
-    )
-    (tmp_path / "model").mkdir()
-    open_releases(str(tmp_path / "releases")).publish(
-        str(tmp_path / "model"),
-        identity="first",
-        commit="",
-        modules_digest="",
-        spans=[1],
-        labels=["bright", "dark"],
-        metrics=Metrics(),
-        previous=None,
-        device=device,
-        device_file=str(bright_or_dark / "tflite"),
-    )
+def test_the_current_device_model_is_the_one_that_was_released(bright_or_dark, publish_pair, tmp_path):
+    publish_pair(open_releases(str(tmp_path / "releases")))
     output = tfx.artifacts.Model()
     output.uri = str(tmp_path / "output")
 

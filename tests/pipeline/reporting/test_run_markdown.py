@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 from pipeline.reporting.run_markdown import OPEN, SHOWN, markdown, text
 from pipeline.reporting.run_report import Current, Metrics
-from tests.pipeline.reporting.runs import hostile, metrics, report
+from tests.pipeline.reporting.runs import DEVICE, hostile, metrics, report
 
 OUR_HTML = re.compile(r"\s*(<details><summary>[\w\u202f .,]+</summary>|</details>|<sub>|</sub>)\s*")
 
@@ -131,3 +131,13 @@ def test_a_terminal_gets_a_few_harmless_lines():
     shown = text(hostile())
     assert len(shown.splitlines()) == 2 + OPEN and "\x1b" not in shown
     assert not re.search(r"(?m)^\s*::|##\[", shown)
+
+
+def test_a_device_model_is_one_sentence():
+    said = (
+        "The device model, 13\u202fkB, gets 77.4\u202f% right, and the same label as the other model for 81.5\u202f%"
+        " of the images."
+    )
+    made = report(device=DEVICE)
+    assert said in markdown(made) and said in text(made)
+    assert "device" not in markdown(report()) + text(report())

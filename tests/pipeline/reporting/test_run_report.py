@@ -10,7 +10,7 @@ from pipeline.data.reports import TrainingReport
 from pipeline.errors import UnreadableReport
 from pipeline.outcomes import NodeDuration
 from pipeline.reporting.run_report import MOST_CHARACTERS, MOST_LABELS, RunReport, of_training
-from tests.pipeline.reporting.runs import changed, hostile, report
+from tests.pipeline.reporting.runs import DEVICE, changed, hostile, report
 
 
 def refused(text: str) -> str:
@@ -23,7 +23,12 @@ def refused(text: str) -> str:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"current": None, "uncompared": "there is no base"}, {"threshold": None, "release": None, "commit": ""}],
+    [
+        {},
+        {"device": DEVICE},
+        {"current": None, "uncompared": "there is no base"},
+        {"threshold": None, "release": None, "commit": ""},
+    ],
 )
 def test_what_was_written_comes_back(fields):
     made = report(**fields)
@@ -54,6 +59,9 @@ def test_what_was_written_comes_back(fields):
         ("metrics.accuracy", True, "'accuracy' of metrics"),
         ("metrics.accuracy", "0.5", "'accuracy' of metrics"),
         ("metrics.images", -1, "'images' of metrics"),
+        ("device.accuracy", 2, "'accuracy' of device"),
+        ("device.bytes", "@octocat", "'bytes' of device"),
+        ("device.octocat", 1, "device has fields that it must not have"),
         ("metrics.images", 1.5, "'images' of metrics"),
         ("metrics.per_label", [], "'per_label' of metrics"),
         ("metrics.per_label", {"cat": {}}, "'per_label' of metrics"),
