@@ -35,7 +35,7 @@ class Shape:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A planned training. Equal plans give the same model: `identity` names a run's checkpoints and its release."""
+    """A planned training. Equal plans give the same model: `identity` names its release, `weights` its checkpoints."""
 
     spans: tuple[int, ...]
     labels: tuple[str, ...]
@@ -53,9 +53,17 @@ class Plan:
     @property
     def identity(self) -> str:
         """sha256 of everything that decides the result; the commit does not, the modules' digest does."""
-        decisive = [self.spans, self.fingerprint, self.modules.digest, self.seed, self.tune, self.current]
-        decisive += ["device", self.quantization] if self.device else []
+        decisive = [*self._trained_on, self.current, *(["device", self.quantization] if self.device else [])]
         return hashlib.sha256(json.dumps(decisive).encode()).hexdigest()
+
+    @property
+    def weights(self) -> str:
+        """sha256 of what decides the weights: not what they are compared with or converted to."""
+        return hashlib.sha256(json.dumps(self._trained_on).encode()).hexdigest()
+
+    @property
+    def _trained_on(self) -> list:
+        return [self.spans, self.fingerprint, self.modules.digest, self.seed, self.tune]
 
     @property
     def shape(self) -> Shape:

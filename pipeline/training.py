@@ -212,7 +212,7 @@ def parameters(config: Config, plan: Plan, pipeline_root: str) -> Parameters:
     training_config = {
         "modules": modules.digest,
         "seed": plan.seed,
-        "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.identity),
+        "checkpoints": os.path.join(pipeline_root, "checkpoints", plan.weights),
         custom_job.KEY: custom_job.settings(config) if modules.wheel else {},
     }
     device_machines = {"training_machines": config.device_training_machines or config.training_machines}

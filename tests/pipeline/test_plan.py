@@ -9,7 +9,7 @@ from pipeline.errors import NoSpans, SpanNotFound, TooFewImages
 from pipeline.outcomes import Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.storage.factory import open_storage
-from tests.conftest import photographs
+from tests.conftest import EMPTY_MODEL, photographs, put
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def add_span(workspace, numbers):
 
 
 def release(config, planned, tmp_path):
-    (tmp_path / "model").mkdir(exist_ok=True)
+    put(tmp_path / "model", {"saved_model.pb": EMPTY_MODEL})
     return open_releases(config.releases).publish(
         str(tmp_path / "model"),
         identity=planned.identity,
@@ -109,6 +109,7 @@ def test_a_device_model_makes_it_another_training(workspace, config):
     planned = [plan.training(setting, "all") for setting in settings]
 
     assert len({made.identity for made in planned}) == 3
+    assert len({made.weights for made in planned}) == 1  # nothing that was trained is trained again
     assert [made.shape.device for made in planned] == [False, True, True]
     unused = dataclasses.replace(config, device_quantization="int8")
     assert plan.training(unused, "all").identity == planned[0].identity

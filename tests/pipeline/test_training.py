@@ -58,7 +58,7 @@ def test_a_training_on_this_machine_does_not_depend_on_where_others_run(planned,
     assert training_config == {
         "modules": made.modules.digest,
         "seed": 0,
-        "checkpoints": str(tmp_path / "checkpoints" / made.identity),
+        "checkpoints": str(tmp_path / "checkpoints" / made.weights),
         "custom_job": {},
     }
 
@@ -76,10 +76,10 @@ def test_a_device_model_is_trained_by_nodes_of_its_own(plan_of, tmp_path):
 
 
 def test_a_device_model_changes_nothing_for_the_nodes_before(plan_of, tmp_path):
-    """What a run without DEVICE_MODEL has cached is used by one with it, up to the checkpoints of the training."""
+    """So a run with DEVICE_MODEL uses what one without it has cached."""
     single, pair = nodes_of(*plan_of(), tmp_path), nodes_of(*plan_of(device_model=True), tmp_path)
 
-    for name in ("SpanExampleGen", "StatisticsGen", "SchemaGen", "Transform", "Evaluator"):
+    for name in ("SpanExampleGen", "StatisticsGen", "SchemaGen", "Transform", "Trainer", "Evaluator"):
         assert single[name].exec_properties == pair[name].exec_properties
         assert set(single[name].inputs) == set(pair[name].inputs)
 

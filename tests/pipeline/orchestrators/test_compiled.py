@@ -88,7 +88,7 @@ def test_modules_are_named_by_their_wheel():
     job = json.loads(run.training_config)["custom_job"]
     assert job["image"] == IMAGE and job["training_machines"] == "n1-standard-4"
     checkpoints = json.loads(run.training_config)["checkpoints"]
-    assert checkpoints == f"gs://bucket/loop/pipeline_root/training/checkpoints/{PLAN.identity}"
+    assert checkpoints == f"gs://bucket/loop/pipeline_root/training/checkpoints/{PLAN.weights}"
 
 
 def test_a_compiled_pipeline_is_kept_by_its_digest(tmp_path):
