@@ -15,7 +15,7 @@ from pipeline.errors import BrokenChannel, ConfigError, NoDeviceModel, OtherMode
 from pipeline.outcomes import ChannelState, DevicesOutcome
 from pipeline.progress import Log, no_log
 from pipeline.releases.archive import sha256
-from pipeline.releases.factory import releases_of
+from pipeline.releases.factory import GITHUB, releases_of
 from pipeline.releases.record import DEVICE_MODEL, Release
 from pipeline.serving import canary
 from pipeline.serving.canary import PREVIOUS, PROMOTED, ROLLED_BACK, Goal, State
@@ -28,7 +28,7 @@ from pipeline.serving.device_manifest import (
     read_manifest,
     read_pointer,
 )
-from pipeline.serving.device_place import place_of
+from pipeline.serving.device_place import DevicePlace, StoragePlace
 from pipeline.serving.device_signing import Signer
 
 FOLDER = "devices"
@@ -46,7 +46,7 @@ class DeviceChannel:
         config.require("device_channel", "device_signing_key")
         self._config, self._log = config, log
         self._task = config.modules.rpartition(".")[2]
-        self._place = place_of(config)
+        self._place = _place(config)
         self._signer = Signer(config.device_signing_key)
 
     def publish(self, release: Release) -> None:
@@ -208,3 +208,15 @@ def publish(config: Config, release: Release, log: Log = no_log) -> DevicesOutco
 
 def _time(moment: datetime.datetime) -> str:
     return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _place(config: Config) -> DevicePlace:
+    """Returns the place DEVICE_CHANNEL; GitHub's token is that of releases."""
+    if config.device_channel.startswith(GITHUB):
+        from pipeline.cloud.secrets import github_token
+        from pipeline.serving.device_github import GitHubPlace
+
+        return GitHubPlace(config.device_channel.removeprefix(GITHUB), github_token(config.release_token_secret))
+    from pipeline.storage.factory import open_storage
+
+    return StoragePlace(open_storage(config.device_channel))

@@ -3,11 +3,8 @@
 import abc
 from contextlib import AbstractContextManager
 
-from pipeline.config import Config
 from pipeline.errors import ObjectNotFound
 from pipeline.storage.base import Storage
-
-GITHUB = "github:"
 
 # A minute, because of many devices that ask for the pointers again and again:
 # https://cloud.google.com/storage/docs/caching#performance_considerations
@@ -61,15 +58,3 @@ class StoragePlace(DevicePlace):
 
     def exclusive(self) -> AbstractContextManager[None]:
         return self._storage.exclusive("publishing to devices")
-
-
-def place_of(config: Config) -> DevicePlace:
-    """Returns the place DEVICE_CHANNEL; GitHub's token is that of releases."""
-    if config.device_channel.startswith(GITHUB):
-        from pipeline.cloud.secrets import github_token
-        from pipeline.serving.device_github import GitHubPlace
-
-        return GitHubPlace(config.device_channel.removeprefix(GITHUB), github_token(config.release_token_secret))
-    from pipeline.storage.factory import open_storage
-
-    return StoragePlace(open_storage(config.device_channel))
