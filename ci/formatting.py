@@ -1,6 +1,6 @@
 """Formatting of labels, rejected images and lists in the output of commands."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from ci.streams import one_line
 from pipeline.formatting import counted
@@ -16,26 +16,37 @@ def labels(counts: Mapping[str, int]) -> str:
 
 def rejections(rejected: Iterable[Rejected]) -> list[str]:
     """Returns lines about images that could not be used; none when there are none."""
-    reasons = [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in rejected]
-    if not reasons:
+    rejected = list(rejected)
+    if not rejected:
         return []
-    more = [f"  and {len(reasons) - SHOWN:,} more"] if len(reasons) > SHOWN else []
-    heading = f"{counted(len(reasons), 'image')} could not be used, set aside in rejected/ with the reason:"
-    return [heading, *reasons[:SHOWN], *more]
+    heading = f"{counted(len(rejected), 'image')} could not be used, set aside in rejected/ with the reason:"
+    return [heading, *rejected_lines(rejected)]
 
 
-def conflicts(found: Iterable[Conflict]) -> list[str]:
-    """Lines about images that came under two labels; none when there are none."""
+def rejected_lines(rejected: Sequence[Rejected]) -> list[str]:
+    """Returns a line about each of the first images, and one about how many more there are."""
+    lines = [f"  {one_line(bad.name)}: {one_line(bad.reason)}" for bad in rejected[:SHOWN]]
+    more = [f"  and {len(rejected) - SHOWN:,} more"] if len(rejected) > SHOWN else []
+    return lines + more
+
+
+def conflicts(found: Iterable[Conflict], waiting: bool = False) -> list[str]:
+    """Lines about images that came under two labels; none when there are none. `waiting`: they stay in collected/."""
+    here = "collected/" if waiting else "this import"
     lines = [
         f"  {one_line(conflict.name)}: {one_line(conflict.label)} here, {one_line(conflict.there)}"
-        f" in {'this import' if conflict.span is None else f'span {conflict.span}'}"
+        f" in {here if conflict.span is None else f'span {conflict.span}'}"
         for conflict in found
     ]
     if not lines:
         return []
     more = [f"  and {len(lines) - SHOWN:,} more"] if len(lines) > SHOWN else []
-    heading = f"{counted(len(lines), 'image')} came under two labels, and neither is taken; kept aside in conflicts/:"
+    images = f"{counted(len(lines), 'image')} came under two labels"
+    heading = f"{images}, and neither is taken; kept aside in conflicts/:"
     following = "Import those that are right with `python -m ci import-images DIR --corrections`."
+    if waiting:
+        heading = f"{images}; the next span takes neither, and sets them aside in conflicts/:"
+        following = "Delete the wrong file; where a span is wrong: `python -m ci relabel NAME --to LABEL`."
     return [heading, *lines[:SHOWN], *more, following]
 
 

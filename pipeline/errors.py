@@ -60,6 +60,18 @@ class ImagesTooDeep(UsageError):
         super().__init__(f"{folder} holds no <label>/<image>, but {self.meant} does: did you mean {self.meant}?")
 
 
+class SplitForLabel(UsageError):
+    """All images of a folder lie in one that is called like a part of a data set, which would be their label."""
+
+    def __init__(self, folder: str, name: str):
+        label, _, _ = name.partition("/")
+        self.folder, self.label, self.meant = folder, label, f"{folder.rstrip('/')}/{label}"
+        super().__init__(
+            f"{label!r} would be the label of all images in {folder}, such as {name}: did you mean {self.meant}? If it"
+            " is the label, add --label-separator first."
+        )
+
+
 class SpanNotFound(UsageError):
     """Named spans do not exist in the workspace; `wanted` are those that are missing."""
 
@@ -414,13 +426,13 @@ class UnsetParameters(SpanloopError):
 
 
 class UndecodedImages(SpanloopError):
-    """So many images cannot be decoded by a model that something is wrong with the data, or the model, as a whole."""
+    """So many images cannot be decoded that something is wrong with the data, or the model, as a whole."""
 
-    def __init__(self, names: Sequence[str], images: int):
+    def __init__(self, names: Sequence[str], images: int, remedy: str):
         self.names = tuple(names)
         super().__init__(
-            f"The model cannot decode {len(self.names):,} of {images:,} images, more than 1 %:"
-            f" {', '.join(self.names[:5])}{' ...' if len(self.names) > 5 else ''}. Take them out of collected/."
+            f"{len(self.names):,} of {images:,} images cannot be decoded, more than 1 %:"
+            f" {', '.join(self.names[:5])}{' ...' if len(self.names) > 5 else ''}. {remedy}"
         )
 
 

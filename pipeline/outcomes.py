@@ -169,6 +169,16 @@ class DeviceOutcome:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """An image that cannot be used: its name in the folder that it came from, and why."""
+
+    name: str
+    reason: str
+
+    to_json = dataclasses.asdict
+
+
+@dataclass(frozen=True)
 class TrainingOutcome:
     """What a run of the training pipeline ended with."""
 
@@ -184,6 +194,7 @@ class TrainingOutcome:
     page: str | None = None  # address of the page about it
     data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
     device: DeviceOutcome | None = None  # None where one model was trained
+    left_out: tuple[Rejected, ...] = ()  # images that could not be decoded, named as `withdraw` takes them
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -199,6 +210,7 @@ class TrainingOutcome:
             "page": self.page,
             "data": {number: state.to_json() for number, state in self.data.items()},
             "device": self.device.to_json() if self.device else None,
+            "left_out": [image.to_json() for image in self.left_out],
         }
 
     @classmethod
@@ -216,6 +228,7 @@ class TrainingOutcome:
             page=found.get("page"),
             data=states_from_json(found.get("data", {})),
             device=DeviceOutcome.from_json(found["device"]) if found.get("device") else None,
+            left_out=tuple(Rejected(**_known(Rejected, image)) for image in found.get("left_out", ())),
         )
 
 
@@ -232,17 +245,8 @@ NO_TRAINING = {  # the fields of a TrainingOutcome, as JSON, where nothing was t
     "page": None,
     "data": {},
     "device": None,
+    "left_out": [],
 }
-
-
-@dataclass(frozen=True)
-class Rejected:
-    """An image that cannot be used: its name in the folder that it came from, and why."""
-
-    name: str
-    reason: str
-
-    to_json = dataclasses.asdict
 
 
 @dataclass(frozen=True)

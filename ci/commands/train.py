@@ -2,7 +2,7 @@
 
 import click
 
-from ci.formatting import labels
+from ci.formatting import labels, rejected_lines
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.errors import numbers
@@ -34,6 +34,10 @@ def summary(outcome: TrainingOutcome) -> str:
         lines.append(f"No image for training, so always wrong: {labels(outcome.unlearned)}.")
     if outcome.device:
         lines.append(device(outcome.device))
+    if outcome.left_out:
+        lines.append(f"{counted(len(outcome.left_out), 'image')} left out:")
+        lines += rejected_lines(outcome.left_out)
+        lines.append("Withdraw them: `python -m ci withdraw NAME --why broken`.")
     if outcome.blessed:
         lines.append(f"Released as {outcome.release}.")
     else:

@@ -25,6 +25,7 @@ from modules.classification.preprocessing import DECODED, IMAGE, LABEL, LABELS, 
 from modules.classification.settings import SETTINGS, Settings
 
 HEAD = "head"  # name of the layers behind the backbone
+LEFT_OUT = "left-out.json"  # in the folder of the run's logs: a list of the sha256 of images that cannot be decoded
 EPOCHS = "epochs.json"  # in the folder of the run's logs: a list with loss, accuracy, val_loss, val_accuracy an epoch
 
 
@@ -231,14 +232,18 @@ class Features:
         return tf.data.Dataset.from_tensor_slices((self._features[which], self._labels[which]))
 
 
-def check_left_out(*splits: Examples) -> None:
-    """Raises UnreadableImages when more images cannot be decoded than LeftOut.MOST of those that there are."""
+def check_left_out(*splits: Examples) -> list[str]:
+    """Returns the sha256 of the images that cannot be decoded.
+
+    Raises UnreadableImages when they are more than LeftOut.MOST of those that there are.
+    """
     sources = sorted(set().union(*(split.left_out.sources for split in splits)))
     images = sum(split.count for split in splits)
     if len(sources) > LeftOut.MOST * images:
         raise UnreadableImages(sources, images)
     if sources:
         logging.warning("%d of %d images cannot be decoded and are left out", len(sources), images)
+    return sources
 
 
 # Photographs are decoded few at a time, so that training fits into 2 GB of memory on any number of threads.
@@ -377,8 +382,8 @@ def trained(
         return learned.shuffled(seed + epoch).batch(settings.batch_size).prefetch(2)
 
     fit(learner, settings, kept, batches, validation and validation.batch(settings.batch_size))
-    check_left_out(train, evaluation)
-    write_curves(kept.curves, fn_args.model_run_dir)
+    write_json(check_left_out(train, evaluation), fn_args.model_run_dir, LEFT_OUT)
+    write_json(kept.curves, fn_args.model_run_dir, EPOCHS)
     yield model
     kept.delete()
 
@@ -420,11 +425,11 @@ def fit(
         checkpoints.save(epoch + 1)
 
 
-def write_curves(curves: list[dict[str, float]], folder: str) -> None:
-    """Keeps loss and accuracy of each epoch with the run's logs, for the page of its model."""
+def write_json(content: list, folder: str, name: str) -> None:
+    """Keeps a list with the run's logs, for the page of its model."""
     tf.io.gfile.makedirs(folder)
-    with tf.io.gfile.GFile(os.path.join(folder, EPOCHS), "w") as file:
-        json.dump(curves, file, indent=1)
+    with tf.io.gfile.GFile(os.path.join(folder, name), "w") as file:
+        json.dump(content, file, indent=1)
 
 
 def tuner_fn(fn_args: FnArgs) -> TunerFnResult:

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfx.utils import path_utils
 
 from pipeline.batch.on_device import TFLITE
-from pipeline.components import local_copies
+from pipeline.components import local_copies, undecodable
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.data.spans import published as spans_of
@@ -35,6 +35,7 @@ Parameter = tfx.Parameter
 
 @tfx.component
 def ReleasePusher(
+    examples: InputArtifact[artifacts.Examples],
     model: InputArtifact[artifacts.Model],
     blessing: InputArtifact[artifacts.ModelBlessing],
     evaluation: InputArtifact[artifacts.ModelEvaluation],
@@ -77,6 +78,9 @@ def ReleasePusher(
         new_labels = set(learned).difference(catalog.get(current).labels)
         compared = CurrentModel(current, tallies.metrics(current=True), tuple(sorted(new_labels)))
     device, agreement = _pair(pair) if pair else (None, None)
+    storage = open_storage(workspace)
+    chosen = [span for span in spans_of(storage) if span.number in json.loads(spans)]
+    broken = undecodable.left_out_of(examples.uri) | undecodable.left_out_of(model_run.uri)
     outcome = TrainingOutcome(
         spans=tuple(json.loads(spans)),
         data=states_from_json(json.loads(data)),
@@ -89,8 +93,8 @@ def ReleasePusher(
         slices=verdict.slices,
         unlearned=tallies.unlearned,
         device=device,
+        left_out=undecodable.named(broken, chosen),
     )
-    storage = open_storage(workspace)
     images = _images(storage, outcome.spans, tallies.overall, agreement)
     shown = Pair(outcome.metrics, device, agreement, images) if device else None
     if outcome.blessed:

@@ -12,6 +12,7 @@ from tfx.components.util import examples_utils
 from tfx.types import artifact_utils
 
 from pipeline.components import tfx_api as tfx
+from pipeline.components import undecodable
 from pipeline.components.local_copies import is_remote
 from pipeline.data import spans as published_spans
 from pipeline.data import tfrecord
@@ -34,15 +35,21 @@ def SpanExampleGen(
     """Makes one Examples artifact of the shards of `spans`, a JSON list; each file's name begins with its span.
 
     `data` is what each span held when the run was planned: corrections that came later are left to the next run.
+    Images for evaluation that TensorFlow cannot decode are left out and listed beside the examples: see undecodable.py.
     `fingerprint` is the sha256 of all of it: nothing reads it, but TFX's cache depends on it. Raises BrokenSpan, also
-    when a span holds something else by now.
+    when a span holds something else by now, and UndecodedImages.
     """
     del fingerprint
     storage = open_storage(workspace)
     chosen, planned = json.loads(spans), states_from_json(json.loads(data))
-    for span in published_spans.published(storage):
-        if span.number in chosen:
-            copy_span(storage, as_planned(span, planned.get(str(span.number))), examples.uri)
+    present = [
+        as_planned(span, planned.get(str(span.number)))
+        for span in published_spans.published(storage)
+        if span.number in chosen
+    ]
+    for span in present:
+        copy_span(storage, span, examples.uri)
+    undecodable.leave_out(examples.uri, present)
     examples.split_names = artifact_utils.encode_split_names(list(SPLITS))
     examples_utils.set_payload_format(examples, tfx.FORMAT_TF_EXAMPLE)
 

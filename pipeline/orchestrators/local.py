@@ -118,6 +118,7 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
         try:
             import absl.logging
 
+            from pipeline.components import beam
             from pipeline.components import tfx_api as tfx
 
             progress.node = "modules"
@@ -128,6 +129,7 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
             pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)
             # absl's own setter, because TFX parses flags again in each node and would reset the logger's level
             absl.logging.set_verbosity(absl.logging.INFO)
+            beam.batch_by_bytes()
             tfx.LocalDagRunner().run(pipeline)
             return Ended(newest_output(pipeline, result), tuple(progress.durations))
         except SpanloopError:

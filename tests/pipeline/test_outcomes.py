@@ -56,6 +56,7 @@ TRAINING = TrainingOutcome(
         SliceVerdict("span", "2", 20, 16, 18, 3, 1, "within chance", 0.31, 0.025, (-0.3, 0.1), 0.2),
     ),
     unlearned={"eel": 1},
+    left_out=(Rejected("span-0001/cat/1.jpg", "TensorFlow cannot decode it"),),
     page="/w/reports/training-1/report.html",
     device=DEVICE,
 )
@@ -96,7 +97,7 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
 
 
 TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned", "page"}
-TRAINED |= {"data", "device"}
+TRAINED |= {"data", "device", "left_out"}
 SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "relabelled", "near_duplicates", "alike"}
 
 

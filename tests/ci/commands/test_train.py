@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from ci.commands.train import summary
-from pipeline.outcomes import CurrentModel, Metrics, SliceVerdict, TrainingOutcome
+from pipeline.outcomes import CurrentModel, Metrics, Rejected, SliceVerdict, TrainingOutcome
 
 OUTCOME = TrainingOutcome(
     spans=(1, 2, 4),
@@ -17,6 +17,7 @@ OUTCOME = TrainingOutcome(
         SliceVerdict("label", "cat", 40, 30, 32, lost=8, gained=6, finding="within chance"),
     ),
     unlearned={"eel": 1},
+    left_out=(Rejected("span-0001/cat/1.jpg", "TensorFlow cannot decode it"),),
     page="/w/reports/training-1/report.html",
 )
 
@@ -38,6 +39,7 @@ def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
 
     assert "\n  span 2: 12 of 20 right, model-3 20 of 20: worse than chance explains\n" in text
     assert "No image for training, so always wrong: eel 1." in text
+    assert "1 image left out:\n  span-0001/cat/1.jpg: TensorFlow cannot decode it\nWithdraw them:" in text
     assert "Labels that model-3 did not know: zebra." in text
     assert text.endswith(f"Not released: {OUTCOME.reasons[0]}.\nPage: /w/reports/training-1/report.html")
 
