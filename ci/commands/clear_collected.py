@@ -1,6 +1,6 @@
 """Collected images that no evaluation can use, moved away."""
 
-from ci.formatting import rejections
+from ci.formatting import conflicts, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
@@ -15,10 +15,16 @@ GROUP = "images"
 def clear_collected(config: Config) -> Outcome:
     """Moves away collected images that cannot be used, that are there twice, or that a span has already.
 
-    All others stay. `retrain` and `prepare-span` do the same when they make a span.
+    All others stay, and those that came under two labels are named.
+    `retrain` and `prepare-span` do the same when they make a span.
     """
     with Count("Looking at images") as progress:
         cleared = spans.clear_collected(open_storage(config.workspace), progress)
     lines = [f"{counted(cleared.archived, 'image')} that a span has already: moved to its archive."]
-    rejected = [bad.to_json() for bad in cleared.rejected]
-    return Outcome("\n".join([*lines, *rejections(cleared.rejected)]), archived=cleared.archived, rejected=rejected)
+    lines += [*rejections(cleared.rejected), *conflicts(cleared.conflicts, waiting=True)]
+    return Outcome(
+        "\n".join(lines),
+        archived=cleared.archived,
+        rejected=[bad.to_json() for bad in cleared.rejected],
+        conflicts=[conflict.to_json() for conflict in cleared.conflicts],
+    )

@@ -86,7 +86,7 @@ def device_verdict(found: DeviceEvaluation) -> list[str]:
 
 def left_out(found: EvaluationOutcome) -> list[str]:
     """Returns lines about images that were left out, and why; none when there are none."""
-    lines = conflicts(found.conflicts)
+    lines = conflicts(found.conflicts, waiting=True)
     if found.in_spans:
         lines.append(f"Left out: {counted(found.in_spans, 'image')} that a span has already.")
     if found.duplicates:

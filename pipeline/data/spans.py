@@ -17,7 +17,7 @@ from pipeline.data.manifest import MANIFEST, number_of
 from pipeline.data.span import Span, published
 from pipeline.data.span_writer import Draft
 from pipeline.errors import SpanNotFound, UsageError
-from pipeline.outcomes import PreparedSpan, Rejected
+from pipeline.outcomes import Conflict, PreparedSpan, Rejected
 from pipeline.storage.base import Source, Stage, Storage
 
 __all__ = ["Cleared", "Span", "clear_collected", "import_folder", "named", "prepare", "published", "select"]
@@ -72,6 +72,7 @@ class Cleared:
 
     rejected: tuple[Rejected, ...] = ()  # unusable images, and second copies of collected ones
     archived: int = 0  # images that a span has already
+    conflicts: tuple[Conflict, ...] = ()  # images that came under another label, too: they stay where they are
 
 
 def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda done: None) -> Cleared:
@@ -79,7 +80,7 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
 
     Unusable images and second copies go to `rejected/` with the reason, images that a span has to its archive.
     """
-    bad, archived = [], 0
+    bad, contested, archived = [], [], 0
     with storage.exclusive("preparing a span"), storage.stage(collected.FOLDER, MANIFEST):
         known = Known(storage, published(storage))
         for done, source in enumerate(storage.unpublished_sources(collected.FOLDER, MOST_BYTES), 1):
@@ -96,14 +97,15 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
                     known.add(digest, label, original)
                     continue
                 if holder.label != label:
-                    continue  # a conflict: making a span names it, and sets both aside
+                    contested.append(Conflict(source.name, label, holder.span, holder.label))
+                    continue  # making a span sets both aside
                 if holder.span is not None:
                     archived += fates.archive(storage, source, holder.span)
                     continue
                 reason = "the same bytes as another collected image"
             if rejected.move(storage, source, reason):
                 bad.append(Rejected(source.name, reason))
-    return Cleared(tuple(bad), archived)
+    return Cleared(tuple(bad), archived, tuple(contested))
 
 
 def import_folder(

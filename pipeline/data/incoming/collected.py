@@ -18,7 +18,7 @@ from pipeline.data.incoming import conflicts, flat_names, listing, rejected
 from pipeline.data.incoming.listing import LabelledFile
 from pipeline.data.known import Known
 from pipeline.data.span import published
-from pipeline.errors import ImagesTooDeep, ObjectNotFound, UsageError
+from pipeline.errors import ImagesTooDeep, ObjectNotFound, SplitForLabel, UsageError
 from pipeline.outcomes import Conflict, PreparedSpan, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names, truncated_name
 from pipeline.storage.factory import open_folder
@@ -197,6 +197,8 @@ def sources_of(folder: str, separator: str = "") -> Iterator[Source]:
     storage = open_folder(folder)
     if deeper := folder_that_is_meant(storage):
         raise ImagesTooDeep(folder, deeper)
+    if not separator and (name := named_after_a_split(storage)):
+        raise SplitForLabel(folder, name)
     sources = storage.sources("", MOST_BYTES)
     first = next(sources, None)
     if first is None:
@@ -237,6 +239,24 @@ def folder_that_is_meant(storage: Storage) -> str:
     return max(sorted(+images), key=images.get, default="")
 
 
+def named_after_a_split(storage: Storage) -> str:
+    """Returns the name of an image when all lie, as <label>_<image>, in folders such as train/; else "".
+
+    As a rule the first listed name answers it.
+    """
+    found = ""
+    for entry in storage.list(""):
+        name = entry.name.lstrip("/")
+        if not name.lower().endswith(EXTENSIONS):
+            continue
+        folder, _, last = name.partition("/")
+        if folder.lower() not in _SPLITS or "/" in last or "_" not in last:
+            return ""
+        found = min(found or name, name)
+    return found
+
+
+_SPLITS = {"train", "training", "test", "testing", "val", "valid", "validation", "eval", "images", "data"}
 EXTENSIONS = (".jpg", ".jpeg", ".png")
 
 

@@ -281,3 +281,27 @@ def test_labels_of_images_that_were_converted_are_corrected_by_their_originals(c
     assert [(one["name"], one["label"], one["there"]) for one in conflict] == [("dog/1.gif.png", "dog", "cat")]
     assert corrected["relabelled"] == 1
     assert ci("status", "--json").json["spans"][0]["labels"] == {"dog": 1}
+
+
+@pytest.mark.parametrize("folder", ["train", "Images"])
+def test_a_folder_called_like_a_part_of_a_data_set_is_no_label_unless_it_is_said(ci, tmp_path, workspace, folder):
+    photos = tmp_path / "photos"
+    (photos / folder).mkdir(parents=True)
+    (photos / folder / "dog_1.png").write_bytes(picture(1))
+
+    done = ci("import-images", photos)
+
+    assert (done.code, done.out) == (2, "") and not (workspace / "spans").exists()
+    assert f"'{folder}' would be the label of all images in {photos}, such as {folder}/dog_1.png" in done.err
+    assert f"did you mean {photos}/{folder}?" in done.err and done.err.count("\n") == 1
+    said = ci("import-images", photos, "--collect", "--label-separator", "first", "--json")
+    assert said.json["labels"] == {folder: 1}
+    assert ci("import-images", photos / folder, "--json", WORKSPACE=str(tmp_path / "w")).json["labels"] == {"dog": 1}
+
+
+def test_beside_another_label_such_a_name_is_one(ci, tmp_path):
+    for label in ("train", "car"):
+        (tmp_path / "vehicles" / label).mkdir(parents=True)
+        (tmp_path / "vehicles" / label / f"{label}_1.png").write_bytes(picture(len(label)))
+
+    assert ci("import-images", tmp_path / "vehicles", "--json").json["labels"] == {"car": 1, "train": 1}
