@@ -30,6 +30,11 @@ def rejected_lines(rejected: Sequence[Rejected]) -> list[str]:
     return lines + more
 
 
+def dark_images(dark: Sequence[Rejected]) -> list[str]:
+    """Returns lines about images that are taken, but look nearly black; none when there are none."""
+    return [f"{counted(len(dark), 'image')} may not be what people see:", *rejected_lines(dark)] if dark else []
+
+
 def conflicts(found: Iterable[Conflict], waiting: bool = False) -> list[str]:
     """Lines about images that came under two labels; none when there are none. `waiting`: they stay in collected/."""
     here = "collected/" if waiting else "this import"

@@ -285,6 +285,7 @@ class PreparedSpan:
     relabelled: int = 0  # published images that got another label
     near_duplicates: int = 0
     alike: tuple[Alike, ...] = ()  # the first of the near duplicates
+    dark: tuple[Rejected, ...] = ()  # images that are taken, but look nearly black
 
     def to_json(self) -> dict[str, Any]:
         listed = {name: [each.to_json() for each in getattr(self, name)] for name in _LISTED}
@@ -298,7 +299,7 @@ class PreparedSpan:
         return cls(**_known(cls, found) | listed)
 
 
-_LISTED = {"rejected": Rejected, "conflicts": Conflict, "alike": Alike}  # fields of PreparedSpan
+_LISTED = {"rejected": Rejected, "conflicts": Conflict, "alike": Alike, "dark": Rejected}  # fields of PreparedSpan
 
 
 @dataclass(frozen=True)

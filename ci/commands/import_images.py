@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from ci.formatting import conflicts, labels, near_duplicates, rejections
+from ci.formatting import conflicts, dark_images, labels, near_duplicates, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
@@ -71,6 +71,7 @@ def import_images(
         *summary_lines(found, collect),
         *conflicts(found.conflicts),
         *near_duplicates(found.near_duplicates, found.alike),
+        *dark_images(found.dark),
         *rejections(found.rejected),
     ]
     fields = found.to_json()

@@ -1,6 +1,6 @@
 """Makes a span of collected images."""
 
-from ci.formatting import conflicts, labels, near_duplicates, rejections
+from ci.formatting import conflicts, dark_images, labels, near_duplicates, rejections
 from ci.outcome import Outcome, command
 from ci.progress import Count
 from pipeline.config import Config
@@ -31,4 +31,5 @@ def summary(prepared: PreparedSpan) -> str:
         lines.append(f"{counted(prepared.duplicates, 'duplicate')} of images in a span went to the archive.")
     lines += conflicts(prepared.conflicts)
     lines += near_duplicates(prepared.near_duplicates, prepared.alike)
+    lines += dark_images(prepared.dark)
     return "\n".join([*lines, *rejections(prepared.rejected)])

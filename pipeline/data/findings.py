@@ -15,6 +15,7 @@ class Findings:
         self._named: dict[Rejected | Conflict, None] = {}  # in order
         self._duplicates = self._near_duplicates = self._relabelled = 0
         self._alike: Sequence[Alike] = ()
+        self._dark: dict[Rejected, None] = {}
 
     def add(self, found: Rejected | Conflict | str | None) -> None:
         """Adds an image that did not become part of the span: None for a duplicate, or RELABELLED."""
@@ -24,6 +25,10 @@ class Findings:
             self._relabelled += 1
         else:
             self._named[found] = None
+
+    def warn(self, image: Rejected) -> None:
+        """Adds an image that is taken, although it looks nearly black."""
+        self._dark[image] = None
 
     def compare(self, near_duplicates: int, alike: Sequence[Alike]) -> None:
         """Sets the number of images that look like others, and the first of these."""
@@ -41,4 +46,5 @@ class Findings:
             relabelled=self._relabelled,
             near_duplicates=self._near_duplicates,
             alike=tuple(self._alike),
+            dark=tuple(self._dark),
         )

@@ -6,7 +6,7 @@ from functools import partial
 
 from pipeline.data import corrections, looks, split
 from pipeline.data.findings import RELABELLED, Findings
-from pipeline.data.images import BadImage
+from pipeline.data.images import BadImage, nearly_black
 from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import collected
 from pipeline.data.incoming.fates import Fate
@@ -107,6 +107,8 @@ class Preparation:
     def _add(self, source: Source, label: str, digest: bytes, group: str, original: str) -> None:
         side = split.split_of(digest.hex())
         self._known.add(digest, label, original)
+        if why := nearly_black(source.data):
+            self._found.warn(Rejected(source.name, why))
         self._labels.append(label)
         self._draft.add(source, label, digest.hex(), side, group, original)
         self._looks.add(source.data, digest, split.number_of(side), group)

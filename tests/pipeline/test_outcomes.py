@@ -99,6 +99,7 @@ def test_an_outcome_is_read_as_it_was_written(outcome):
 TRAINED = {"spans", "blessed", "metrics", "release", "reasons", "current", "durations", "slices", "unlearned", "page"}
 TRAINED |= {"data", "device", "left_out"}
 SPAN = {"span", "images", "labels", "rejected", "duplicates", "conflicts", "relabelled", "near_duplicates", "alike"}
+SPAN |= {"dark"}
 
 
 @pytest.mark.parametrize(

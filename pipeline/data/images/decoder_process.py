@@ -87,6 +87,16 @@ _NO_PNG = {
 }
 
 
+def largest(data: bytes) -> bytes:
+    """Returns the largest value of a PNG of 16 bits, opacity aside, as digits; of colours rounded up to a 256th."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        if image.mode.startswith("I"):
+            return b"%d" % image.getextrema()[1]
+        return b"%d" % max(band.getextrema()[1] * 256 + 255 for band in image.convert("RGB").split())
+
+
 def _bits(image) -> int:
     """Returns how many bits each value of an image has in its file; raises ValueError where Pillow misreads them."""
     tags = getattr(image, "tag_v2", {})  # of a TIFF (https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf)
@@ -128,7 +138,7 @@ def _find_reader(format: str) -> None:
     raise ValueError(f"this needs a package, {package}: `.venv/bin/python -m pip install {package}`")
 
 
-VERBS = {b"jpeg": jpeg} | {
+VERBS = {b"jpeg": jpeg, b"most": largest} | {
     verb: functools.partial(png, format)
     for verb, format in {
         b"webp": "WEBP",

@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+from pipeline.data.images import decoder
 from pipeline.data.images.rules import BadImage, check_size
 
 _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -30,6 +31,19 @@ def check_png(data: bytes) -> None:
     check_size(width, height)
     passes = _png_passes(width, height, depth * _CHANNELS[colour], bool(interlace))
     _check_rows(_inflated(_image_data(chunks, colour)), passes)
+
+
+def nearly_black(data: bytes) -> str:
+    """Says why an accepted image looks nearly black, "" for all others: a PNG of 16 bits that uses 12 or fewer.
+
+    One that says in its sBIT chunk how many it uses is brightened when it is decoded.
+    """
+    if not data.startswith(b"\x89PNG") or data[24] != 16 or any(kind == b"sBIT" for kind, _ in _png_chunks(data)):
+        return ""
+    values = int(decoder.ask(b"most", data))
+    if not 0 < values < 4096:
+        return ""
+    return f"looks nearly black: 16-bit values up to {values}; scale them, or add an sBIT chunk"
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pipeline.data.images import MOST_BYTES, BadImage, check
+from pipeline.data.images import MOST_BYTES, BadImage, check, nearly_black
 from pipeline.data.images.conversion import convert as png_of
 from pipeline.data.images.conversion import original_of
 from pipeline.data.incoming import conflicts, flat_names, listing, rejected
@@ -105,6 +105,7 @@ def add(
     labels: Counter[str] = Counter()
     bad: list[Rejected] = []
     contested: list[Conflict] = []
+    dark: list[Rejected] = []
     duplicates = 0
 
     def put(examined: tuple[Source, str, Rejected | Conflict | None]) -> bool:
@@ -115,7 +116,7 @@ def add(
             return conflicts.copy(storage, problem, source.data)
         return _write(storage, source)
 
-    for done, ((_, label, problem), new) in enumerate(map_in_order(storage, put, examination), 1):
+    for done, ((source, label, problem), new) in enumerate(map_in_order(storage, put, examination), 1):
         if not done % PROGRESS_EVERY:
             progress(done)
         if isinstance(problem, Rejected):
@@ -124,6 +125,8 @@ def add(
             contested.append(problem)
         elif new:
             labels[label] += 1
+            if why := nearly_black(source.data):
+                dark.append(Rejected(source.name, why))
         else:
             duplicates += 1
     for conflict in conflicts.move_all(storage, FOLDER, examination.contested):
@@ -135,6 +138,7 @@ def add(
         rejected=tuple(bad),
         duplicates=duplicates,
         conflicts=tuple(contested),
+        dark=tuple(dark),
     )
 
 

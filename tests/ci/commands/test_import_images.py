@@ -6,7 +6,9 @@ import os
 import shutil
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from tests.ci.conftest import ROOT, picture
 from tests.conftest import encoded, noise
@@ -37,6 +39,7 @@ FOUND = {
     "relabelled": 0,
     "near_duplicates": 0,
     "alike": [],
+    "dark": [],
 }
 
 
@@ -305,3 +308,17 @@ def test_beside_another_label_such_a_name_is_one(ci, tmp_path):
         (tmp_path / "vehicles" / label / f"{label}_1.png").write_bytes(picture(len(label)))
 
     assert ci("import-images", tmp_path / "vehicles", "--json").json["labels"] == {"car": 1, "train": 1}
+
+
+@pytest.mark.parametrize("collect", [[], ["--collect"]])
+def test_an_image_of_sixteen_bits_that_uses_twelve_is_said_to_look_black(ci, tmp_path, collect):
+    (tmp_path / "xray" / "lung").mkdir(parents=True)
+    values = np.arange(4096, dtype=np.uint16).reshape(64, 64)
+    (tmp_path / "xray" / "lung" / "dark.png").write_bytes(encoded(Image.fromarray(values), "PNG"))
+    (tmp_path / "xray" / "lung" / "bright.png").write_bytes(encoded(Image.fromarray(values * 16), "PNG"))
+
+    done = ci("import-images", tmp_path / "xray", *collect, "--json")
+
+    assert done.json["imported"] == 2
+    assert [one["name"] for one in done.json["dark"]] == ["lung/dark.png"]
+    assert "lung/dark.png: looks nearly black: 16-bit values up to 4095; scale them" in done.err
