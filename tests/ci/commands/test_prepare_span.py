@@ -6,7 +6,15 @@ def test_collected_images_become_a_span(ci, collect, workspace):
 
     fields = ci("prepare-span", "--json").json
 
-    nothing = {"rejected": [], "duplicates": 0, "conflicts": [], "near_duplicates": 0, "relabelled": 0, "alike": []}
+    nothing = {
+        "rejected": [],
+        "duplicates": 0,
+        "conflicts": [],
+        "near_duplicates": 0,
+        "relabelled": 0,
+        "alike": [],
+        "dark": [],
+    }
     assert fields == nothing | {"span": 1, "images": 7, "labels": {"cat": 4, "dog": 3}}
     assert (workspace / "spans/span-0001/span.json").exists()
     assert ci("count-collected", "--threshold", 1, "--json").json["counted"] == 0

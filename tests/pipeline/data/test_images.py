@@ -219,12 +219,12 @@ def test_whatever_passes_tensorflow_decodes(decodes):
     [
         (b"", "empty file"),
         (b"no picture", "^neither JPEG nor PNG$"),
-        (b"GIF89a" + bytes(100), "^GIF, neither JPEG nor PNG: convert it"),
-        (b"RIFF\0\0\0\0WEBPVP8 ", "^WebP.*convert it"),
-        (b"\0\0\0\x1cftypavif" + bytes(20), "^AVIF.*convert it"),
-        (b"\0\0\0\x1cftypheic" + bytes(20), "^HEIC.*convert it"),
-        (b"BM" + bytes(100), "^BMP.*convert it"),
-        (b"II*\0" + bytes(100), "^TIFF.*convert it"),
+        (b"GIF89a" + bytes(100), "^GIF, neither JPEG nor PNG: `import-images DIR --convert` makes"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "^WebP.*--convert` makes"),
+        (b"\0\0\0\x1cftypavif" + bytes(20), "^AVIF.*--convert` makes"),
+        (b"\0\0\0\x1cftypheic" + bytes(20), "^HEIC.*--convert` makes"),
+        (b"BM" + bytes(100), "^BMP.*--convert` makes"),
+        (b"II*\0" + bytes(100), "^TIFF.*--convert` makes"),
         (b"<!DOCTYPE html><title>404</title>", "^web page"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "^Git LFS pointer"),
         (
