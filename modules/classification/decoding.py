@@ -3,6 +3,7 @@
 Also part of the exported model, so that it sees what training saw.
 """
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -23,6 +24,16 @@ def decode(images: tf.Tensor, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]
     Returns float32 images [batch, side, side, channels] in [0, 1] and bool [batch]: False, and black, where the bytes
     are no image.
     """
+    return _traced(settings)(images)
+
+
+@functools.cache  # tracing takes seconds, and one training does it a dozen times: Transform alone ten times
+def _traced(settings: Settings) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Tensor]]:
+    signature = [tf.TensorSpec([None], tf.string)]
+    return tf.function(lambda images: _decode(images, settings), input_signature=signature, autograph=False)
+
+
+def _decode(images: tf.Tensor, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
     ways = _ways(settings)
     kinds = _kinds(images)
     pixels, decoded = tf.cond(
