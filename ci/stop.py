@@ -49,6 +49,7 @@ def run(work: Callable[[], int]) -> int:
         _state = "working"
         _exit_code = work()
         _state = "finished"
+        sys.unraisablehook = _silent  # TensorFlow's functions fail when the interpreter deletes them at its end
     except BaseException:
         if _signal:
             _end()  # whatever libraries made of the KeyboardInterrupt on its way
@@ -97,7 +98,7 @@ def _handle(number: int, _: object) -> None:
 
 
 def _silent(*_: object) -> None:
-    """Swallows what an interrupted program has to say of itself."""
+    """Swallows what a program that is ending has to say of itself."""
 
 
 def _watch(reader: int) -> None:
