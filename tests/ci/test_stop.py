@@ -226,7 +226,7 @@ def test_a_story_that_is_stopped_says_so_once(start, temporary, tmp_path):
     while "import-images" not in process.stderr.readline():
         continue
     time.sleep(1)
-    group = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()
+    group = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in group:  # a terminal sends Ctrl-C to all of them
         os.kill(int(child), signal.SIGINT)
 

@@ -130,7 +130,7 @@ def test_four_concurrent_preparations_make_one_span(workspace, image):
     processes = [prepare(workspace, image) for _ in range(4)]
     outputs = [process.communicate() for process in processes]
 
-    assert sorted(out.strip() for out, _ in outputs) == ["1", "None", "None", "None"]
+    assert sorted(out.strip() for out, _ in outputs) == ["1", "None", "None", "None"], [err for _, err in outputs]
     assert not workspace.unaccounted(files.values()) and workspace.collected() == {}
     waited = [err for _, err in outputs if err]
     assert all("Another process is preparing a span" in err and err.count("\n") == 1 for err in waited)
