@@ -42,7 +42,8 @@ def start(program: str, *arguments: object) -> subprocess.Popen:
 def prepare(workspace: Workspace, image) -> subprocess.Popen:
     """Starts a process that prepares a span on command."""
     process = start(PREPARE, workspace.root, image)
-    process.stdout.readline()
+    # not readline(), which may take the span's number along, where communicate() does not find it
+    assert os.read(process.stdout.fileno(), len("ready")) == b"ready"
     return process
 
 
