@@ -14,7 +14,7 @@ help: ## this list
 demo: install ## the whole loop on real images, step by step: 4 minutes, leaves workspace-demo/ and a report
 	@$(PYTHON) -m ci demo
 
-test: install ## the tests, on the TFX line of this machine: up to 10 minutes; needs only Python
+test: install ## the tests, on the TFX line of this machine: 13 minutes on two cores; needs only Python
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)
 
 test-cloud: install ## the tests that call Google Cloud, against servers on this machine: no network needed
@@ -43,7 +43,7 @@ bench: install ## every benchmark in benchmarks/, each against its limit: half a
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
-test-workflows: install ## the workflows, executed on this machine: 7 minutes; needs Go 1.25 and Node.js 20
+test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check
 	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile tests/workflows/executed tests/workflows/test_openapi.py
 
