@@ -428,6 +428,11 @@ class UnsetParameters(SpanloopError):
 class UndecodedImages(SpanloopError):
     """So many images cannot be decoded that something is wrong with the data, or the model, as a whole."""
 
+    @staticmethod
+    def too_many(undecoded: int, images: int) -> bool:
+        """True for more than one in a hundred."""
+        return undecoded * 100 > images
+
     def __init__(self, names: Sequence[str], images: int, remedy: str):
         self.names = tuple(names)
         super().__init__(

@@ -65,8 +65,8 @@ class LeftOut:
 
     def check_undecoded(self, evaluated: int) -> None:
         """Raises UndecodedImages when they are more than one in a hundred of the images."""
-        if len(self.not_decoded) * 100 > evaluated + len(self.not_decoded):
-            images = evaluated + len(self.not_decoded)
+        images = evaluated + len(self.not_decoded)
+        if UndecodedImages.too_many(len(self.not_decoded), images):
             raise UndecodedImages(self.not_decoded, images, "Take them out of collected/.")
 
 

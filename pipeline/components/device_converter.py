@@ -5,7 +5,6 @@ import heapq
 import json
 import os
 import tempfile
-from collections.abc import Iterator
 
 import numpy as np
 import tensorflow as tf
@@ -13,7 +12,7 @@ from tfx.utils import path_utils
 
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
-from pipeline.components.span_example_gen import spans_of
+from pipeline.components.span_example_gen import examples_of
 from pipeline.data import tfrecord
 from pipeline.device import conversion, description
 from pipeline.device.description import Description
@@ -88,14 +87,8 @@ def _convert(saved_model: str, folder: str, variants: list[str], described: Desc
 
 def _sample(examples: str, split: str, count: int) -> list[tfrecord.Example]:
     """Returns up to `count` examples of a split, the same ones for the same examples in any order and sharding."""
-
-    def every() -> Iterator[tfrecord.Example]:
-        for paths in spans_of(examples, [split]).values():
-            for path in paths:
-                with tf.io.gfile.GFile(path, "rb") as file:
-                    yield from map(tfrecord.parse, tfrecord.records(file, path))
-
-    return heapq.nsmallest(count, every(), key=lambda example: example.source)  # a sha256: as good as random
+    # a sha256 is as good as random
+    return heapq.nsmallest(count, examples_of(examples, split), key=lambda example: example.source)
 
 
 def _arrays(sample: list[tfrecord.Example], described: Description) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from pipeline.batch.predictor import Classification
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.components.device_converter import COMPARED
-from pipeline.components.span_example_gen import spans_of
+from pipeline.components.span_example_gen import examples_of
 from pipeline.data import tfrecord
 from pipeline.device.examination import examine
 from pipeline.outcomes import CurrentModel, DeviceOutcome
@@ -57,7 +57,7 @@ def PairGate(
         local_copies.to_read(path_utils.serving_model_path(device_model.uri)) as device,
     ):
         classifier = DeviceClassifier(device)
-        agreement, images = compare(_examples(examples.uri), cloud, trained, classifier, together.margin)
+        agreement, images = compare(examples_of(examples.uri, "eval"), cloud, trained, classifier, together.margin)
         file = examine(os.path.join(device, TFLITE), images)
         shipped = classifier.description
     tallies = evaluator_config.tallies(evaluation.uri, bool(current))
@@ -121,11 +121,3 @@ def compare(
 
 def _difference(example: tfrecord.Example, cloud: Classification, device: Classification) -> Difference:
     return Difference(example.source, example.label, cloud.label, device.label, cloud.confidence, device.confidence)
-
-
-def _examples(address: str) -> Iterator[tfrecord.Example]:
-    """Yields the examples that were kept out of training."""
-    for paths in spans_of(address, ["eval"]).values():
-        for path in paths:
-            with tf.io.gfile.GFile(path, "rb") as file:
-                yield from map(tfrecord.parse, tfrecord.records(file, path))

@@ -1,10 +1,11 @@
 """Releases a blessed model; writes the outcome of the training."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 from tfx.utils import path_utils
@@ -13,7 +14,7 @@ from pipeline.batch.on_device import TFLITE
 from pipeline.components import local_copies, undecodable
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
-from pipeline.data.spans import published as spans_of
+from pipeline.data.spans import Span, published
 from pipeline.outcomes import CurrentModel, DeviceOutcome, TrainingOutcome, states_from_json
 from pipeline.quality import evaluator_config
 from pipeline.quality.pair_gate import Agreement
@@ -25,7 +26,6 @@ from pipeline.releases.record import DEVICE_MODEL, DeviceModel
 from pipeline.reporting import model_card
 from pipeline.reporting.pair import Pair
 from pipeline.reporting.training_page import TrainingPage, training_page
-from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 
 artifacts = tfx.artifacts
@@ -79,7 +79,7 @@ def ReleasePusher(
         compared = CurrentModel(current, tallies.metrics(current=True), tuple(sorted(new_labels)))
     device, agreement = _pair(pair) if pair else (None, None)
     storage = open_storage(workspace)
-    chosen = [span for span in spans_of(storage) if span.number in json.loads(spans)]
+    chosen = [span for span in published(storage) if span.number in json.loads(spans)]
     broken = undecodable.left_out_of(examples.uri) | undecodable.left_out_of(model_run.uri)
     outcome = TrainingOutcome(
         spans=tuple(json.loads(spans)),
@@ -95,13 +95,14 @@ def ReleasePusher(
         device=device,
         left_out=undecodable.named(broken, chosen),
     )
-    images = _images(storage, outcome.spans, tallies.overall, agreement)
+    images = _images(chosen, tallies.overall, agreement)
     shown = Pair(outcome.metrics, device, agreement, images) if device else None
     if outcome.blessed:
-        with (
-            local_copies.to_read(path_utils.serving_model_path(model.uri)) as folder,
-            local_copies.to_read(path_utils.serving_model_path((device_model or model).uri)) as of_device,
-        ):
+        with contextlib.ExitStack() as copies:
+            folder, of_device = (
+                copies.enter_context(local_copies.to_read(path_utils.serving_model_path(one.uri))) if one else ""
+                for one in (model, device_model)
+            )
             release = catalog.publish(
                 folder,
                 identity=identity,
@@ -166,12 +167,12 @@ def _curves(model_run: str) -> list[dict[str, float]]:
         return json.load(file)
 
 
-def _images(storage: Storage, chosen: Collection[int], tally: Tally, agreement: Agreement | None) -> dict[str, bytes]:
+def _images(spans: Sequence[Span], tally: Tally, agreement: Agreement | None) -> dict[str, bytes]:
     """Returns the images that pages show, which only the spans have, by the sha256 of their bytes."""
     wanted = {of.source for of in (*tally.mistakes, *(agreement.differences if agreement else ()))}
     found = {}
-    for span in spans_of(storage):
-        if span.number in chosen and len(found) < len(wanted):
+    for span in spans:
+        if len(found) < len(wanted):
             found |= {example.source: example.image for example in span.examples("eval") if example.source in wanted}
     return found
 

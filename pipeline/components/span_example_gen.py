@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import tensorflow as tf
 from tfx.components.util import examples_utils
@@ -62,6 +63,14 @@ def spans_of(examples_uri: str, splits: list[str]) -> dict[int, list[str]]:
         for name in sorted(tf.io.gfile.listdir(folder)):
             found[int(name.partition("-")[0])].append(os.path.join(folder, name))
     return dict(sorted(found.items()))
+
+
+def examples_of(examples_uri: str, split: str) -> Iterator[tfrecord.Example]:
+    """Yields the examples of a split of an Examples artifact that SpanExampleGen made."""
+    for paths in spans_of(examples_uri, [split]).values():
+        for path in paths:
+            with tf.io.gfile.GFile(path, "rb") as file:
+                yield from map(tfrecord.parse, tfrecord.records(file, path))
 
 
 def as_planned(span: Span, state: SpanState | None) -> Span:

@@ -36,7 +36,7 @@ def leave_out(examples_uri: str, spans: Sequence[Span]) -> None:
             _write_without(path, found)
             broken |= found
     images = sum(span.images for span in spans)
-    if len(broken) * 100 > images:
+    if UndecodedImages.too_many(len(broken), images):
         raise UndecodedImages([one.name for one in named(broken, spans)], images, _REMEDY)
     with tf.io.gfile.GFile(os.path.join(examples_uri, LEFT_OUT), "w") as file:
         json.dump(sorted(broken), file)

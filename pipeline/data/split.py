@@ -178,9 +178,9 @@ class _Balance:
         self._sides, self._trained = sides, trained
         self._labels, numbers = np.unique(np.array(labels), return_inverse=True)
         self._numbers = numbers.ravel()
-        self._order = np.argsort(component, kind="stable")
+        self._grouped = np.argsort(component, kind="stable")
         self._first, self._size = (np.zeros(component.max() + 1, np.int64) for _ in range(2))
-        firsts, begins, sizes = np.unique(component[self._order], return_index=True, return_counts=True)
+        firsts, begins, sizes = np.unique(component[self._grouped], return_index=True, return_counts=True)
         self._first[firsts], self._size[firsts] = begins, sizes
         free = np.flatnonzero(~bound[component])
         self._free = free[np.lexsort((_order(keys[free]), self._size[component[free]]))]
@@ -218,7 +218,7 @@ class _Balance:
         chosen = self._free[(self._numbers[self._free] == number) & (self._sides[self._free] != number_of(side))]
         for component in dict.fromkeys(self._component[chosen].tolist()):
             begin = self._first[component]
-            yield self._order[begin : begin + self._size[component]]
+            yield self._grouped[begin : begin + self._size[component]]
 
     def _leaves_training(self, together: np.ndarray) -> bool:
         rest = self._sides == number_of(TRAIN)

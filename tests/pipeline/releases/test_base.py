@@ -22,6 +22,7 @@ from pipeline.releases import archive
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import DeviceModel, Release
 from tests.conftest import EMPTY_MODEL, Workspace, files_in, put
+from tests.devices import INPUT
 from tests.places import in_a_bucket, in_a_folder
 
 not_in_a_bucket = pytest.mark.parametrize("kind", ["folder", "github"])
@@ -201,13 +202,6 @@ RECORD = {
     "device": None,
 }
 SUM = "ab" * 32
-INPUT = {
-    "shape": [1, 32, 32, 3],
-    "dtype": "float32",
-    "range": [0, 1],
-    "resize": "bilinear-antialias",
-    "background": [255, 255, 255],
-}
 DEVICE = {
     "file": "model.tflite",
     "bytes": 1910000,
