@@ -112,10 +112,11 @@ def _components(count: int, pairs: np.ndarray) -> np.ndarray:
 
 def _together(component: np.ndarray, begin: int) -> Iterable[np.ndarray]:
     """Yields the members of each component of several that has one at `begin` or after."""
-    order = np.argsort(component, kind="stable")
+    several = np.flatnonzero((np.bincount(component) > 1)[component])
+    order = several[np.argsort(component[several], kind="stable")]
     bounds = np.flatnonzero(np.diff(component[order])) + 1
     for members in np.split(order, bounds) if len(order) else ():
-        if len(members) > 1 and members[-1] >= begin:
+        if members[-1] >= begin:
             yield members
 
 
