@@ -1,10 +1,13 @@
 """The only configuration: one frozen dataclass, built from the environment."""
 
 import dataclasses
+import functools
 import json
 import keyword
 import os
+import pathlib
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -136,6 +139,32 @@ def _package(text: str) -> str:
     return text
 
 
+PROJECT = pathlib.Path(__file__).parents[1] / "pyproject.toml"
+_TASK = "`modules` under [tool.spanloop] in pyproject.toml"
+
+
+def task_of_repository() -> str:
+    """Returns the package that pyproject.toml names; "" in the image, which has no such file. Raises ConfigError."""
+    return _task_in(PROJECT)
+
+
+@functools.cache
+def _task_in(path: pathlib.Path) -> str:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        value = tomllib.loads(path.read_text(encoding="utf-8")).get("tool", {}).get("spanloop", {}).get("modules")
+        return _package(value if isinstance(value, str) else "")
+    except FileNotFoundError:
+        return ""
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError("pyproject.toml", str(error), "a file of TOML") from None
+    except Unusable as expected:
+        raise ConfigError(_TASK, str(value), str(expected)) from None
+
+
 def _setting(
     variable: str, default: Any, read: Callable[[str], Any], meaning: str, secret: bool = False, group: str = ""
 ) -> Any:
@@ -148,7 +177,7 @@ class Setting(NamedTuple):
 
     variable: str
     value: str
-    origin: str  # "environment" or "default"
+    origin: str  # "environment", "pyproject.toml" or "default"
     meaning: str
     group: str  # what it is for
 
@@ -192,7 +221,17 @@ class Config:
         _share,
         "share of each label that a model must get right; 0 switches it off, which also lets a label be never right",
     )
-    modules: str = _setting("MODULES", "modules.classification", _package, "package of the task's features and model")
+    modules: str = dataclasses.field(
+        default_factory=task_of_repository,
+        metadata={
+            "variable": "MODULES",
+            "read": _package,
+            "meaning": "package of the task's features and model",
+            "secret": False,
+            "group": "",
+            "origin": "pyproject.toml",
+        },
+    )
     seed: int = _setting("SEED", 0, lambda text: _number(text, 0, 2**31 - 1), "start of all random numbers in training")
     tune: bool = _setting("TUNE", False, _switch, "whether a search for hyperparameters precedes training")
     device_model: bool = _setting(
@@ -428,7 +467,7 @@ class Config:
             yield Setting(
                 variable,
                 "(hidden)" if secret and shown else shown,
-                "environment" if environ.get(variable) else "default",
+                "environment" if environ.get(variable) else field.metadata.get("origin", "default"),
                 field.metadata["meaning"],
                 group,
             )

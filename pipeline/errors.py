@@ -24,6 +24,19 @@ class ConfigError(UsageError):
         super().__init__(f"{variable} is {value!r}, but has to be {expected}. See `python -m ci config`.")
 
 
+class TaskInVariable(UsageError):
+    """A variable of the repository names the task: pull requests of forks, which get none, would train another one."""
+
+    # https://docs.github.com/en/actions/reference/security/secrets: neither secrets nor variables reach forks
+    def __init__(self, package: str, repository: str):
+        self.package, self.repository = package, repository
+        super().__init__(
+            f"MODULES is a variable of {repository}, which pull requests of forks do not get. Write "
+            f'modules = "{package}" below [tool.spanloop] in pyproject.toml, then delete the variable: '
+            f"gh variable delete MODULES --repo {repository}"
+        )
+
+
 class MisspelledSetting(UsageError):
     """A variable of the environment has nearly the name of a setting, which therefore keeps its default."""
 
@@ -162,6 +175,13 @@ class TooFewImages(SpanloopError):
     def __init__(self, spans: Iterable[int], what: str):
         self.spans, self.what = tuple(spans), what
         super().__init__(f"The chosen spans hold {what}. Import more images, or choose more spans with --spans.")
+
+
+class NoTask(UsageError):
+    """Nothing names the task's package."""
+
+    def __init__(self):
+        super().__init__("No task is named: set MODULES, or `modules` below [tool.spanloop] in pyproject.toml.")
 
 
 class ModulesNotFound(UsageError):

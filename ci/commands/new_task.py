@@ -22,4 +22,6 @@ def new_task(config: Config, name: str) -> Outcome:
     files = packages.create(name, config.modules, sys.path)
     package = ".".join([*config.modules.split(".")[:-1], name])
     text = f"{package} is a copy of {config.modules}: {counted(len(files), 'file')}. Change it, then train it:"
-    return Outcome(f"{text}\nMODULES={package} python -m ci train", package=package, copied=config.modules, files=files)
+    text += f"\nMODULES={package} python -m ci train\n"
+    text += f'To make it the task of the repository: modules = "{package}" below [tool.spanloop] in pyproject.toml.'
+    return Outcome(text, package=package, copied=config.modules, files=files)

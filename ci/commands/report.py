@@ -22,6 +22,7 @@ from pipeline.storage.factory import open_storage
 GROUP = "workflows"
 
 NUMBER = r"[1-9][0-9]{0,8}"
+CLAIM = "The code of this pull request made these numbers itself: they are its own claim, and no proof."
 
 
 @command
@@ -79,7 +80,7 @@ def number_in(text: str) -> int:
 def comment(config: Config, number: int, head: str, markdown: str) -> Kept | None:
     """Creates or updates the report's comment, unless the pull request has a newer commit."""
     repository = client.repository(Job.from_environment(os.environ).repository, config.github_token)
-    return comments.keep(repository, number, head, markdown)
+    return comments.keep(repository, number, head, f"{markdown}\n\n_{CLAIM}_")
 
 
 def from_file(path: str) -> RunReport:

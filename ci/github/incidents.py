@@ -17,7 +17,8 @@ class NoIssues(SpanloopError):
 
     def __init__(self, repository: str):
         super().__init__(
-            f"{repository} has issues disabled, so none can be opened: enable them with `gh repo edit --enable-issues`."
+            f"{repository} has issues disabled, so none can be opened: "
+            f"enable them with `gh repo edit {repository} --enable-issues`."
         )
 
 

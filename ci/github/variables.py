@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 
 from pipeline.config import Config
-from pipeline.errors import UsageError
+from pipeline.errors import TaskInVariable, UsageError
 
 # Variables that cannot be derived; docs/github.md, "Set up a fork", sets them.
 NEEDED = {
@@ -42,8 +42,10 @@ def settings(variables: Mapping[str, str], repository: str) -> Settings:
     """Chooses the settings among a repository's variables; others get the names of docs/google-cloud.md.
 
     Only settings pass: no variable of a repository can change PATH and the like. Raises ConfigError for a value that
-    cannot be used, MisspelledSetting for a name.
+    cannot be used, MisspelledSetting for a name, TaskInVariable for MODULES.
     """
+    if variables.get("MODULES"):
+        raise TaskInVariable(variables["MODULES"], repository)
     ours = {
         field.metadata["variable"]: variables[field.metadata["variable"]]
         for field in dataclasses.fields(Config)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 
-from pipeline.errors import ModulesNotFound
+from pipeline.errors import ModulesNotFound, NoTask
 from pipeline.packaging import imports
 
 SCHEMA = "schema.pbtxt"
@@ -81,7 +81,9 @@ def digest(files: dict[str, bytes]) -> str:
 
 
 def root_of(package: str, search: list[str]) -> str:
-    """Returns the folder of `search` that a package lies in."""
+    """Returns the folder of `search` that a package lies in. Raises ModulesNotFound, NoTask."""
+    if not package:
+        raise NoTask()
     relative = package.replace(".", os.sep)
     for root in search:
         if os.path.isdir(os.path.join(root, relative)):

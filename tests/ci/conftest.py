@@ -62,7 +62,8 @@ class House:
     def __init__(self, root: pathlib.Path):
         self.root = root
         shutil.copytree(ROOT / "ci", root / "ci", ignore=shutil.ignore_patterns("__pycache__"))
-        (root / "pipeline").symlink_to(ROOT / "pipeline")
+        for name in ("pipeline", "pyproject.toml"):
+            (root / name).symlink_to(ROOT / name)
 
     def add(self, name: str, about: str, body: str) -> None:
         """Adds the command `name`; `body` is what its function does."""

@@ -151,6 +151,34 @@ def test_a_secret_is_in_no_text_that_a_configuration_becomes():
     assert "ghs_secret" not in repr(config) + config.to_json() + str(list(config.settings({})))
 
 
+@pytest.mark.parametrize(
+    "text, expected",
+    [
+        ('[tool.spanloop]\nmodules = "modules.pets"\n', "modules.pets"),
+        ("[tool.other]\n", "the dotted name of a package"),
+        ("[tool.spanloop]\nmodules = 7\n", "the dotted name of a package"),
+        ('[tool.spanloop]\nmodules = "../pets"\n', "'../pets', but has to be the dotted name of a package"),
+        ("[tool.spanloop\n", "a file of TOML"),
+        (None, ""),
+    ],
+)
+def test_the_task_of_the_repository_is_that_of_its_pyproject_unless_the_environment_names_one(
+    text, expected, tmp_path, monkeypatch
+):
+    project = tmp_path / "pyproject.toml"
+    monkeypatch.setattr("pipeline.config.PROJECT", project)
+    if text is not None:
+        project.write_text(text)
+    if " " in expected:
+        with pytest.raises(ConfigError, match=expected):
+            Config.from_environment({})
+    else:
+        config = Config.from_environment({})
+        assert config.modules == expected
+        assert {"pyproject.toml"} == {s.origin for s in config.settings({}) if s.variable == "MODULES"}
+    assert Config.from_environment({"MODULES": "modules.cats"}).modules == "modules.cats"
+
+
 def test_every_setting_says_its_value_origin_and_meaning():
     environ = {"WORKSPACE": "/data", "TUNE": "yes"}
     settings = {setting.variable: setting for setting in Config.from_environment(environ).settings(environ)}

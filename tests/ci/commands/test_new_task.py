@@ -16,7 +16,7 @@ def repository(tmp_path) -> pathlib.Path:
     ignored = shutil.ignore_patterns("__pycache__")
     for folder in ("modules", "tests/modules"):
         shutil.copytree(ROOT / folder, root / folder, ignore=ignored)
-    for name in ("ci", "pipeline", "requirements.txt", "cloudbuild"):
+    for name in ("ci", "pipeline", "pyproject.toml", "requirements.txt", "cloudbuild"):
         (root / name).symlink_to(ROOT / name)
     return root
 

@@ -59,6 +59,9 @@ def test_a_pull_request_gets_one_comment_that_is_kept_up_to_date(asking, file, t
     assert second.json == first.json | {"updated": True}
     (text,) = cloud.github.issues.texts(7)
     assert text.startswith(f"{MARKER}\n### Rehearsal: not good enough to be released, 50.0\u202f% right")
+    assert text.endswith(
+        "_The code of this pull request made these numbers itself: they are its own claim, and no proof._"
+    )
 
 
 def test_a_report_of_an_older_commit_is_not_posted(asking, file, cloud):

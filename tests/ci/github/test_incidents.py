@@ -62,7 +62,9 @@ def test_a_lost_answer_leaves_one_open_issue(repository, issues, cloud):
 
 def test_where_issues_are_switched_off_it_says_how_to_switch_them_on(repository, cloud):
     cloud.github.issues.enabled = False
-    with pytest.raises(incidents.NoIssues, match="acme/widget has issues disabled.*--enable-issues"):
+    with pytest.raises(
+        incidents.NoIssues, match="acme/widget has issues disabled.*gh repo edit acme/widget --enable-issues"
+    ):
         incidents.report(repository, "evaluation", "a", "1")
     assert incidents.resolve(repository, "evaluation", "passed") == []
 

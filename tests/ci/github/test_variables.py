@@ -6,7 +6,7 @@ import pytest
 
 from ci.github.variables import NEEDED, read, settings
 from pipeline.config import Config
-from pipeline.errors import ConfigError, MisspelledSetting, UsageError
+from pipeline.errors import ConfigError, MisspelledSetting, TaskInVariable, UsageError
 
 VARIABLES = {
     "GCP_PROJECT": "widgets-123",
@@ -52,6 +52,11 @@ def test_no_variable_but_a_setting_gets_into_the_environment():
 def test_a_value_that_cannot_be_used_is_named():
     with pytest.raises(ConfigError, match="GCP_REGION is 'Europe'"):
         settings(VARIABLES | {"GCP_REGION": "Europe"}, "acme/widget")
+
+
+def test_the_task_is_no_variable_because_pull_requests_of_forks_get_none():
+    with pytest.raises(TaskInVariable, match='modules = "modules.pets".*gh variable delete MODULES --repo acme/widget'):
+        settings({"MODULES": "modules.pets"}, "acme/widget")
 
 
 def test_a_variable_that_is_nearly_a_setting_is_named():

@@ -1,6 +1,6 @@
 import pytest
 
-from pipeline.errors import ModulesNotFound
+from pipeline.errors import ModulesNotFound, NoTask
 from pipeline.packaging import modules
 
 
@@ -48,6 +48,8 @@ def test_the_digest_is_that_of_names_and_contents_alone(package, tmp_path):
 def test_a_package_that_is_not_there_is_named(tmp_path):
     with pytest.raises(ModulesNotFound, match="tasks/dogs"):
         modules.find("tasks.dogs", [str(tmp_path)])
+    with pytest.raises(NoTask, match=r"set MODULES, or `modules` below \[tool.spanloop\] in pyproject.toml"):
+        modules.find("", [str(tmp_path)])
 
 
 def test_the_packages_around_a_task_belong_to_it_and_other_tasks_do_not(package):
