@@ -276,8 +276,14 @@ class Config:
     region: str = _setting(
         "GCP_REGION",
         "",
-        _matching(r"[a-z]+-[a-z]+\d+", "a region such as europe-west4"),
-        "region of Vertex AI, Cloud Build and Dataflow",
+        _matching(r"[a-z]+-[a-z]+\d+", "a region such as europe-west1"),
+        "region of Vertex AI, Dataflow and, unless BUILD_REGION is set, Cloud Build",
+    )
+    build_region: str = _setting(
+        "BUILD_REGION",
+        "",
+        _matching(r"[a-z]+-[a-z]+\d+", "a region such as europe-west1"),
+        "region of Cloud Build, which refuses some regions to new projects; GCP_REGION unless set",
     )
     image: str = _setting(
         "PIPELINE_IMAGE",
@@ -397,6 +403,8 @@ class Config:
             raise ConfigError("WORKSPACE", path, expected)
         if not self.releases:
             object.__setattr__(self, "releases", os.path.join(self.workspace, "releases"))
+        if not self.build_region:
+            object.__setattr__(self, "build_region", self.region)
         if self.device_accuracy_threshold is None:
             object.__setattr__(self, "device_accuracy_threshold", self.accuracy_threshold)
 

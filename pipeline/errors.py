@@ -287,6 +287,20 @@ class CloudRefused(SpanloopError):
         super().__init__(f"{doing} failed: {self.reason}. `python -m ci doctor` shows what is missing.")
 
 
+class RegionRefused(SpanloopError):
+    """Cloud Build runs no builds of the project in a region."""
+
+    # https://cloud.google.com/build/docs/locations: regions that projects with restrictions may use
+    ALLOWED = "us-central1, us-west2, europe-west1, asia-east1, australia-southeast1, southamerica-east1".split(", ")
+
+    def __init__(self, region: str, reason: str):
+        self.region, self.reason = region, _one_line(reason)
+        super().__init__(
+            f"Cloud Build refuses builds in {region}: {self.reason}. New projects may build in some regions only: set"
+            f" BUILD_REGION to one of {', '.join(self.ALLOWED)}, or ask Google for the quota."
+        )
+
+
 class GitHubRefused(SpanloopError):
     """GitHub refused a call, or cannot be reached; `status` is that of HTTP, 0 without a response.
 

@@ -291,7 +291,7 @@ def serving(cloud_environment, gs_workspace, saved_model) -> Serving:
 
 
 # The pipelines' image; a name only, no such image is built.
-IMAGE = f"europe-west4-docker.pkg.dev/spanloop-local/images/pipelines@sha256:{'1a' * 32}"
+IMAGE = f"europe-west1-docker.pkg.dev/spanloop-local/images/pipelines@sha256:{'1a' * 32}"
 
 
 def record_image(storage: Storage, image: str, **differing: str) -> None:

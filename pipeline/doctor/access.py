@@ -220,7 +220,7 @@ def repository_of(config: Config) -> tuple[str, str, str]:
     if place == host or len(parts) < 3:
         raise Missing(
             f"{config.image_repository} is not on Artifact Registry",
-            "export IMAGE_REPOSITORY=europe-west4-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
+            "export IMAGE_REPOSITORY=europe-west1-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
         )
     return place, parts[0], parts[1]
 

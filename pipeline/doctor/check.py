@@ -9,8 +9,8 @@ from pipeline.config import Config
 EXAMPLES = {
     "workspace": "gs://MY-BUCKET/spanloop",
     "project": "MY-PROJECT",
-    "region": "europe-west4",
-    "image_repository": "europe-west4-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
+    "region": "europe-west1",
+    "image_repository": "europe-west1-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
     "service_account": "pipelines@MY-PROJECT.iam.gserviceaccount.com",
     "build_service_account": "builds@MY-PROJECT.iam.gserviceaccount.com",
 }

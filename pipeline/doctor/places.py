@@ -28,7 +28,7 @@ def bucket(context: Context) -> str:
         see = grant("storage buckets", f"gs://{name}", context.member, "roles/storage.legacyBucketReader")
         raise Missing(f"gs://{name} cannot be read: {refused}", see) from None
     place = found["location"].lower()
-    # a multi-region such as "eu" contains regions such as "europe-west4"
+    # a multi-region such as "eu" contains regions such as "europe-west1"
     if place != region and not (found.get("locationType") == "multi-region" and region.startswith(place)):
         raise Missing(
             f"gs://{name} lies in {place}, not in {region}, and cannot be moved: create another one there",

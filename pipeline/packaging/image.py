@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry, without_support_warnings
 from pipeline.config import Config
-from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotARepository, ObjectNotFound
+from pipeline.errors import BrokenBuildFile, ImageBuildFailed, NotARepository, ObjectNotFound, RegionRefused
 from pipeline.packaging import modules
 from pipeline.packaging.commit import this_commit
 from pipeline.progress import Log, no_log
@@ -60,7 +60,7 @@ def build(config: Config, gpu: bool = False, log: Log = no_log, root: str = ROOT
     """Builds the image of the repository in `root`; returns its record, and whether it was built just now.
 
     With CUDA when `gpu` says so or the machines to train on have an accelerator. Raises MissingSettings,
-    ImageBuildFailed or CloudRefused.
+    ImageBuildFailed, RegionRefused or CloudRefused.
     """
     config.require("workspace", "project", "region", "image_repository", "build_service_account")
     gpu = gpu or config.accelerated
@@ -129,11 +129,10 @@ def make_recipe(config: Config, gpu: bool, root: str) -> Recipe:
             with open(path, "rb") as file:
                 files[name] = file.read()
     versions, base_image = requirements(root), base(root)
-    beam = f"docker.io/apache/beam_python{_python()}_sdk:{versions['apache-beam']}"
     arguments = {
         "_IMAGE": config.image_repository,
         "_BASE_IMAGE": base_image,
-        "_BEAM_IMAGE": beam if config.dataflow_workers else base_image,
+        "_BEAM_IMAGE": beam_image(root) if config.dataflow_workers else base_image,
         "_TENSORFLOW": "gpu" if gpu else "cpu",
         "_TFX": versions["tfx"],
     }
@@ -170,6 +169,11 @@ def base(root: str) -> str:
     if not found:
         raise BrokenBuildFile(BASES, f"it names no image as python{version}")
     return found.group(1)
+
+
+def beam_image(root: str) -> str:
+    """Returns Apache Beam's image of the locked version for the Python that this runs on."""
+    return f"docker.io/apache/beam_python{_python()}_sdk:{requirements(root)['apache-beam']}"
 
 
 def requirements(root: str) -> dict[str, str]:
@@ -227,9 +231,10 @@ def _find_or_start(
     client: "CloudBuildClient", config: Config, content: str, wanted: "Build", log: Log
 ) -> tuple[str, bool]:
     """Returns the name of the build of this content that is going on or succeeded, and whether it was started now."""
+    from google.api_core.exceptions import FailedPrecondition
     from google.cloud.devtools.cloudbuild_v1 import Build
 
-    parent, going = f"projects/{config.project}/locations/{config.region}", Build.Status
+    parent, going = f"projects/{config.project}/locations/{config.build_region}", Build.Status
     useful = (going.PENDING, going.QUEUED, going.WORKING, going.SUCCESS)
     created: list[str] = []
 
@@ -241,7 +246,12 @@ def _find_or_start(
                 if not mine:
                     log(f"build {found.id} of this very content {'is there' if found.status == useful[-1] else 'runs'}")
                 return f"{parent}/builds/{found.id}", mine
-        operation = client.create_build({"parent": parent, "project_id": config.project, "build": wanted})
+        try:
+            operation = client.create_build({"parent": parent, "project_id": config.project, "build": wanted})
+        except FailedPrecondition as refused:
+            if re.search("quota|restrict", refused.message):  # of the project: no later attempt can succeed
+                raise RegionRefused(config.build_region, refused.message) from None
+            raise
         created.append(operation.metadata.build.id)
         log(f"build {created[0]} started, log: {operation.metadata.build.log_url}")
         return f"{parent}/builds/{created[0]}", True

@@ -79,7 +79,7 @@ class Cloud:
 
     project = "spanloop-local"
     project_number = "123456789012"
-    region = "europe-west4"
+    region = "europe-west1"
     bucket = "spanloop-local"
     account = f"pipelines@{project}.iam.gserviceaccount.com"
     builder = f"builds@{project}.iam.gserviceaccount.com"

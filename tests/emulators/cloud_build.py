@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 Status = types.Build.Status
 ACTIVE = (Status.PENDING, Status.QUEUED, Status.WORKING)
+# Where a project with restrictions, such as a new one, may build: https://cloud.google.com/build/docs/locations
+ALLOWED = "us-central1 us-west2 europe-west1 asia-east1 australia-southeast1 southamerica-east1".split()
 IMAGE = re.compile(r"([a-z0-9-]+)-docker\.pkg\.dev/([a-z0-9-]+)/([a-z0-9-]+)/([a-z0-9._/-]+)(?::([\w][\w.-]{0,127}))?")
 
 
@@ -129,6 +131,10 @@ class CloudBuild(Service):
     def create_build(self, request: types.CreateBuildRequest, caller: Caller) -> operations_pb2.Operation:
         self._demand(caller, "cloudbuild.builds.create")
         parent = self._parent(request.parent, request.project_id)
+        if parent.split("/")[3] not in ALLOWED:
+            # the message: https://github.com/google-github-actions/deploy-cloudrun/issues/480
+            message = "due to quota restrictions, cannot run builds in this region. Please contact support"
+            raise Refused(StatusCode.FAILED_PRECONDITION, message)
         build = types.Build(request.build)
         check(build)
         self._check_account(build, caller)

@@ -233,7 +233,7 @@ def test_an_external_identity_acts_as_a_service_account(cloud, tmp_path):
 
 
 def test_bodies_arrive_complete_in_every_transfer_encoding(cloud, session):
-    url = "https://europe-west4-toy.googleapis.com/v1/a/b:echo"
+    url = "https://europe-west1-toy.googleapis.com/v1/a/b:echo"
     large = bytes(range(256)) * 40_000
     for sent in (b"", large, iter([b"in ", b"parts", large])):
         expected = b"in parts" + large if not isinstance(sent, bytes) else sent

@@ -12,7 +12,7 @@ PIPELINE = """
         options = PipelineOptions([
             "--runner=DataflowRunner", f"--project={project}", f"--region={region}", "--job_name=small",
             f"--temp_location=gs://{bucket}/dataflow/temp", f"--staging_location=gs://{bucket}/dataflow/staging",
-            "--sdk_container_image=europe-west4-docker.pkg.dev/p/r/i@sha256:" + "1a" * 32, "--sdk_location=container",
+            "--sdk_container_image=europe-west1-docker.pkg.dev/p/r/i@sha256:" + "1a" * 32, "--sdk_location=container",
             f"--service_account_email={account}", "--autoscaling_algorithm=THROUGHPUT_BASED", "--max_num_workers=3",
         ])
         pipeline = beam.Pipeline(options=options)
@@ -39,7 +39,7 @@ def test_a_job_is_kept_with_its_limits_image_account_and_staged_files(cloud, run
     (pool,) = environment["workerPools"]
     assert pool["autoscalingSettings"] == {"algorithm": "AUTOSCALING_ALGORITHM_BASIC", "maxNumWorkers": 3}
     images = {image["containerImage"] for image in pool["sdkHarnessContainerImages"]}
-    assert images == {f"europe-west4-docker.pkg.dev/p/r/i@sha256:{'1a' * 32}"}
+    assert images == {f"europe-west1-docker.pkg.dev/p/r/i@sha256:{'1a' * 32}"}
     assert cloud.gcs.read(environment["sdkPipelineOptions"]["options"]["pipelineUrl"])
     assert {asked.principal for asked in cloud.asked("dataflow", "CreateJob")} == {cloud.account}
 
@@ -51,7 +51,7 @@ def test_an_invalid_job_is_refused(cloud, run_client):
         from google.auth.transport.requests import AuthorizedSession
 
         session = AuthorizedSession(google.auth.default(["https://www.googleapis.com/auth/cloud-platform"])[0])
-        url = f"https://dataflow.googleapis.com/v1b3/projects/{sys.argv[1]}/locations/europe-west4/jobs"
+        url = f"https://dataflow.googleapis.com/v1b3/projects/{sys.argv[1]}/locations/europe-west1/jobs"
         for job in json.loads(sys.argv[2]):
             answer = session.post(url, json=job)
             print(answer.status_code, answer.json()["error"]["message"])

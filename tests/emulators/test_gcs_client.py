@@ -387,7 +387,7 @@ def test_ranges(cloud, session, bucket):
 
 
 def test_buckets(cloud, client, session):
-    made = client.create_bucket("spanloop-other", location="europe-west4")
+    made = client.create_bucket("spanloop-other", location="europe-west1")
     assert [bucket.name for bucket in client.list_buckets()] == ["spanloop-local", "spanloop-other"]
     with pytest.raises(exceptions.Conflict):
         client.create_bucket("spanloop-other")

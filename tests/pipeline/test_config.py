@@ -137,7 +137,7 @@ def test_a_limit_is_a_number(wrong):
 
 def test_everything_that_is_missing_is_named_at_once():
     with pytest.raises(MissingSettings) as error:
-        Config.from_environment({"GCP_REGION": "europe-west4"}).require("workspace", "project", "region", "image")
+        Config.from_environment({"GCP_REGION": "europe-west1"}).require("workspace", "project", "region", "image")
 
     assert set(error.value.missing) == {"WORKSPACE", "GCP_PROJECT", "PIPELINE_IMAGE"}
     assert all(name in str(error.value) for name in error.value.missing)

@@ -10,7 +10,7 @@ from pipeline.errors import ConfigError, MisspelledSetting, TaskInVariable, Usag
 
 VARIABLES = {
     "GCP_PROJECT": "widgets-123",
-    "GCP_REGION": "europe-west4",
+    "GCP_REGION": "europe-west1",
     "WORKSPACE": "gs://widgets/loop",
     "WORKLOAD_IDENTITY_PROVIDER": "projects/1/locations/global/workloadIdentityPools/github/providers/github",
     "RELEASE_TOKEN_SECRET": "projects/widgets-123/secrets/github-token/versions/latest",
@@ -25,7 +25,7 @@ def test_the_five_that_are_needed_are_enough():
     assert config.releases == "github:acme/widget" and config.workspace == "gs://widgets/loop"
     assert config.service_account == "pipelines@widgets-123.iam.gserviceaccount.com"
     assert config.build_service_account == "builds@widgets-123.iam.gserviceaccount.com"
-    assert config.image_repository == "europe-west4-docker.pkg.dev/widgets-123/spanloop/pipelines"
+    assert config.image_repository == "europe-west1-docker.pkg.dev/widgets-123/spanloop/pipelines"
 
 
 def test_what_is_set_is_not_derived():

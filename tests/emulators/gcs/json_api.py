@@ -140,7 +140,7 @@ class JsonApi:
 
     def storage_layout(self, target: Target) -> Response:
         self._store.bucket(target.bucket)
-        shown = {"kind": "storage#storageLayout", "bucket": target.bucket, "location": "EUROPE-WEST4"}
+        shown = {"kind": "storage#storageLayout", "bucket": target.bucket, "location": "EUROPE-WEST1"}
         return _shown({**shown, "locationType": "region", "hierarchicalNamespace": {"enabled": False}})
 
     def test_permissions(self, target: Target) -> Response:

@@ -78,7 +78,7 @@ def show_object(bucket: str, found: Object, mask: Mask | None = None) -> dict[st
 def show_bucket(found: Bucket, project_number: str) -> dict[str, Any]:
     return {
         "storageClass": "STANDARD",
-        "location": "EUROPE-WEST4",
+        "location": "EUROPE-WEST1",
         "iamConfiguration": {
             "uniformBucketLevelAccess": {"enabled": True},
             "publicAccessPrevention": "enforced",

@@ -105,7 +105,7 @@ def test_predictions_are_written_with_their_keys_and_failures_as_messages(vertex
         ("bad", "display_name", {"display_name": ""}),
         ("bad", "label", {"labels": {"a": "B"}}),
         ("bad", "model", {"model": ""}),
-        ("missing", "@7", {"model": "projects/spanloop-local/locations/europe-west4/models/1000@7"}),
+        ("missing", "@7", {"model": "projects/spanloop-local/locations/europe-west1/models/1000@7"}),
         (
             "bad",
             "instances_format",

@@ -22,7 +22,7 @@ from tests.pipeline.conftest import compiled
 CONFIG = Config(
     workspace="gs://bucket/loop",
     project="project-1",
-    region="europe-west4",
+    region="europe-west1",
     image=IMAGE,
     service_account="pipelines@project-1.iam.gserviceaccount.com",
     network="projects/123/global/networks/inside",
@@ -46,7 +46,7 @@ def test_dataflow_gets_region_account_number_of_workers_and_image():
         assert set(arguments(spec, node)) >= {
             "--runner=DataflowRunner",
             "--project=project-1",
-            "--region=europe-west4",
+            "--region=europe-west1",
             "--temp_location=gs://bucket/loop/dataflow/temp",
             "--staging_location=gs://bucket/loop/dataflow/staging",
             "--service_account_email=pipelines@project-1.iam.gserviceaccount.com",

@@ -113,7 +113,7 @@ def test_a_missing_bucket(config):
 
 def test_a_bucket_elsewhere(config):
     found = wrong(dataclasses.replace(config, region="us-central1"))
-    assert "lies in europe-west4, not in us-central1" in found["bucket"].problem
+    assert "lies in europe-west1, not in us-central1" in found["bucket"].problem
 
 
 @pytest.mark.parametrize("verb", ["create", "delete", "list", "get"])
@@ -132,7 +132,7 @@ def test_a_repository_and_an_image(config, cloud):
     (check,) = wrong(config).values()
     assert (check.name, check.ok, check.fix) == ("image", False, "python -m ci build-image")
     cloud.registry.reset()
-    assert "artifacts repositories create spanloop --location=europe-west4" in wrong(config)["image repository"].fix
+    assert "artifacts repositories create spanloop --location=europe-west1" in wrong(config)["image repository"].fix
     unset = wrong(dataclasses.replace(config, image=""))["image"]
     assert unset.ok is False and unset.fix.startswith("export $(python -m ci build-image")
 

@@ -21,7 +21,7 @@ from tests.pipeline.conftest import compiled
 WHEEL = "gs://bucket/modules/abc/spanloop_modules-1-py3-none-any.whl"
 MODULES = Modules("modules.classification", "abc", "gs://bucket/modules/abc/schema.pbtxt", WHEEL)
 PLAN = Plan((1, 2), ("cat", "dog"), "f1", MODULES, seed=0, tune=False, current="model-1", commit="c0ffee")
-CONFIG = Config(workspace="gs://bucket/loop", image=IMAGE, project="project-1", region="europe-west4")
+CONFIG = Config(workspace="gs://bucket/loop", image=IMAGE, project="project-1", region="europe-west1")
 
 
 def tasks(spec: dict) -> dict:

@@ -37,7 +37,7 @@ def test_a_training_is_asked_for_with_all_that_makes_it(cloud_config, span_in_bu
 
 
 def test_a_key_and_a_network_are_passed_on(cloud_config, span_in_bucket):
-    key = "projects/p/locations/europe-west4/keyRings/r/cryptoKeys/k"
+    key = "projects/p/locations/europe-west1/keyRings/r/cryptoKeys/k"
     config = dataclasses.replace(cloud_config, network="projects/12/global/networks/inside", encryption_key=key)
 
     job = vertex_request.described(config, prepare(config, "training", "all"))

@@ -12,7 +12,7 @@ import pytest
 
 import install
 from pipeline.config import Config
-from pipeline.errors import BrokenBuildFile, ImageBuildFailed, MissingSettings, NotARepository
+from pipeline.errors import BrokenBuildFile, ImageBuildFailed, MissingSettings, NotARepository, RegionRefused
 from pipeline.packaging import image
 from pipeline.storage.factory import open_storage
 
@@ -62,6 +62,19 @@ def creations(cloud):
 
 def change(clone, text="changed = True\n"):
     (clone / "pipeline" / "__init__.py").write_text(text)
+
+
+def test_a_region_that_is_closed_to_the_project_is_explained_at_once(clone, config, cloud, retry_waits):
+    closed = dataclasses.replace(config, region="europe-west4", build_region="europe-west4")
+
+    with pytest.raises(RegionRefused, match="refuses builds in europe-west4: .*set BUILD_REGION to one of us-central1"):
+        image.build(closed, root=str(clone))
+
+    assert creations(cloud) == 1 and not retry_waits
+    elsewhere = dataclasses.replace(closed, build_region="europe-west1")
+    assert image.build(elsewhere, root=str(clone))[1]
+    (build,) = cloud.builds.builds.values()
+    assert "/locations/europe-west1/" in build.name
 
 
 def test_what_git_tracks_and_the_dockerfile_copies_is_packed(clone):

@@ -83,7 +83,7 @@ def test_a_transient_failure_neither_loses_nor_doubles_a_version(serving, kind):
 
 
 def test_encryption_key_and_container_come_from_the_configuration(serving):
-    key = f"projects/{serving.cloud.project}/locations/europe-west4/keyRings/r/cryptoKeys/k"
+    key = f"projects/{serving.cloud.project}/locations/europe-west1/keyRings/r/cryptoKeys/k"
     config = serving.settings(
         encryption_key=key, serving_image="europe-docker.pkg.dev/vertex-ai/prediction/tf2-gpu.2-15"
     )
