@@ -9,7 +9,7 @@ import os
 import pathlib
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 
 import pytest
@@ -19,9 +19,12 @@ from pipeline import retry
 from pipeline.cloud import vertex
 from pipeline.config import Config
 from pipeline.data import digits, reports, spans, tfrecord
+from pipeline.device import description
 from pipeline.orchestrators import local
-from pipeline.outcomes import Metrics, TrainingOutcome
+from pipeline.outcomes import Escalation, Metrics, TrainingOutcome
+from pipeline.releases.base import Releases
 from pipeline.releases.factory import open_releases
+from pipeline.releases.record import DeviceModel, Release
 from pipeline.storage.base import Storage
 from pipeline.storage.factory import open_storage
 from tests.emulators.cloud import Cloud
@@ -228,6 +231,99 @@ def trained_pair(trained, tmp_path_factory) -> tuple[pathlib.Path, TrainingOutco
     shutil.rmtree(root / "workspace" / "releases")
     (root / "workspace" / "pairs").rename(root / "workspace" / "releases")
     return root / "workspace", outcome
+
+
+@pytest.fixture(scope="session")
+def bright_or_dark(tmp_path_factory) -> pathlib.Path:
+    """Folder of a device model, `tflite` and `device.json`, that distinguishes bright images from dark ones."""
+    import keras
+    import numpy as np
+
+    from modules.classification import device
+    from modules.classification.settings import DeviceSettings
+    from pipeline.device import conversion
+
+    images = keras.Input((8, 8, 3))
+    probabilities = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(images))
+    network = keras.Model(images, probabilities)
+    network.layers[-1].set_weights([np.array([[-3, 3]] * 3, np.float32), np.array([4.5, -4.5], np.float32)])
+    folder = tmp_path_factory.mktemp("bright_or_dark")
+    device.export(network, ["dark", "bright"], DeviceSettings(image_size=8, quantization="fp32"), str(folder / "saved"))
+    path = conversion.convert(str(folder / "saved"), str(folder), "fp32", np.zeros((1, 8, 8, 3), np.float32))
+    (folder / "model").mkdir()
+    shutil.move(path, folder / "model" / "tflite")
+    shutil.copy(folder / "saved" / "device.json", folder / "model")
+    return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def dark_or_bright(tmp_path_factory) -> pathlib.Path:
+    """Folder of a SavedModel with the signatures of a release, which says the same as `bright_or_dark`."""
+    import tensorflow as tf
+
+    labels = tf.constant(["bright", "dark"])
+
+    class Module(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+        def preprocess(self, image):
+            decoded = tf.map_fn(
+                lambda one: tf.image.resize(tf.io.decode_image(one, channels=3, expand_animations=False), [8, 8]) / 255,
+                image,
+                fn_output_signature=tf.TensorSpec([8, 8, 3], tf.float32),
+            )
+            return {"pixels": decoded, "decoded": tf.ones(tf.shape(image)[:1], tf.bool)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 3], tf.float32, name="pixels")])
+        def predict(self, pixels):
+            bright = tf.sigmoid(18 * tf.reduce_mean(pixels, axis=[1, 2, 3]) - 9)
+            probabilities = tf.stack([bright, 1 - bright], axis=1)
+            return {
+                "label": tf.gather(labels, tf.argmax(probabilities, axis=1)),
+                "confidence": tf.reduce_max(probabilities, axis=1),
+                "probabilities": probabilities,
+                "all_classes": tf.tile(labels[tf.newaxis], [tf.shape(probabilities)[0], 1]),
+            }
+
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image")])
+        def serve(self, image):
+            return self.predict(self.preprocess(image)["pixels"])
+
+    module, folder = Module(), tmp_path_factory.mktemp("dark_or_bright")
+    signatures = {"serving_default": module.serve, "preprocess": module.preprocess, "predict": module.predict}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    return folder
+
+
+@pytest.fixture
+def pair_of_hand(bright_or_dark, dark_or_bright) -> Callable[[Releases], Release]:
+    """Function that releases `dark_or_bright` and `bright_or_dark` together; no training is needed."""
+
+    def publish(releases: Releases) -> Release:
+        described = description.read(str(bright_or_dark))
+        file = bright_or_dark / "tflite"
+        return releases.publish(
+            str(dark_or_bright),
+            identity="by hand",
+            commit="",
+            modules_digest="",
+            spans=[1],
+            labels=["bright", "dark"],
+            metrics=Metrics(),
+            previous=None,
+            device=DeviceModel(
+                file="model.tflite",
+                bytes=file.stat().st_size,
+                labels=described.labels,
+                input=described.input.to_json(),
+                quantization="fp32",
+                metrics=Metrics(),
+                agreement=None,
+                escalation=Escalation(threshold=0.8, escalated=0.1, accuracy=0.9),
+            ),
+            device_file=str(file),
+        )
+
+    return publish
 
 
 @pytest.fixture

@@ -73,11 +73,11 @@ def pages() -> list[Page]:
     return [page(str(path.relative_to(ROOT))) for folder in folders for path in sorted((ROOT / folder).glob("*.md"))]
 
 
-def commands(place: str) -> list[str]:
-    """Returns the blocks of commands of a section, such as "docs/github.md#set-up-a-fork"."""
+def commands(place: str, kind: str = "sh") -> list[str]:
+    """Returns the blocks of commands of a section, such as "docs/github.md#set-up-a-fork", or those in Python."""
     name, _, section = place.partition("#")
-    found = [block.text for block in page(name).blocks if block.section == section and block.kind.startswith("sh")]
-    assert found, f"{place} has no block of commands"
+    found = [block.text for block in page(name).blocks if block.section == section and block.kind.startswith(kind)]
+    assert found, f"{place} has no block of {kind}"
     return found
 
 

@@ -21,7 +21,7 @@ from tests.documentation import commands, page, pages, paste
 from tests.gcloud import Programs
 from tests.test_repository import files
 
-KINDS = {"sh", "sh cloud", "sh emulators", "sh minutes", "text", "mermaid"}
+KINDS = {"python", "sh", "sh cloud", "sh emulators", "sh minutes", "text", "mermaid"}
 REFERENCE = page("docs/reference.md")
 
 
@@ -67,7 +67,7 @@ def test_every_block_of_commands_is_executed_by_a_test():
     tests = "".join(
         path.read_text() for path in files() if path.is_relative_to(ROOT / "tests") and path.suffix == ".py"
     )
-    places = {f"{name}#{block.section}" for name, block in blocks if block.kind.startswith("sh")}
+    places = {f"{name}#{block.section}" for name, block in blocks if block.kind.startswith(("sh", "python"))}
     assert len(places) > 10
     assert not [place for place in places if f'"{place}"' not in tests]
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
-OURS = ("ci", "pipeline", "modules", "tests", "benchmarks", "install")
+OURS = ("ci", "apps", "pipeline", "modules", "tests", "benchmarks", "install")
 HEAVY = (
     "tensorflow",
     "tfx",

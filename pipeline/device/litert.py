@@ -32,10 +32,15 @@ class LiteRTModel:
         found = {operator["op_name"] for operator in self._interpreter._get_ops_details()}
         return tuple(sorted(found - {"DELEGATE"}))
 
+    @property
+    def outputs(self) -> int:
+        """Number of probabilities that it gives."""
+        return int(self._output["shape"][-1])
+
     def predict(self, images: Iterable[np.ndarray]) -> np.ndarray:
         """Runs float32 images [n, H, W, C] in [0, 1], see input.py; returns probabilities, float32 [n, labels]."""
         rows = [self._run(image) for image in images]
-        return np.stack(rows) if rows else np.empty((0, int(self._output["shape"][-1])), np.float32)
+        return np.stack(rows) if rows else np.empty((0, self.outputs), np.float32)
 
     def latency(self, image: np.ndarray, seconds: float = 1.0) -> float:
         """Returns the median time of a prediction in milliseconds, of as many as fit into `seconds`."""

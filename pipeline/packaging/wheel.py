@@ -19,7 +19,7 @@ from pipeline.packaging import image, imports, modules
 from pipeline.packaging.modules import Modules
 from pipeline.storage.factory import open_storage
 
-OURS = ("pipeline", "ci", "tests", "benchmarks", "install")
+OURS = ("pipeline", "ci", "apps", "tests", "benchmarks", "install")
 
 
 def copy(config: Config, search: list[str] | None = None) -> Modules:

@@ -70,20 +70,7 @@ class Endpoint:
 
     def find(self) -> Any:
         """Returns the endpoint, or None. Raises UsageError when several have its name."""
-        from google.api_core.exceptions import NotFound
-
-        with cloud_errors(f"Looking for the endpoint {self._config.endpoint}"):
-            try:
-                name = f"{location(self._config)}/endpoints/{self._id()}"
-                return self._endpoints.get_endpoint(name=name, retry=read_retry())
-            except NotFound:
-                pass  # it may have been created by hand, under another ID
-            request = {"parent": location(self._config), "filter": f'display_name="{self._config.endpoint}"'}
-            found = list(self._endpoints.list_endpoints(request, retry=read_retry()))
-        if len(found) > 1:
-            names = ", ".join(endpoint.name for endpoint in found)
-            raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
-        return found[0] if found else None
+        return find(self._config)
 
     def state(self) -> State:
         """Returns the endpoint's state; no traffic where there is no endpoint."""
@@ -156,17 +143,15 @@ class Endpoint:
             self._versions[tag] = there or self._registry.upload(release)
         return self._versions[tag]
 
-    def _id(self) -> str:
-        """Returns the ID of a new endpoint: the same in every process, so that it is created once."""
-        name = self._config.endpoint
-        readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
-        return f"spanloop-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
-
     def _create(self) -> Any:
         doing = f"Creating the endpoint {self._config.endpoint}"
         self._log(f"{doing} ...")
         endpoint = {"display_name": self._config.endpoint, "encryption_spec": encryption(self._config)}
-        request = {"parent": location(self._config), "endpoint": endpoint, "endpoint_id": self._id()}
+        request = {
+            "parent": location(self._config),
+            "endpoint": endpoint,
+            "endpoint_id": endpoint_id(self._config.endpoint),
+        }
         wait_for_operation(self._endpoints, self._endpoints.create_endpoint(request).operation.name, doing, self._log)
         return self.find()
 
@@ -212,6 +197,31 @@ class Endpoint:
         (deployed,) = (deployed.id for deployed in found.deployed_models if self._model(deployed) == model)
         started = self._endpoints.undeploy_model(endpoint=found.name, deployed_model_id=deployed)
         wait_for_operation(self._endpoints, started.operation.name, doing, self._log)
+
+
+def find(config: Config) -> Any:
+    """Returns the endpoint VERTEX_ENDPOINT, or None. Raises UsageError when several have its name."""
+    from google.api_core.exceptions import NotFound
+
+    endpoints = client(config, "EndpointService")
+    with cloud_errors(f"Looking for the endpoint {config.endpoint}"):
+        try:
+            name = f"{location(config)}/endpoints/{endpoint_id(config.endpoint)}"
+            return endpoints.get_endpoint(name=name, retry=read_retry())
+        except NotFound:
+            pass  # it may have been created by hand, under another ID
+        request = {"parent": location(config), "filter": f'display_name="{config.endpoint}"'}
+        found = list(endpoints.list_endpoints(request, retry=read_retry()))
+    if len(found) > 1:
+        names = ", ".join(endpoint.name for endpoint in found)
+        raise UsageError(f"VERTEX_ENDPOINT is the name of several: {names}. Rename one, or set another name.")
+    return found[0] if found else None
+
+
+def endpoint_id(name: str) -> str:
+    """Returns the ID of a new endpoint: the same in every process, so that it is created once."""
+    readable = re.sub(r"[^a-z0-9]+", "-", name.lower())[:40]
+    return f"spanloop-{readable}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
 
 
 def deployed_id(version: Version, taken: int) -> str:

@@ -1,8 +1,6 @@
-"""Pipelines compiled for Vertex AI, each once for all tests, and a device model that needs no training."""
+"""Pipelines compiled for Vertex AI, each once for all tests, and a release with a device model."""
 
 import functools
-import pathlib
-import shutil
 
 import pytest
 from PIL import Image
@@ -28,29 +26,6 @@ def spec() -> dict:
     """The training pipeline's spec with everything in it, to be damaged."""
     shape = Shape(baseline=True, curated=True, tune=True, device=True, device_baseline=True)
     return compiled("training", shape, endpoint="photographs", parallel_trials=3).spec
-
-
-@pytest.fixture(scope="session")
-def bright_or_dark(tmp_path_factory) -> pathlib.Path:
-    """Folder of a device model, `tflite` and `device.json`, that tells bright images from dark ones."""
-    import keras
-    import numpy as np
-
-    from modules.classification import device
-    from modules.classification.settings import DeviceSettings
-    from pipeline.device import conversion
-
-    images = keras.Input((8, 8, 3))
-    probabilities = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(images))
-    network = keras.Model(images, probabilities)
-    network.layers[-1].set_weights([np.array([[-3, 3]] * 3, np.float32), np.array([4.5, -4.5], np.float32)])
-    folder = tmp_path_factory.mktemp("bright_or_dark")
-    device.export(network, ["dark", "bright"], DeviceSettings(image_size=8, quantization="fp32"), str(folder / "saved"))
-    path = conversion.convert(str(folder / "saved"), str(folder), "fp32", np.zeros((1, 8, 8, 3), np.float32))
-    (folder / "model").mkdir()
-    shutil.move(path, folder / "model" / "tflite")
-    shutil.copy(folder / "saved" / "device.json", folder / "model")
-    return folder / "model"
 
 
 def plain(brightness: int) -> bytes:

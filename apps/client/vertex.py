@@ -1,0 +1,87 @@
+"""The cloud model on an endpoint of Vertex AI, asked by Google's client."""
+
+import base64
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from apps.client.answers import Answer, Unanswered
+from apps.client.server import read_prediction
+from pipeline.cloud.vertex import client
+from pipeline.config import Config
+from pipeline.errors import SpanloopError
+from pipeline.serving import endpoint
+
+if TYPE_CHECKING:
+    from google.cloud.aiplatform_v1 import PredictRequest
+
+LARGEST_REQUEST = 1_500_000  # bytes: https://cloud.google.com/vertex-ai/docs/quotas
+TOGETHER = 8  # requests at a time
+
+
+class NoEndpoint(SpanloopError):
+    """The endpoint VERTEX_ENDPOINT does not exist."""
+
+    def __init__(self, name: str):
+        super().__init__(f"There is no endpoint {name}: deploy a release with `python -m ci promote`.")
+
+
+class VertexEndpoint:
+    """The endpoint VERTEX_ENDPOINT. `budget` are the seconds within which an answer has to be there."""
+
+    def __init__(self, config: Config, budget: float):
+        config.require("project", "region", "endpoint")
+        found = endpoint.find(config)
+        if found is None:
+            raise NoEndpoint(config.endpoint)
+        self._name, self._budget = found.name, budget
+        self._predictions = client(config, "PredictionService")
+        self._pool = ThreadPoolExecutor(TOGETHER)
+
+    def ask(self, picture: bytes) -> "Future[Answer]":
+        """Begins to ask about a PNG or JPEG. The result comes within the budget, or is Unanswered."""
+        return self._pool.submit(self._ask, picture)
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+    def _ask(self, picture: bytes) -> Answer:
+        from google.api_core import exceptions
+        from google.protobuf import json_format
+
+        request = self._request(picture)
+        sent, began = type(request).pb(request).ByteSize(), time.monotonic()
+        if sent > LARGEST_REQUEST:
+            raise Unanswered(f"a request of {sent:,} bytes is larger than Vertex AI takes", rests=False)
+        try:
+            response = self._predictions.predict(request, timeout=self._budget, retry=None)
+            (row,) = type(response).pb(response).predictions
+            label, confidence, probabilities = read_prediction(json_format.MessageToDict(row))
+        except (exceptions.GoogleAPICallError, exceptions.RetryError) as error:
+            about_the_picture = isinstance(error, exceptions.InvalidArgument)
+            seconds = time.monotonic() - began
+            raise Unanswered(
+                _why(error, self._budget), rests=not about_the_picture, seconds=seconds, sent=sent
+            ) from None
+        except (ValueError, KeyError, TypeError) as error:
+            seconds = time.monotonic() - began
+            raise Unanswered(f"its answer cannot be read ({error!r:.200})", seconds=seconds, sent=sent) from None
+        named = response.model_display_name
+        return Answer(label, confidence, probabilities, named, time.monotonic() - began, sent)
+
+    def _request(self, picture: bytes) -> "PredictRequest":
+        from google.cloud.aiplatform_v1 import PredictRequest
+        from google.protobuf import json_format, struct_pb2
+
+        request = PredictRequest(endpoint=self._name)
+        instance = {"image": {"b64": base64.b64encode(picture).decode()}}
+        PredictRequest.pb(request).instances.append(json_format.ParseDict(instance, struct_pb2.Value()))
+        return request
+
+
+def _why(error: Exception, budget: float) -> str:
+    from google.api_core import exceptions
+
+    if isinstance(error, exceptions.DeadlineExceeded):
+        return f"no answer within {budget:g} s"
+    return " ".join(str(error).split())[:300]
