@@ -360,6 +360,40 @@ class Config:
         lambda text: _number(text, 0, 100),
         "percent of the endpoint's traffic, and of the devices on beta, that a new model gets until it is promoted",
     )
+    serving_batch: int = _setting(
+        "SERVING_BATCH",
+        32,
+        lambda text: _number(text, 1, 4096),
+        "most instances that the server has a model compute at once",
+        group="Server (`serve`, also on Google Cloud)",
+    )
+    serving_batch_milliseconds: float = _setting(
+        "SERVING_BATCH_MILLISECONDS",
+        0.0,
+        _positive,
+        "how long the server waits for a batch to fill while the model is idle; 0: it computes what there is",
+    )
+    serving_queue: int = _setting(
+        "SERVING_QUEUE",
+        256,
+        lambda text: _number(text, 1, 1_000_000),
+        "instances that may wait for a model; the server refuses more with 429 and Retry-After",
+    )
+    serving_instances: int = _setting(
+        "SERVING_INSTANCES", 128, lambda text: _number(text, 1, 1_000_000), "most instances of a request"
+    )
+    serving_body_megabytes: float = _setting(
+        "SERVING_BODY_MEGABYTES", 10.0, _positive, "most megabytes of a request's body"
+    )
+    serving_megapixels: float = _setting(
+        "SERVING_MEGAPIXELS", 50.0, _positive, "most megapixels of all images of a request"
+    )
+    serving_seconds: float = _setting(
+        "SERVING_SECONDS",
+        30.0,
+        _positive,
+        "seconds in which a request has to arrive, a model to answer it, and a server that is stopped to end",
+    )
     device_channel: str = _setting(
         "DEVICE_CHANNEL",
         "",

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from pipeline.batch import confinement
+from pipeline import confinement
 
 SIZE = struct.Struct("<I")  # of the image, or of the line, that follows
 NO_MORE = 2**32 - 1  # instead of a size: after the last image of a batch of requests

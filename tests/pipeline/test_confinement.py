@@ -11,7 +11,7 @@ import pytest
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 PROGRAM = """
 import ctypes, json, os, socket, subprocess, sys, threading
-from pipeline.batch import confinement
+from pipeline import confinement
 
 readable, writable, secret = sys.argv[1:]
 missing = confinement.confine([readable, sys.prefix, sys.base_prefix], [writable])

@@ -1,0 +1,138 @@
+"""A model to be served, in a process of its own: model_process.py is the other end."""
+
+import asyncio
+import contextlib
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline import environment
+from pipeline.errors import ModelFailed
+from pipeline.progress import Log
+from pipeline.serving.server.model_process import SIZES, message
+from pipeline.serving.server.protocol import Column, Input, Instances, Refusal, Strings, invalid
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # above `pipeline`
+LARGEST_ANSWER = 1 << 28  # bytes; a model's process may write anything
+
+
+class ModelProcess:
+    """A process that runs the model in `folder`/model; `folder` gets its temporary files."""
+
+    def __init__(self, folder: str, tag: str, rows: int):
+        self._folder, self._tag, self._rows = folder, tag, rows
+        self.inputs: dict[str, Input] = {}
+
+    async def start(self, log: Log) -> None:
+        """Starts it, and waits until it is warm. Raises ModelFailed."""
+        own = os.path.join(self._folder, "temporary")
+        shutil.rmtree(own, ignore_errors=True)  # of the process before
+        os.mkdir(own)
+        variables = environment.allowed(os.environ)
+        variables |= {"HOME": own, "TMPDIR": own, "PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
+        with open(self._messages, "wb") as messages:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *("-m", "pipeline.serving.server.model_process"),
+                *(os.path.join(self._folder, "model"), own, str(self._rows)),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=messages,
+                cwd=own,
+                env=variables,
+                start_new_session=True,  # signals are for this process, which ends the other
+            )
+        try:
+            hello, _ = await self._read()
+            self.inputs = {
+                name: Input(each["dtype"], None if each["shape"] is None else tuple(each["shape"]), each["images"])
+                for name, each in hello["inputs"].items()
+            }
+        except BaseException:
+            self.kill()
+            raise
+        if hello["missing"]:
+            log(
+                f"This system cannot keep {', '.join(hello['missing'])} from the process of {self._tag};"
+                " its graph was checked."
+            )
+
+    async def run(self, requests: Sequence[Instances]) -> list[list[bytes] | Refusal]:
+        """Returns for each request its rows as JSON, or why the model refuses it. Raises ModelFailed."""
+        columns, body = {}, []
+        for name in requests[0].columns:
+            columns[name], part = _joined([request.columns[name] for request in requests])
+            body += part
+        try:
+            self._process.stdin.write(message({"columns": columns, "parts": [each.count for each in requests]}, *body))
+            await self._process.stdin.drain()
+        except (BrokenPipeError, ConnectionResetError):
+            raise ModelFailed(self._tag, await self._last_message()) from None
+        head, answer = await self._read()
+        try:
+            return _answers(head, answer)
+        except (KeyError, TypeError, AttributeError) as problem:  # the process is not trusted
+            raise ModelFailed(self._tag, f"its answer cannot be read ({problem!r})") from None
+
+    async def _read(self) -> tuple[dict[str, Any], bytes]:
+        try:
+            head, body = SIZES.unpack(await self._process.stdout.readexactly(SIZES.size))
+            if head + body > LARGEST_ANSWER:
+                raise ModelFailed(self._tag, f"it answered with {head + body:,} bytes")
+            return json.loads(await self._process.stdout.readexactly(head)), await self._process.stdout.readexactly(
+                body
+            )
+        except asyncio.IncompleteReadError:
+            raise ModelFailed(self._tag, await self._last_message()) from None
+        except (ValueError, RecursionError) as problem:
+            raise ModelFailed(self._tag, f"its answer cannot be read ({problem})") from None
+
+    async def _last_message(self) -> str:
+        code = await self._process.wait()
+        with open(self._messages, encoding="utf-8", errors="replace") as file:
+            lines = file.read().split("\n")
+        return next(filter(None, map(str.strip, reversed(lines))), f"its process ended with {code}")
+
+    @property
+    def _messages(self) -> str:
+        return os.path.join(self._folder, "messages")
+
+    def kill(self) -> None:
+        """Ends it at once."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def stop(self) -> None:
+        """Ends it and waits for its end."""
+        self.kill()
+        await self._process.wait()
+
+
+def _answers(head: dict[str, Any], body: bytes) -> list[list[bytes] | Refusal]:
+    found, at = [], 0
+    for part in head["parts"]:
+        if "error" in part:
+            found.append(invalid(str(part["error"])))
+            continue
+        rows = []
+        for size in part["rows"]:
+            rows.append(body[at : at + size])
+            at += size
+        found.append(rows)
+    return found
+
+
+def _joined(parts: list[Column]) -> tuple[dict[str, Any], list[bytes]]:
+    """Returns what the head of a batch says of a column that is that of several requests, and its bytes."""
+    if isinstance(parts[0], Strings):
+        values = [value for part in parts for value in part.values]
+        count = len(values) // max(1, math.prod(parts[0].shape))
+        return {"sizes": list(map(len, values)), "shape": [count, *parts[0].shape]}, values
+    whole = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return {"dtype": whole.dtype.name, "shape": whole.shape}, [whole.tobytes()]

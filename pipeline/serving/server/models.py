@@ -1,0 +1,168 @@
+"""The models that a server has loaded, each with its share of the traffic, and where they come from."""
+
+import asyncio
+import collections
+import contextlib
+import os
+import shutil
+import tempfile
+from typing import Protocol
+
+from pipeline.config import Config
+from pipeline.errors import NoRelease, SpanloopError
+from pipeline.progress import Log
+from pipeline.releases import saved_model
+from pipeline.releases.factory import releases_of
+from pipeline.serving.server.metrics import Metrics
+from pipeline.serving.server.model_process import TFLITE
+from pipeline.serving.server.protocol import Refusal
+from pipeline.serving.server.worker import Worker
+from pipeline.storage.factory import open_storage
+
+
+class Source(Protocol):
+    """Where models come from. Its methods block."""
+
+    def wanted(self) -> dict[str, int]:
+        """Returns the tags to serve, each with its percentage of the traffic; they add up to 100."""
+
+    def fetch(self, tag: str, folder: str) -> None:
+        """Writes a model, checked, to a new folder."""
+
+
+class Releases:
+    """RELEASES: the release `tag`, by default the newest."""
+
+    def __init__(self, config: Config, tag: str | None = None):
+        self._releases, self._tag = releases_of(config), tag
+
+    def wanted(self) -> dict[str, int]:
+        if self._tag:
+            return {self._releases.get(self._tag).tag: 100}
+        newest = self._releases.newest()
+        if newest is None:
+            raise NoRelease(self._releases.address)
+        return {newest.tag: 100}
+
+    def fetch(self, tag: str, folder: str) -> None:
+        self._releases.fetch(self._releases.get(tag), folder)
+
+
+class Address:
+    """The SavedModel or device model in one folder or at gs://bucket/prefix, as Vertex AI hands it over."""
+
+    def __init__(self, address: str, tag: str):
+        self._storage, self._tag = open_storage(address.rstrip("/")), tag
+
+    def wanted(self) -> dict[str, int]:
+        return {self._tag: 100}
+
+    def fetch(self, tag: str, folder: str) -> None:
+        os.makedirs(folder)
+        for entry in self._storage.list(""):
+            name = entry.name.lstrip("/")  # of a folder they are relative to ""
+            path = os.path.join(folder, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "xb") as file:
+                self._storage.copy_to(name, file)
+        if not os.path.exists(os.path.join(folder, TFLITE)):
+            saved_model.check(folder, f"The model at {self._storage.address()}")
+
+
+class Models:
+    """Loaded models. In 100 requests each gets its percentage, whatever the order of their arrival."""
+
+    def __init__(self, source: Source, config: Config, metrics: Metrics, log: Log):
+        self._source, self._config, self._metrics, self._log = source, config, metrics, log
+        self._workers: dict[str, Worker] = {}
+        self._shares: dict[str, int] = {}
+        self._credit: collections.Counter[str] = collections.Counter()
+        self._folder = tempfile.mkdtemp(prefix="spanloop-serving-")
+
+    @property
+    def ready(self) -> bool:
+        """True when each model with traffic is loaded and warm."""
+        return bool(self._shares) and all(self._workers[tag].ready for tag in self._shares)
+
+    @property
+    def shares(self) -> dict[str, int]:
+        """Returns {tag: percent} of what is served now."""
+        return dict(self._shares)
+
+    def choose(self, tag: str | None = None) -> Worker:
+        """Returns the model for the next request, or the one of this tag. Raises Refusal."""
+        if tag:
+            if tag not in self._shares:
+                raise Refusal(404, f"Servable not found for request: Specific({tag})")
+            return self._workers[tag]
+        if not self._shares:
+            raise Refusal(503, "No model is loaded yet.", 1)
+        if len(self._shares) == 1:
+            return next(iter(self._workers[tag] for tag in self._shares))
+        for each, share in self._shares.items():
+            self._credit[each] += share
+        chosen = max(self._shares, key=self._credit.__getitem__)
+        self._credit[chosen] -= 100
+        return self._workers[chosen]
+
+    def waiting(self) -> dict[str, int]:
+        """Returns the length of each queue."""
+        return {tag: worker.waiting for tag, worker in self._workers.items()}
+
+    async def load(self) -> None:
+        """Loads what the source wants now, moves the traffic, and unloads the others. Raises SpanloopError."""
+        wanted = await asyncio.to_thread(self._source.wanted)
+        for tag in wanted:
+            if tag not in self._workers:
+                self._workers[tag] = await self._started(tag)
+        if wanted == self._shares:
+            return
+        self._shares = {tag: share for tag, share in wanted.items() if share}
+        self._credit.clear()
+        self._log("Traffic: " + ", ".join(f"{tag} {share} %" for tag, share in self._shares.items()))
+        for tag in [*self._workers]:
+            self._metrics.share.labels(tag).set(self._shares.get(tag, 0))
+            if tag not in self._shares:
+                await self._unload(tag)
+
+    async def follow(self, seconds: float) -> None:
+        """Loads what the source wants every few seconds. What fails is logged, and tried again."""
+        failed = ""
+        while True:
+            await asyncio.sleep(seconds)
+            try:
+                await self.load()
+                failed = ""
+            except SpanloopError as error:
+                if str(error) != failed:  # once, not every few seconds
+                    self._log(f"The models that are loaded go on serving: {error}")
+                failed = str(error)
+
+    async def drain(self) -> None:
+        """Waits until all requests are answered."""
+        await asyncio.gather(*(worker.drain() for worker in self._workers.values()))
+
+    async def close(self) -> None:
+        """Ends all processes."""
+        self._shares = {}
+        await asyncio.gather(*(worker.stop() for worker in self._workers.values()))
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    async def _started(self, tag: str) -> Worker:
+        self._log(f"Loading {tag} ...")
+        folder = tempfile.mkdtemp(prefix=f"{tag}-", dir=self._folder)
+        try:
+            await asyncio.to_thread(self._source.fetch, tag, os.path.join(folder, "model"))
+            worker = Worker(folder, tag, self._config, self._metrics, self._log)
+            await worker.start()
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return worker
+
+    async def _unload(self, tag: str) -> None:
+        worker = self._workers.pop(tag)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(worker.drain(), self._config.serving_seconds)
+        await worker.stop()
+        self._log(f"Unloaded {tag}.")
