@@ -448,10 +448,14 @@ class Config:
         return _machine_list(self.training_machines)
 
     @property
+    def device_machines(self) -> list[Machine]:
+        """The machines of DEVICE_TRAINING_MACHINES, none where that is not set."""
+        return _machine_list(self.device_training_machines) if self.device_training_machines else []
+
+    @property
     def accelerated(self) -> bool:
         """True when a machine to train on has an accelerator, so that the image needs CUDA."""
-        device = _machine_list(self.device_training_machines) if self.device_training_machines else []
-        return any(machine.accelerator for machine in [*self.machines, *device])
+        return any(machine.accelerator for machine in [*self.machines, *self.device_machines])
 
     @property
     def server(self) -> Machine:

@@ -24,6 +24,7 @@ CHECKS: dict[str, CheckFunction] = {
     "build account": access.build_account,
     "build roles": access.build_roles,
     "Vertex AI": serving.vertex,
+    "machines": serving.machines,
     "endpoint": serving.endpoint,
     "devices": serving.devices,
     "secret": serving.secret,

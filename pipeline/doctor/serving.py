@@ -2,6 +2,7 @@
 
 import datetime
 
+from pipeline.cloud import machines as machine_types
 from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.cloud.vertex import client, location
@@ -28,6 +29,21 @@ def vertex(context: Context) -> str:
         fix = enable(context.config, ["aiplatform.googleapis.com"])
         raise Missing(getattr(refused, "message", "") or str(refused), fix) from None
     return f"answers in {context.config.region}"
+
+
+def machines(context: Context) -> str:
+    """Checks that Vertex AI has the machine types that the settings name, with their accelerators."""
+    found = machine_types.named(context.config)
+    wrong = {name: list(filter(None, map(machine_types.mistake, machines))) for name, machines in found.items()}
+    if mistakes := {name: each for name, each in wrong.items() if each}:
+        text = "; ".join(f"{name}: {'; '.join(each)}" for name, each in mistakes.items())
+        raise Missing(text, *(f"export {name}=n1-standard-4" for name in mistakes))
+    unknown = [machine.type for each in found.values() for machine in each if not machine_types.is_known(machine)]
+    if unknown:
+        raise Unknown(f"{', '.join(unknown)}: of a series that is not known here, which may be a mistake in writing")
+    return ", ".join(
+        dict.fromkeys(machine_types.format_machine(machine) for each in found.values() for machine in each)
+    )
 
 
 def endpoint(context: Context) -> str:

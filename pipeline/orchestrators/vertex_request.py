@@ -9,6 +9,7 @@ from importlib import metadata
 from typing import Any
 
 from pipeline import plan
+from pipeline.cloud import machines
 from pipeline.cloud.vertex import encryption, label_value
 from pipeline.config import Config
 from pipeline.errors import ConfigError, IncompatibleImage, UnsetParameters, numbers
@@ -57,6 +58,7 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
     copying, planning and compiling do.
     """
     config.require(*NEEDED, *([] if config.image else ["image_repository"]))
+    machines.check(config)
     storage = open_storage(config.workspace)
     span = plan.span_to_retrain(storage) if name == RETRAINING else 0
     if span is None:

@@ -97,7 +97,14 @@ class Policies(Service):
         self._granted[resource][role].remove(principal)
 
     def allowed(self, principal: str, resource: str, permissions: Iterable[str]) -> list[str]:
-        """The subset of permissions that a principal has, by roles on the resource or on the project."""
+        """The subset of permissions that a principal has, by roles on the resource or on the project.
+
+        There are none on a service account that does not exist: "denied (or it may not exist)" says IAM, see
+        https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts#ServiceAccount.FIELDS.name.
+        """
+        kind, _, name = resource.partition("/")
+        if kind == "serviceAccounts" and name not in self._cloud.accounts.accounts:
+            return []
         held = {
             permission
             for level in (resource, self._project)

@@ -8,6 +8,8 @@ import pytest
 from google.api_core import exceptions as google
 from google.cloud.devtools import cloudbuild_v1
 
+from tests.emulators.cloud import Cloud
+
 DOCKER = "gcr.io/cloud-builders/docker"
 DOCKERFILE = (
     "ARG BASE=python:3.10\nFROM ${BASE} AS first\nCOPY list.txt /\n"
@@ -125,7 +127,7 @@ STEP = docker("build", ".", id="a")
         ({"substitutions": {"a": "x"}}, "does not match format"),
         ({"tags": ["no spaces"]}, "tags"),
         ({"timeout": {"seconds": 90_000}}, "24h"),
-        ({"service_account": "projects/spanloop-local/serviceAccounts/b@c"}, "CLOUD_LOGGING_ONLY"),
+        ({"service_account": f"projects/spanloop-local/serviceAccounts/{Cloud.builder}"}, "CLOUD_LOGGING_ONLY"),
         ({"service_account": "b@c"}, "serviceAccounts/EMAIL"),
         ({"source": {"storage_source": {"bucket": "spanloop-local", "object_": "no"}}}, "could not resolve source"),
         (
@@ -145,6 +147,9 @@ def test_a_caller_without_permission_is_refused(client, parent, source, cloud):
     account = f"projects/{cloud.project}/serviceAccounts/{cloud.builder}"
     build = {"source": source(), "steps": [STEP], "service_account": account, "options": {"logging": "NONE"}}
     project = f"projects/{cloud.project}"
+    absent = build | {"service_account": account.replace("builds@", "gone@")}
+    with pytest.raises(google.PermissionDenied, match="or it may not exist"):
+        client.create_build(parent=parent, project_id=cloud.project, build=absent)
     cloud.policies.revoke(project, "roles/iam.serviceAccountUser", cloud.account)
     with pytest.raises(google.PermissionDenied, match="actAs"):
         client.create_build(parent=parent, project_id=cloud.project, build=build)

@@ -1,4 +1,4 @@
-"""Validation of machine types and accelerators, and quotas."""
+"""Validation of machine types and accelerators, by the table of pipeline/cloud/machines.py, and quotas."""
 
 import re
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from google.cloud import aiplatform_v1 as types
 from grpc import StatusCode
 
+from pipeline.cloud import machines
+from pipeline.config import Machine
 from tests.emulators.services import Refused
 from tests.emulators.vertex.names import invalid
 
@@ -21,11 +23,14 @@ class Machines:
 
     def check(self, spec: Any, metric: str, replicas: int = 1) -> None:
         """Raises Refused for an invalid machine, or when the quota is exceeded."""
-        if not re.fullmatch(r"[a-z]\w*(-\w+)+", spec.machine_type):
-            raise invalid(f"machine_spec.machine_type is required: {spec.machine_type!r} is not a machine type.")
         accelerator = types.AcceleratorType(spec.accelerator_type)
         if bool(accelerator) != bool(spec.accelerator_count):
             raise invalid("machine_spec: accelerator_type and accelerator_count must be given together.")
+        machine = Machine(spec.machine_type, accelerator.name if accelerator else "", spec.accelerator_count)
+        if not machines.is_known(machine) or machines.mistake(machine):
+            where = "https://cloud.google.com/vertex-ai/docs/training/configure-compute"
+            text = f"Machine type {machines.format_machine(machine)!r} is not supported"
+            raise invalid(f"machine_spec.machine_type: {text}. Supported machine types: {where}")
         wanted = {spec.machine_type: replicas}
         if accelerator:
             wanted[accelerator.name] = spec.accelerator_count * replicas

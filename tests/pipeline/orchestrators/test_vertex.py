@@ -99,6 +99,9 @@ def test_a_refusal_of_vertex_ai_becomes_one_line(cloud_config, wanted, cloud):
 
     with pytest.raises(CloudRefused, match=rf"Submitting {wanted.name} failed: .*act as.*ci doctor"):
         vertex.send(elsewhere, wanted)
+    absent = dataclasses.replace(cloud_config, service_account=f"gone@{cloud.project}.iam.gserviceaccount.com")
+    with pytest.raises(CloudRefused, match="actAs.*may not exist"):
+        vertex.send(absent, wanted)
     assert runs(cloud) == []
 
 

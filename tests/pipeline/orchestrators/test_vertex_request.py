@@ -45,6 +45,13 @@ def test_a_key_and_a_network_are_passed_on(cloud_config, span_in_bucket):
     assert job["network"] == config.network and job["encryptionSpec"] == {"kmsKeyName": key}
 
 
+def test_a_machine_that_does_not_exist_is_refused_before_anything_is_copied_or_compiled(cloud_config, cloud):
+    before = len(cloud.asked_of_services())
+    with pytest.raises(ConfigError, match="TRAINING_MACHINES is 'n1-bogus-99'"):
+        prepare(dataclasses.replace(cloud_config, training_machines="n1-standard-4,n1-bogus-99"), "training", "all")
+    assert len(cloud.asked_of_services()) == before
+
+
 def test_the_same_run_has_the_same_name_and_another_one_another(cloud_config, span_in_bucket):
     request = prepare(cloud_config, "training", "all")
 
