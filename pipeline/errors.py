@@ -145,6 +145,17 @@ class BrokenRelease(SpanloopError):
         super().__init__(f"Release {tag} cannot be trusted: {reason}. Delete it or restore its files, then retry.")
 
 
+class NotAttested(SpanloopError):
+    """No workflow of the repository vouches for a released file."""
+
+    def __init__(self, tag: str, name: str, reason: str):
+        self.tag, self.name, self.reason = tag, name, reason
+        super().__init__(
+            f"{name} of release {tag} has no valid attestation: {reason}. Do not use it; where the release "
+            "is new, run the workflow attest.yml first."
+        )
+
+
 class BrokenSpan(SpanloopError):
     """A published span is not what its span.json says."""
 

@@ -105,6 +105,7 @@ class Repository:
         token = self.cloud.github.token(**permissions)
         run = act.execute(self._setting(permissions, fork), workflow, event_name, event, number, token)
         listed.update(status="completed", conclusion=run.conclusion)
+        self.cloud.github.attestations.attested.update(self.attested())
         for job, environment in definition.environments().items():
             if run.results.get(job, "skipped") != "skipped":
                 self.cloud.github.deployments.add(environment, head, "in_progress", run.results[job])

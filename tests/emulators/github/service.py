@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tests.emulators.github.about import About
 from tests.emulators.github.actions import Actions
 from tests.emulators.github.answers import AuthorizedRequest, GitHubRefused, allows, not_found
+from tests.emulators.github.attestations import Attestations
 from tests.emulators.github.deployments import Deployments
 from tests.emulators.github.endpoints import REPOSITORY, Endpoint, Exchange
 from tests.emulators.github.issues import Issues
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
 BY_ID = "/repositories/{repository_id}"  # where redirects of a renamed repository lead
-SCOPES = ("actions", "contents", "deployments", "issues", "pull-requests", "workflows")
+SCOPES = ("actions", "attestations", "contents", "deployments", "issues", "pull-requests", "workflows")
 
 
 class GitHub(Service):
@@ -50,6 +51,7 @@ class GitHub(Service):
         self.replaced: dict[bytes, bytes] = {}  # texts in bodies that the proxy replaces
         self.about = About(self)
         self.actions = Actions(self, self._cloud)
+        self.attestations = Attestations(self)
         self.deployments = Deployments(self)
         self.issues = Issues(self)
         self.pulls = Pulls(self)
@@ -86,7 +88,7 @@ class GitHub(Service):
         ]
 
     def parts(self) -> list[str]:
-        return ["about", "actions", "deployments", "issues", "pulls", "releases"]
+        return ["about", "actions", "attestations", "deployments", "issues", "pulls", "releases"]
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:
