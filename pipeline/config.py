@@ -256,6 +256,12 @@ class Config:
         _share,
         "share of images on which both models must give the same label, or a pair that certainly has less is refused",
     )
+    escalation_loss: float | None = _setting(
+        "ESCALATION_LOSS",
+        None,
+        _share,
+        "accuracy that a device which asks the cloud when unsure may lose against it; ACCURACY_MARGIN unless set",
+    )
     device_megabytes: float = _setting(
         "DEVICE_MEGABYTES", 20.0, _positive, "most megabytes of a device model's file; 0 switches the limit off"
     )
@@ -441,6 +447,8 @@ class Config:
             object.__setattr__(self, "build_region", self.region)
         if self.device_accuracy_threshold is None:
             object.__setattr__(self, "device_accuracy_threshold", self.accuracy_threshold)
+        if self.escalation_loss is None:
+            object.__setattr__(self, "escalation_loss", self.accuracy_margin)
 
     @property
     def machines(self) -> list[Machine]:

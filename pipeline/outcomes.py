@@ -49,12 +49,14 @@ class Escalation:
     threshold: float
     escalated: float  # share of the images that the cloud model is then asked about
     accuracy: float  # of both models together
+    # (threshold, escalated, accuracy) of all thresholds that could have been chosen, lowest first
+    curve: tuple[tuple[float, float, float], ...] = ()
 
     to_json = dataclasses.asdict
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> "Escalation":
-        return cls(**_known(cls, found))
+        return cls(**_known(cls, found) | {"curve": tuple(map(tuple, found.get("curve", ())))})
 
 
 @dataclass(frozen=True)

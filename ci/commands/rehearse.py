@@ -98,6 +98,7 @@ def of_its_own(config: Config, folder: str) -> Config:
         device_quantization=config.device_quantization,
         device_accuracy_threshold=config.device_accuracy_threshold,
         device_agreement=config.device_agreement,
+        escalation_loss=config.escalation_loss,
         device_megabytes=config.device_megabytes,
         device_milliseconds=config.device_milliseconds,
     )

@@ -57,7 +57,7 @@ def PairGate(
         local_copies.to_read(path_utils.serving_model_path(device_model.uri)) as device,
     ):
         classifier = DeviceClassifier(device)
-        agreement, images = compare(examples_of(examples.uri, "eval"), cloud, trained, classifier, together.margin)
+        agreement, images = compare(examples_of(examples.uri, "eval"), cloud, trained, classifier, together.loss)
         file = examine(os.path.join(device, TFLITE), images)
         shipped = classifier.description
     tallies = evaluator_config.tallies(evaluation.uri, bool(current))
@@ -87,12 +87,12 @@ def PairGate(
 
 
 def compare(
-    examples: Iterator[tfrecord.Example], cloud: str, trained: str, device: DeviceClassifier, margin: float
+    examples: Iterator[tfrecord.Example], cloud: str, trained: str, device: DeviceClassifier, loss: float
 ) -> tuple[Agreement, np.ndarray]:
     """Counts what the models make of the examples; leaves out images that one of them cannot decode.
 
-    `cloud` and `trained` are folders of SavedModels. Also returns the first images, float32 [n, H, W, C], to examine
-    the device model's file with.
+    `cloud` and `trained` are folders of SavedModels; `loss` is what a device that escalates may lose. Also returns the
+    first images, float32 [n, H, W, C], to examine the device model's file with.
     """
     network, labels = inference.load(cloud), device.description.labels
     before_conversion = tf.saved_model.load(trained).signatures["serving_default"]
@@ -115,7 +115,7 @@ def compare(
             device_right.append(of_device.label == example.label)
             if len(first) < EXAMINED:
                 first.append(pixels)
-    agreement.escalation = pair_gate.escalation(confidences, device_right, cloud_right, margin)
+    agreement.escalation = pair_gate.escalation(confidences, device_right, cloud_right, loss)
     return agreement, np.stack(first)
 
 

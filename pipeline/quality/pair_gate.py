@@ -27,13 +27,20 @@ class PairRequirements:
     """What a pair needs to be released, besides what each of its models needs on its own."""
 
     agreement: float  # share of images on which both models give the same label
-    margin: float  # accuracy that conversion, or a device that escalates, may lose
+    margin: float  # accuracy that conversion may lose
+    loss: float  # accuracy that a device which escalates may lose against the cloud model alone
     megabytes: float  # of the device model's file; 0: any
     milliseconds: float  # that it takes for an image; 0: any
 
     @classmethod
     def of(cls, config: Config) -> "PairRequirements":
-        return cls(config.device_agreement, config.accuracy_margin, config.device_megabytes, config.device_milliseconds)
+        return cls(
+            config.device_agreement,
+            config.accuracy_margin,
+            config.escalation_loss,
+            config.device_megabytes,
+            config.device_milliseconds,
+        )
 
 
 @dataclass(frozen=True)
@@ -180,9 +187,9 @@ def _unfit(file: DeviceFile, needed: PairRequirements) -> Iterator[str]:
 
 
 def escalation(
-    confidence: Sequence[float], device_right: Sequence[bool], cloud_right: Sequence[bool], margin: float
+    confidence: Sequence[float], device_right: Sequence[bool], cloud_right: Sequence[bool], loss: float
 ) -> Escalation | None:
-    """Returns the lowest threshold with which both models together lose less than `margin` against the cloud model.
+    """Returns the lowest threshold with which both models together lose at most `loss` against the cloud model.
 
     One element an image; `confidence` is the device model's. The device answers where its confidence reaches the
     threshold, the cloud model elsewhere. None without images.
@@ -192,10 +199,12 @@ def escalation(
         return None
     device, cloud = np.asarray(device_right, dtype=bool), np.asarray(cloud_right, dtype=bool)
     # from 0, where the device answers alone, to 1, where the cloud model answers all but what the device is sure of
-    for least in (0.0, *np.unique(np.quantile(given, np.linspace(0, 1, STEPS + 1))), 1.0):
-        asked = given < least
-        together = float(np.mean(np.where(asked, cloud, device)))
-        found = Escalation(float(least), float(asked.mean()), together)
-        if together >= cloud.mean() - margin:
-            break
-    return found
+    thresholds = np.unique([0.0, *np.quantile(given, np.linspace(0, 1, STEPS + 1)), 1.0])
+    curve = [
+        (float(least), float(asked.mean()), float(np.where(asked, cloud, device).mean()))
+        for least in thresholds
+        for asked in [given < least]
+    ]
+    enough = cloud.mean() - loss
+    chosen = next((point for point in curve if point[2] >= enough), curve[-1])
+    return Escalation(*chosen, curve=tuple(curve))

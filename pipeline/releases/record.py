@@ -176,10 +176,15 @@ def _is_input(value: Any) -> bool:
 def _is_escalation(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
-        and all(
-            value.get(name) is not None and _is_share(value[name]) for name in ("threshold", "escalated", "accuracy")
-        )
+        and _are_shares([value.get(name) for name in ("threshold", "escalated", "accuracy")])
+        and isinstance(value.get("curve", []), list)
+        and all(map(_are_shares, value.get("curve", [])))
     )
+
+
+def _are_shares(values: Any) -> bool:
+    """True for three shares, none of them null."""
+    return isinstance(values, list) and len(values) == 3 and None not in values and all(map(_is_share, values))
 
 
 def _are_numbers(value: Any, length: int) -> bool:

@@ -1,6 +1,7 @@
 """The section of a page about two models: what each gets right, where they differ, and what the device model takes."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +18,18 @@ class Both:
     name: str
     cloud: float | None
     device: float | None
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What every threshold of escalation would come to, drawn: positions in percent from the left and from the top."""
+
+    low: float  # accuracy at the bottom
+    high: float  # at the top
+    line: str  # points of a polyline
+    chosen: tuple[float, float]
+    cloud: float  # from the top: the cloud model alone
+    rows: Sequence[tuple[float, float, float]]  # some of the curve: threshold, share asked, accuracy
 
 
 @dataclass(frozen=True)
@@ -61,6 +74,28 @@ class Pair:
         """Images that both models get wrong."""
         counted = self.agreement
         return counted.images - counted.both_right - counted.only_cloud - counted.only_device
+
+    @cached_property
+    def choices(self) -> Choices | None:
+        """The escalation curve; None for a release that was made without one."""
+        of, images = self.device.escalation, self.agreement.images
+        if not (of and of.curve and images):
+            return None
+        alone = (self.agreement.both_right + self.agreement.only_cloud) / images
+        accuracies = [alone, of.accuracy, *(accuracy for _, _, accuracy in of.curve)]
+        low, high = math.floor(20 * min(accuracies)) / 20, math.ceil(20 * max(accuracies)) / 20
+        low = low if low < high else high - 0.05
+
+        def at(asked: float, accuracy: float) -> tuple[float, float]:
+            return round(100 * asked, 2), round(100 * (high - accuracy) / (high - low), 2)
+
+        line = " ".join("{},{}".format(*at(asked, accuracy)) for _, asked, accuracy in of.curve)
+        rows = {min(of.curve, key=lambda point: abs(point[1] - share)) for share in self.shown_shares}
+        rows.add((of.threshold, of.escalated, of.accuracy))
+        chosen = at(of.escalated, of.accuracy)
+        return Choices(low, high, line, chosen, at(0, alone)[1], sorted(rows))
+
+    shown_shares = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of images that the cloud is asked about
 
     @cached_property
     def pictures(self) -> list[tuple[Difference, Picture | None]]:

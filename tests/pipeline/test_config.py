@@ -23,6 +23,11 @@ def test_releases_follow_the_workspace_unless_they_are_named():
     assert Config.from_environment({"WORKSPACE": "/data", "RELEASES": "/models"}).releases == "/models"
 
 
+def test_what_escalation_may_lose_follows_the_margin_unless_it_is_named():
+    assert Config.from_environment({"ACCURACY_MARGIN": "0.05"}).escalation_loss == 0.05
+    assert Config.from_environment({"ACCURACY_MARGIN": "0.05", "ESCALATION_LOSS": "0"}).escalation_loss == 0.0
+
+
 def test_an_empty_variable_is_as_good_as_none():
     assert Config.from_environment({"ACCURACY_THRESHOLD": "", "TUNE": ""}) == Config()
 

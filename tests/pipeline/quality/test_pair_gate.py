@@ -10,7 +10,7 @@ from pipeline.outcomes import Escalation
 from pipeline.quality import pair_gate
 from pipeline.quality.pair_gate import Agreement, DeviceFile, Difference, PairRequirements
 
-NEEDED = PairRequirements(agreement=0.8, margin=0.02, megabytes=20, milliseconds=100)
+NEEDED = PairRequirements(agreement=0.8, margin=0.02, loss=0.02, megabytes=20, milliseconds=100)
 FILE = DeviceFile(
     bytes=1_910_000,
     shape=(1, 32, 32, 3),
@@ -110,29 +110,46 @@ def test_a_device_asks_as_seldom_as_accuracy_allows():
     confidence = [number / 100 for number in range(100)]
     device = [of >= 0.6 for of in confidence]
 
-    found = pair_gate.escalation(confidence, device, [True] * 100, margin=0.02)
+    found = pair_gate.escalation(confidence, device, [True] * 100, loss=0.02)
 
     assert 0.56 < found.threshold <= 0.6 and found.escalated == pytest.approx(found.threshold, abs=0.011)
     assert found.accuracy >= 0.98
 
 
+@pytest.mark.parametrize("loss, asked", [(0.0, 0.6), (0.1, 0.5), (0.3, 0.3), (1.0, 0.0)])
+def test_a_larger_loss_saves_calls_and_the_curve_shows_all_choices(loss, asked):
+    confidence = [number / 100 for number in range(100)]
+    device = [of >= 0.6 for of in confidence]
+
+    found = pair_gate.escalation(confidence, device, [True] * 100, loss)
+
+    assert found.escalated == pytest.approx(asked, abs=0.011) and found.accuracy >= 1 - loss
+    assert (found.threshold, found.escalated, found.accuracy) in found.curve
+    assert found.curve[0] == (0.0, 0.0, 0.4) and found.curve[-1] == (1.0, 1.0, 1.0) and len(found.curve) > 50
+    assert list(found.curve) == sorted(found.curve)
+
+
 def test_a_device_that_is_as_good_alone_asks_never():
-    assert pair_gate.escalation([0.5, 0.9], [True, False], [False, True], margin=0) == Escalation(0.0, 0.0, 0.5)
+    found = pair_gate.escalation([0.5, 0.9], [True, False], [False, True], loss=0)
+
+    assert (found.threshold, found.escalated, found.accuracy) == (0.0, 0.0, 0.5)
 
 
 def test_a_device_that_is_always_wrong_and_certain_is_not_helped_by_any_threshold():
-    assert pair_gate.escalation([1.0, 1.0], [False, False], [True, True], margin=0.1) == Escalation(1.0, 0.0, 0.0)
+    found = pair_gate.escalation([1.0, 1.0], [False, False], [True, True], loss=0.1)
+
+    assert (found.threshold, found.escalated, found.accuracy) == (1.0, 0.0, 0.0)
 
 
 def test_without_images_there_is_neither_agreement_nor_escalation():
     empty = Agreement()
 
-    assert empty.share is empty.interval is pair_gate.escalation([], [], [], margin=0.1) is None
+    assert empty.share is empty.interval is pair_gate.escalation([], [], [], loss=0.1) is None
     assert pair_gate.reasons(empty, FILE, NEEDED) == []
 
 
 def test_an_agreement_travels_as_json():
     found = agreement(20, device_wrong=2)
-    found.escalation = Escalation(0.5, 0.25, 0.9)
+    found.escalation = Escalation(0.5, 0.25, 0.9, ((0.0, 0.0, 0.8), (0.5, 0.25, 0.9)))
 
     assert Agreement.from_json(found.to_json()) == found

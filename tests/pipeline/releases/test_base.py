@@ -210,7 +210,7 @@ DEVICE = {
     "quantization": "fp16",
     "metrics": RECORD["metrics"],
     "agreement": 0.9,
-    "escalation": {"threshold": 0.6, "escalated": 0.5, "accuracy": 0.875},
+    "escalation": {"threshold": 0.6, "escalated": 0.5, "accuracy": 0.875, "curve": [[0, 0, 0.75], [0.6, 0.5, 0.875]]},
 }
 RECORD_OF_PAIR = RECORD | {"files": RECORD["files"] | {"model.tflite": SUM}, "device": DEVICE}
 
@@ -254,6 +254,10 @@ NONSENSE = [
     *(of_pair(metrics=metrics) for metrics in (None, {"accuracy": 2})),
     *(of_pair(agreement=share) for share in (1.5, "0.9", [0.9])),
     *(of_pair(escalation=wrong) for wrong in (0.5, {}, {"threshold": 2, "escalated": 0, "accuracy": 0})),
+    *(
+        of_pair(escalation=DEVICE["escalation"] | {"curve": curve})
+        for curve in (None, 0.5, [0.5], [[0, 0]], [[0, 0, 2]], [[0, 0, None]], [["0", 0, 0]])
+    ),
 ]
 UNREADABLE = [
     b"",
@@ -432,7 +436,7 @@ def publish_pair(publish, tmp_path):
                 "bytes": len(data),
                 "labels": ("dog", "cat"),
                 "metrics": Metrics(accuracy=0.75),
-                "escalation": Escalation(0.6, 0.5, 0.875),
+                "escalation": Escalation(0.6, 0.5, 0.875, ((0.0, 0.0, 0.75), (0.6, 0.5, 0.875))),
             }
         )
         return publish(identity, device=device, device_file=str(tmp_path / "tflite"))

@@ -56,7 +56,7 @@ def pair(png):
         milliseconds=0.26,
         machine="a processor",
         quantization="fp16",
-        escalation=Escalation(0.61, 0.25, 1.0),
+        escalation=Escalation(0.61, 0.25, 1.0, ((0.0, 0.0, 0.953), (0.61, 0.25, 1.0), (1.0, 1.0, 1.0))),
         variants={
             "fp16": {"bytes": 1_910_000, "accuracy": 0.95, "labels_changed": 1, "largest_difference": 0.004},
             "int8": {"error": "The device model cannot be converted to int8"},

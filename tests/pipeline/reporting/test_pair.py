@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from pipeline.outcomes import Metrics
+from pipeline.outcomes import Escalation, Metrics
 from pipeline.quality.pair_gate import Difference
 from pipeline.reporting.model_card import card
 from tests.pipeline.reporting.conftest import HOSTILE
@@ -26,6 +26,24 @@ def test_a_card_shows_both_models_and_where_they_differ(release, read, pair):
     assert len([image for image in shown.all("img") if "device model" in image.get("alt")]) == 2
     cells = {cell.get("title"): cell.text for cell in shown.all("td") if cell.get("title")}
     assert cells["cat and on the device dog: 3"] == "3"
+
+
+def test_a_card_draws_every_threshold_and_marks_the_chosen_one(release, read, pair):
+    shown = page(read, release(), pair)
+
+    assert [line.get("points") for line in shown.all("polyline")] == ["0.0,94.0 25.0,0.0 100.0,0.0"]
+    (chosen,) = [dot for dot in shown.all("circle") if dot.get("r") == "7"]
+    assert (chosen.get("cx"), chosen.get("cy")) == ("25.0%", "0.0%")
+    rows = [row for row in shown.texts("tr") if "(chosen)" in row or row.startswith("0 ")]
+    assert rows == ["0 % 0 % 100 % 95.3 %", "61 % (chosen) 25 % 75 % 100.0 %"]
+
+
+def test_a_release_of_an_earlier_version_has_a_threshold_and_no_curve(release, read, pair):
+    earlier = dataclasses.replace(pair.device, escalation=Escalation(0.61, 0.25, 1.0))
+
+    shown = page(read, release(), dataclasses.replace(pair, device=earlier))
+
+    assert "below 61 %" in shown.text and "How often to ask the cloud" not in shown.text
 
 
 def test_a_card_shows_what_each_conversion_changes(release, read, pair):
