@@ -324,7 +324,7 @@ class GitHubRefused(SpanloopError):
 
 
 class UnsafeModel(SpanloopError):
-    """A SavedModel could do more than compute, so it is neither released nor loaded; `model` says which one it is."""
+    """A model could do more than compute, so it is neither released nor loaded; `model` says which one it is."""
 
     def __init__(self, model: str, reason: str):
         self.model, self.reason = model, reason

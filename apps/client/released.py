@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from apps.client.answers import Answer, Unanswered
 from apps.client.device import OnDevice
 from pipeline.batch.model_client import ModelClient
+from pipeline.device import file_check
 from pipeline.errors import NoDeviceModel, NoRelease, SpanloopError
 from pipeline.progress import Log, no_log
 from pipeline.releases.base import Releases
@@ -26,13 +27,13 @@ def newest(releases: Releases) -> Release:
 
 @contextlib.contextmanager
 def device_model(releases: Releases, release: Release) -> Iterator[OnDevice]:
-    """Yields the device model of a release. Raises NoDeviceModel or BrokenRelease."""
+    """Yields the device model of a release. Raises NoDeviceModel, BrokenRelease or UnsafeModel."""
     of = release.device
     if of is None:
         raise NoDeviceModel(release.tag)
     with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
         path = os.path.join(folder, of.file)
-        releases.fetch_file(release, of.file, path)
+        file_check.fetch(releases, release, path)
         threshold = of.escalation.threshold if of.escalation else None
         yield OnDevice(path, model=release.tag, labels=of.labels, input=of.input, threshold=threshold)
 

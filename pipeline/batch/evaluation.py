@@ -78,7 +78,7 @@ def evaluate(
 ) -> EvaluationOutcome:
     """Evaluates the newest release on the collected images; keeps metrics, predictions and a page as a report.
 
-    A device model of the release is evaluated on the same images, always in this process.
+    A device model of the release is evaluated on the same images, always on this machine.
     Also an evaluation that found no image is kept, without a page: so it is known that what waits was looked at.
     `open_predictor` decides where the model runs. Calls `progress(images done)` now and then. Raises NoRelease or
     BrokenRelease.
@@ -134,14 +134,12 @@ class DeviceCounts:
 
 @contextlib.contextmanager
 def open_device(releases: Releases, release: Release) -> Iterator[DeviceCounts | None]:
-    """Yields the counts of a release's device model, None where it has none. Raises BrokenRelease."""
+    """Yields the counts of a release's device model, None where it has none. Raises BrokenRelease or UnsafeModel."""
     if release.device is None:
         yield None
         return
-    from pipeline.batch import on_device  # imports LiteRT
-
-    with on_device.opened(releases, release) as model:
-        yield DeviceCounts(model.classify)
+    with here.device_classifier(releases, release) as classify:
+        yield DeviceCounts(classify)
 
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:

@@ -1,4 +1,4 @@
-"""A released model on this machine."""
+"""A released model, or its device model, on this machine: in a confined process."""
 
 import collections
 import contextlib
@@ -12,6 +12,7 @@ from pipeline.batch.predictor import Classification, Predictor
 from pipeline.config import Config
 from pipeline.progress import Log, no_log
 from pipeline.quality.scores import LabelledImage, Prediction
+from pipeline.releases.base import Releases
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
 
@@ -28,6 +29,20 @@ def predictor(config: Config, release: Release, log: Log = no_log) -> Iterator[P
         releases_of(config).fetch(release, os.path.join(folder, "model"))
         with ModelClient(folder, release.tag, log) as model:
             yield partial(predictions, classify=model.classify)
+
+
+@contextlib.contextmanager
+def device_classifier(releases: Releases, release: Release, log: Log = no_log) -> Iterator[Classify]:
+    """Fetches and checks a release's device model, loads it in a confined process, and yields what classifies images.
+
+    Raises BrokenRelease or UnsafeModel; classifying raises ModelFailed.
+    """
+    from pipeline.batch import on_device  # imports LiteRT
+
+    with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
+        on_device.fetch(releases, release, os.path.join(folder, "model"))
+        with ModelClient(folder, release.tag, log) as model:
+            yield model.classify
 
 
 def predictions(images: Iterable[LabelledImage], classify: Classify) -> Iterator[Prediction | LabelledImage]:

@@ -1,14 +1,12 @@
 """A device model in this process: each image is prepared as an app prepares it, and LiteRT runs the file."""
 
-import contextlib
 import os
-import tempfile
 from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from pipeline.batch.predictor import Classification
-from pipeline.device import description
+from pipeline.device import description, file_check
 from pipeline.device.description import Description
 from pipeline.device.input import InputSpec, pixels
 from pipeline.device.litert import LiteRTModel
@@ -47,20 +45,11 @@ def classification(probabilities: np.ndarray, labels: tuple[str, ...]) -> Classi
 
 
 def fetch(releases: Releases, release: Release, folder: str) -> None:
-    """Writes the device model of a release, which has one, to a new folder. Raises BrokenRelease."""
+    """Writes the device model of a release, which has one, to a new folder. Raises BrokenRelease or UnsafeModel."""
     device = release.device
     os.makedirs(folder)
-    releases.fetch_file(release, device.file, os.path.join(folder, TFLITE))
+    file_check.fetch(releases, release, os.path.join(folder, TFLITE))
     # its parameters count while it is converted only
     described = Description(device.labels, InputSpec.from_json(device.input), device.quantization, parameters=0)
     with open(os.path.join(folder, description.FILE), "w", encoding="utf-8") as file:
         file.write(described.to_json())
-
-
-@contextlib.contextmanager
-def opened(releases: Releases, release: Release) -> Iterator[DeviceClassifier]:
-    """Yields the device model of a release, which has one. Raises BrokenRelease."""
-    with tempfile.TemporaryDirectory(prefix="spanloop-") as root:
-        folder = os.path.join(root, "model")
-        fetch(releases, release, folder)
-        yield DeviceClassifier(folder)

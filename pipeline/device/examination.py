@@ -7,9 +7,10 @@ import sys
 import tempfile
 
 import numpy as np
-from ai_edge_litert.schema_py_generated import BuiltinOperator
 
+from pipeline.device import file_check
 from pipeline.device.litert import LiteRTModel
+from pipeline.errors import UnsafeModel
 from pipeline.quality.pair_gate import DeviceFile
 
 FRESH = """
@@ -26,11 +27,20 @@ def examine(path: str, images: np.ndarray) -> DeviceFile:
         bytes=os.path.getsize(path),
         shape=model.shape,
         operators=model.operators,
-        custom=tuple(name for name in model.operators if not hasattr(BuiltinOperator, name)),
+        problem=_problem(path),
         milliseconds=model.latency(images[0]),
         machine=machine(),
         repeated=_difference_in_a_fresh_process(path, images, model.predict(images)),
     )
+
+
+def _problem(path: str) -> str:
+    """Returns why `evaluate` would refuse the file, "" where it would not."""
+    try:
+        file_check.check(path, "The device model")
+    except UnsafeModel as refused:
+        return refused.reason
+    return ""
 
 
 def _difference_in_a_fresh_process(path: str, images: np.ndarray, expected: np.ndarray) -> float | None:

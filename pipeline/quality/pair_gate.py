@@ -132,7 +132,7 @@ class DeviceFile:
     bytes: int
     shape: tuple[int, ...]  # of its input; -1 for a side of any size
     operators: tuple[str, ...]  # that LiteRT has
-    custom: tuple[str, ...]  # that only another runtime has
+    problem: str  # why no release may have it; "" without one
     milliseconds: float  # for an image, on one thread: the median
     machine: str
     repeated: float | None  # largest difference of a probability in a fresh process; None where that failed
@@ -177,9 +177,8 @@ def _unfit(file: DeviceFile, needed: PairRequirements) -> Iterator[str]:
         )
     if any(side < 1 for side in file.shape):
         yield f"the device model's input {list(file.shape)} has no fixed size, which LiteRT.js rejects"
-    if file.custom:
-        # https://ai.google.dev/edge/litert/models/ops_compatibility
-        yield f"the device model needs operators that neither LiteRT nor LiteRT.js has: {', '.join(file.custom)}"
+    if file.problem:
+        yield f"the device model's file: {file.problem}"
     if file.repeated is None:
         yield "the device model cannot be loaded in a fresh process"
     elif not file.repeated <= REPEATED:

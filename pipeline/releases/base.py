@@ -112,10 +112,17 @@ class Releases(abc.ABC):
                 raise
         return folder
 
-    def fetch_file(self, release: Release, name: str, path: str) -> None:
-        """Writes one of a release's files to a new file. Raises BrokenRelease unless it has the recorded checksum."""
-        with files.os_errors(path), self._verified(release, name) as local, open(local, "rb") as source:
-            with open(path, "xb") as file:
+    def fetch_device_model(self, release: Release, path: str) -> None:
+        """Writes the device model of a release, which has one, to a new file.
+
+        Raises BrokenRelease unless it has the recorded size and checksum.
+        """
+        device = release.device
+        with files.os_errors(path), self._verified(release, device.file) as local:
+            if (found := os.path.getsize(local)) != device.bytes:
+                reason = f"{device.file} has {found:,} bytes, not the {device.bytes:,} in {RECORD}"
+                raise BrokenRelease(release.tag, reason)
+            with open(local, "rb") as source, open(path, "xb") as file:
                 shutil.copyfileobj(source, file)
 
     @contextlib.contextmanager

@@ -1,4 +1,6 @@
-"""The TensorFlow operations that a released model may have: none of them reads or writes a file, or calls a program.
+"""The operations of TensorFlow and of TensorFlow Lite that a released model may have.
+
+None of them reads or writes a file, or calls a program.
 
 Before adding one, read what its kernel does with its inputs and attributes: PrintV2 appends to a file that an attribute
 names, ImmutableConst maps one into memory, DecodeProtoV2 reads one, and Copy sends tensors to an address.
@@ -125,3 +127,17 @@ RESTORING = frozenset(["RestoreV2"])
 
 # Allowed where the name of the file, input 1, comes from the SavedModel's own assets.
 READS_ASSET = frozenset(["InitializeTableFromTextFileV2"])
+
+# Operators of a device model. It has no control flow, variables, tables, chance or custom operators: a network for
+# images needs none. https://ai.google.dev/edge/litert/models/ops_compatibility
+TFLITE = frozenset("""
+    ABS ADD ADD_N ARG_MAX ARG_MIN AVERAGE_POOL_2D BATCH_MATMUL BATCH_TO_SPACE_ND BROADCAST_TO CAST CEIL CONCATENATION
+    CONV_2D COS CUMSUM DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE DIV ELU EQUAL EXP EXPAND_DIMS FLOOR FLOOR_DIV
+    FLOOR_MOD FULLY_CONNECTED GATHER GATHER_ND GELU GREATER GREATER_EQUAL HARD_SWISH L2_NORMALIZATION L2_POOL_2D
+    LEAKY_RELU LESS LESS_EQUAL LOCAL_RESPONSE_NORMALIZATION LOG LOGICAL_AND LOGICAL_NOT LOGICAL_OR LOGISTIC LOG_SOFTMAX
+    MAXIMUM MAX_POOL_2D MEAN MINIMUM MIRROR_PAD MUL NEG NOT_EQUAL ONE_HOT PACK PAD PADV2 POW PRELU QUANTIZE REDUCE_ALL
+    REDUCE_ANY REDUCE_MAX REDUCE_MIN REDUCE_PROD RELU RELU6 RELU_0_TO_1 RELU_N1_TO_1 RESHAPE RESIZE_BILINEAR
+    RESIZE_NEAREST_NEIGHBOR REVERSE_V2 ROUND RSQRT SELECT SELECT_V2 SHAPE SIGN SIN SLICE SOFTMAX SPACE_TO_BATCH_ND
+    SPACE_TO_DEPTH SPLIT SPLIT_V SQRT SQUARE SQUARED_DIFFERENCE SQUEEZE STRIDED_SLICE SUB SUM TANH TILE TOPK_V2
+    TRANSPOSE TRANSPOSE_CONV UNPACK ZEROS_LIKE
+    """.split())

@@ -65,7 +65,7 @@ class DeviceChannel:
         self._log(f"Publishing {release.tag} for devices ...")
         with tempfile.TemporaryDirectory(prefix="spanloop-") as local:
             model, manifest = os.path.join(local, DEVICE_MODEL), os.path.join(local, MANIFEST)
-            releases_of(self._config).fetch_file(release, release.device.file, model)
+            releases_of(self._config).fetch_device_model(release, model)
             if not self._place.create(f"{folder}/{DEVICE_MODEL}", model):
                 with open(model, "wb") as file:
                     file.write(self._place.read(f"{folder}/{DEVICE_MODEL}") or b"")

@@ -1,6 +1,7 @@
 """Pipelines compiled for Vertex AI, each once for all tests, and a release with a device model."""
 
 import functools
+import pathlib
 
 import pytest
 from PIL import Image
@@ -35,11 +36,10 @@ def plain(brightness: int) -> bytes:
 
 @pytest.fixture
 def publish_pair(bright_or_dark, tmp_path):
-    """Function that releases `bright_or_dark` beside an empty model."""
+    """Function that releases `bright_or_dark`, or another file with its description, beside an empty model."""
 
-    def publish(releases: Releases) -> Release:
+    def publish(releases: Releases, file: pathlib.Path = bright_or_dark / "tflite") -> Release:
         described = description.read(str(bright_or_dark))
-        file = bright_or_dark / "tflite"
         put(tmp_path / "model", {"saved_model.pb": EMPTY_MODEL})
         device = DeviceModel(
             file="model.tflite",

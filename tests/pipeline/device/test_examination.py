@@ -12,7 +12,7 @@ def test_a_file_is_examined_where_it_is_evaluated(bright_or_dark):
 
     assert found.bytes == path.stat().st_size
     assert found.shape == (1, 8, 8, 3)
-    assert {"FULLY_CONNECTED", "SOFTMAX"} <= set(found.operators) and found.custom == ()
+    assert {"FULLY_CONNECTED", "SOFTMAX"} <= set(found.operators) and found.problem == ""
     assert 0 < found.milliseconds < 100
     assert found.machine == machine() != ""
     assert found.repeated == 0.0

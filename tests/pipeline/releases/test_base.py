@@ -450,7 +450,7 @@ def test_a_model_for_devices_is_a_file_beside_the_model(releases, publish_pair, 
     assert release == releases.get("model-1")
     assert release.files["model.tflite"] == hashlib.sha256(b"TFL3").hexdigest()
     assert workspace.read("releases/model-1/model.tflite") == b"TFL3"
-    releases.fetch_file(release, "model.tflite", str(tmp_path / "fetched"))
+    releases.fetch_device_model(release, str(tmp_path / "fetched"))
     assert (tmp_path / "fetched").read_bytes() == b"TFL3"
 
 
@@ -463,7 +463,16 @@ def test_a_file_that_differs_from_its_record_is_not_fetched(releases, publish_pa
         workspace.put({"releases/model-1/model.tflite": b"TFL4"})
 
     with pytest.raises(BrokenRelease, match="model.tflite"):
-        releases.fetch_file(release, "model.tflite", str(tmp_path / "fetched"))
+        releases.fetch_device_model(release, str(tmp_path / "fetched"))
+    assert not (tmp_path / "fetched").exists()
+
+
+def test_a_device_model_of_another_size_than_recorded_is_not_fetched(releases, publish_pair, tmp_path):
+    release = publish_pair("first")
+    larger = dataclasses.replace(release, device=dataclasses.replace(release.device, bytes=5))
+
+    with pytest.raises(BrokenRelease, match="model.tflite has 4 bytes, not the 5 in model.json"):
+        releases.fetch_device_model(larger, str(tmp_path / "fetched"))
     assert not (tmp_path / "fetched").exists()
 
 
