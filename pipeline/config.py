@@ -250,11 +250,12 @@ class Config:
     device_accuracy_threshold: float | None = _setting(
         "DEVICE_ACCURACY_THRESHOLD", None, _share, "ACCURACY_THRESHOLD of the device model; the same unless set"
     )
-    device_agreement: float = _setting(
+    device_agreement: float | None = _setting(
         "DEVICE_AGREEMENT",
-        0.8,
+        None,
         _share,
-        "share of images on which both models must give the same label, or a pair that certainly has less is refused",
+        "share of images on which both models must give the same label, or a pair that certainly has less is refused;"
+        " as many as unrelated models of the same accuracies unless set",
     )
     escalation_loss: float | None = _setting(
         "ESCALATION_LOSS",
@@ -517,7 +518,7 @@ class Config:
             variable, secret = field.metadata["variable"], field.metadata["secret"]
             group = field.metadata["group"] or group
             value = getattr(self, field.name)
-            shown = str(value).lower() if isinstance(value, bool) else str(value)
+            shown = str(value).lower() if isinstance(value, bool) else "" if value is None else str(value)
             yield Setting(
                 variable,
                 "(hidden)" if secret and shown else shown,

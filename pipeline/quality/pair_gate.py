@@ -26,7 +26,7 @@ REPEATED = 1e-5  # largest difference of a probability between two processes on 
 class PairRequirements:
     """What a pair needs to be released, besides what each of its models needs on its own."""
 
-    agreement: float  # share of images on which both models give the same label
+    agreement: float | None  # share of images on which both models give the same label; None: `Agreement.by_chance`
     margin: float  # accuracy that conversion may lose
     loss: float  # accuracy that a device which escalates may lose against the cloud model alone
     megabytes: float  # of the device model's file; 0: any
@@ -105,6 +105,15 @@ class Agreement:
         return wilson(self.agreeing, self.images) if self.images else None
 
     @property
+    def by_chance(self) -> float:
+        """The share on which models of these accuracies would be right together if they had nothing in common.
+
+        Models that learned the same from the same images agree more often: they fail on the same images.
+        """
+        rights = (self.both_right + self.only_cloud) * (self.both_right + self.only_device)
+        return rights / self.images**2 if self.images else 0.0
+
+    @property
     def conversion(self) -> Pairs:
         """The device model after its conversion beside the one before."""
         return Pairs(self.images, self.both_right + self.only_device, self.lost, self.gained)
@@ -143,12 +152,16 @@ def reasons(agreement: Agreement, file: DeviceFile, needed: PairRequirements) ->
     return [*_disagreement(agreement, needed.agreement), *_conversion(agreement, needed.margin), *_unfit(file, needed)]
 
 
-def _disagreement(agreement: Agreement, needed: float) -> Iterator[str]:
-    if agreement.images and agreement.interval[1] < needed:
+def _disagreement(agreement: Agreement, needed: float | None) -> Iterator[str]:
+    least = agreement.by_chance if needed is None else needed
+    if agreement.images and agreement.interval[1] < least:
         low, high = agreement.interval
+        limit = f"what unrelated models of their accuracies reach, {percent(least)}"
+        if needed is not None:
+            limit = f"the DEVICE_AGREEMENT {threshold(needed)}"
         yield (
             f"both models give the same label to {agreement.agreeing:,} of {agreement.images:,} images (95 % interval:"
-            f" {percent(low)} to {percent(high)}), certainly below the DEVICE_AGREEMENT {threshold(needed)}"
+            f" {percent(low)} to {percent(high)}), certainly below {limit}"
         )
 
 

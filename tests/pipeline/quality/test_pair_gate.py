@@ -54,6 +54,19 @@ def test_images_are_counted_by_which_model_is_right():
     assert [of.source for of in found.differences[:2]] == ["010", "007"]  # the most confident ones first
 
 
+def test_without_a_setting_a_pair_has_to_agree_as_often_as_unrelated_models():
+    """Accuracies of 75 and 65 %: unrelated models are right together for 49 % of the images, these for 60 or 40 %."""
+    needed = dataclasses.replace(NEEDED, agreement=None)
+    related = agreement(1000, device_wrong=150, cloud_wrong=50, both_wrong=200)
+    opposed = agreement(1000, device_wrong=350, cloud_wrong=250)
+
+    assert related.by_chance == opposed.by_chance == pytest.approx(0.75 * 0.65)
+    assert pair_gate.reasons(related, FILE, needed) == []
+    (reason,) = pair_gate.reasons(opposed, FILE, needed)
+    assert reason.endswith("certainly below what unrelated models of their accuracies reach, 48.8\u202f%")
+    assert pair_gate.reasons(agreement(0), FILE, needed) == []
+
+
 @pytest.mark.parametrize("differing, refused", [(20, False), (27, False), (29, True)])
 def test_a_pair_that_certainly_agrees_on_too_few_images_is_refused(differing, refused):
     found = pair_gate.reasons(agreement(100, device_wrong=differing), FILE, NEEDED)
