@@ -18,9 +18,9 @@ class Cost(NamedTuple):
     out: str  # standard output
 
 
-def run(command: list[str], **environment: str) -> Cost:
-    """Runs `command` in the project's root and waits for it. Raises CalledProcessError when it fails."""
-    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+def run(command: list[str], folder: str | pathlib.Path = ROOT, **environment: str) -> Cost:
+    """Runs `command` in a folder and waits for it. Raises CalledProcessError when it fails."""
+    process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)

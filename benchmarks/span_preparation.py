@@ -1,50 +1,83 @@
-"""CPU seconds to make a span of 100,000 images of 3 KB, against reading, checksumming and writing the same bytes.
+"""CPU seconds that the looks of 100,000 images of 3 KB add to a span, against only decoding these images.
 
-The latter is the minimum for any preparation. The benchmark measures `import-images`, which also checks that each image
-decodes, finds duplicates, lists its sources, and starts and ends like every command. `prepare-span` does the same and
-moves each image, so that a kill at any moment loses none: that rename costs the file system more than all the reading,
-and is printed separately. Each side has its own copy of the images that was not read before. Memory is compared with
-that for 20,000 images.
+Looks (pipeline/data/likeness.py) keep images that are the same to the eye on one side of the split. What they cost is
+the difference between `import-images` and the same command without taking and comparing them. They are measured against
+decoding the brightness of images in memory, at the reduced scale that a look needs. All programs take turns, and the
+cheapest turn of each counts.
+
+What the rest of a preparation costs is printed beside the minimum for any: to read, checksum and write the same bytes.
+It also checks that each image decodes, finds duplicates, lists sources, and starts and ends like every command. With
+`--before CHECKOUT`, an import without looks may cost no more than `import-images` does in that checkout of this
+repository. `prepare-span` does what `import-images` does and moves each image, so that a kill at any moment loses none:
+that rename costs the file system more than all the reading. Memory is compared with that for 20,000 images.
 """
 
+import argparse
 import os
 import pathlib
+import runpy
 import sys
 import tempfile
+import time
 
 import google_crc32c
 import measure
 
 MANY, FEW = 100_000, 20_000
 LABELS = 10
+TURNS = 3
 MOST_MEMORY = 1.5  # times that of FEW
+NO_WORSE = 1.05  # times what was measured before: CPU seconds of one program differ by as much
 
 
 def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--before", metavar="CHECKOUT", help="an earlier version of this repository")
+    before = parser.parse_args().before
     with tempfile.TemporaryDirectory(prefix="span-preparation-") as folder:
-        places = {name: pathlib.Path(folder, name) for name in ("raw", "imported", "prepared", "few")}
-        for name, place in places.items():
-            size = collect(place, FEW if name == "few" else MANY)
-        print(f"{MANY:,} images of {size:,.0f} bytes", flush=True)
-        raw = [sys.executable, __file__, "--raw", str(places["raw"] / "collected"), str(places["raw"] / "out")]
-        costs = {
-            "read, crc32c, write": measure.run(raw),
-            "import-images": ci("import-images", places["imported"] / "collected", workspace=places["imported"]),
-            "prepare-span": ci("prepare-span", workspace=places["prepared"]),
-        }
-        smaller = ci("prepare-span", workspace=places["few"])
-    against, ours, prepared = costs.values()
-    for name, cost in costs.items():
-        print(f"{name:<20} {cost.cpu:6.2f} CPU s {cost.peak / 2**20:6.1f} MB, {cost.cpu / against.cpu:.2f} times")
-    memory = max(ours.peak, prepared.peak) / smaller.peak
+        place = pathlib.Path(folder)
+        print(f"{MANY:,} images of {collect(place, MANY):,.0f} bytes", flush=True)
+        costs = cheapest(place, before)
+        prepared = ci("prepare-span", workspace=place)
+    with tempfile.TemporaryDirectory(prefix="span-preparation-") as folder:
+        collect(pathlib.Path(folder), FEW)
+        smaller = ci("prepare-span", workspace=folder)
+    raw, without = costs["read, crc32c, write"], costs["without looks"]
+    for name, cost in (costs | {"prepare-span": prepared}).items():
+        print(f"{name:<20} {cost.cpu:6.2f} CPU s {cost.peak / 2**20:6.1f} MB, {cost.cpu / raw.cpu:.2f} times")
+    memory = max(costs["import-images"].peak, prepared.peak) / smaller.peak
     print(f"{FEW:,} images take {smaller.peak / 2**20:.1f} MB; {MANY:,} take {memory:.2f} times that")
     if memory > MOST_MEMORY:
         sys.exit(f"error: memory grows with the images: {memory:.2f} times, where {MOST_MEMORY} are allowed.")
-    measure.finish("span_preparation", round(ours.cpu, 2), round(against.cpu, 2), "CPU s", 2.0)
+    looks, decode = costs["import-images"].cpu - without.cpu, float(costs["decode"].out)
+    print(f"looks cost {looks:.2f} CPU s, decoding {decode:.2f}")
+    if before and without.cpu > NO_WORSE * costs["before"].cpu:
+        sys.exit(f"error: without looks, an import costs {without.cpu / costs['before'].cpu:.2f} times what it did.")
+    measure.finish("span_preparation", round(looks, 2), round(decode, 2), "CPU s", 1.5)
 
 
-def ci(*command: object, workspace: pathlib.Path) -> measure.Cost:
-    return measure.run([sys.executable, "-m", "ci", *map(str, command), "--json"], WORKSPACE=str(workspace))
+def cheapest(place: pathlib.Path, before: str | None) -> dict[str, measure.Cost]:
+    """Returns the cost of each program's cheapest turn with the images in `place`/collected."""
+    images, imports = str(place / "collected"), ["import-images", str(place / "collected"), "--json"]
+    programs = {
+        "read, crc32c, write": [sys.executable, __file__, "--raw", images, str(place / "out")],
+        "decode": [sys.executable, __file__, "--decode", images],
+        "without looks": [sys.executable, __file__, "--without-looks", *imports],
+        "import-images": [sys.executable, "-m", "ci", *imports],
+    }
+    if before:
+        programs["before"] = programs["import-images"]
+    costs: dict[str, list[measure.Cost]] = {name: [] for name in programs}
+    for _ in range(TURNS):
+        for name, program in programs.items():
+            with tempfile.TemporaryDirectory(dir=place) as workspace:
+                root = before if before and name == "before" else measure.ROOT
+                costs[name].append(measure.run(program, root, WORKSPACE=workspace))
+    return {name: min(turns, key=lambda cost: cost.cpu) for name, turns in costs.items()}
+
+
+def ci(*command: str, workspace: str | pathlib.Path) -> measure.Cost:
+    return measure.run([sys.executable, "-m", "ci", *command, "--json"], WORKSPACE=str(workspace))
 
 
 def collect(workspace: pathlib.Path, images: int) -> float:
@@ -77,8 +110,49 @@ def read_and_write(folder: str, out: str) -> None:
         os.fsync(written.fileno())
 
 
+def decode(folder: str) -> None:
+    """Prints the CPU seconds of decoding every file in a folder's subfolders at the scale that looks need."""
+    import simplejpeg
+
+    from pipeline.data.likeness import PIXELS
+
+    spent = 0.0
+    for label in pathlib.Path(folder).iterdir():
+        images = [file.read_bytes() for file in label.iterdir()]
+        start = time.process_time()
+        for data in images:
+            simplejpeg.decode_jpeg(data, "GRAY", min_height=PIXELS, min_width=PIXELS, min_factor=1)
+        spent += time.process_time() - start
+    print(spent)
+
+
+def without_looks(*command: str) -> None:
+    """Does what `python -m ci` does, but takes no looks and compares none."""
+    import numpy
+
+    from pipeline.data import likeness, preparation, split
+
+    class NoLooks:
+        def __init__(self):
+            self._count = 0
+
+        def add(self, *image: object) -> None:
+            self._count += 1
+
+        def records(self) -> numpy.ndarray:
+            return numpy.zeros(self._count, likeness.RECORD)
+
+    preparation.Looks = NoLooks
+    split.arrange = lambda *images: split.Arrangement()
+    sys.argv = ["ci", *command]
+    runpy.run_module("ci", run_name="__main__", alter_sys=True)
+
+
+PROGRAMS = {"--raw": read_and_write, "--decode": decode, "--without-looks": without_looks}
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--raw"]:
-        read_and_write(*sys.argv[2:])
+    if program := PROGRAMS.get(sys.argv[1] if sys.argv[1:] else ""):
+        sys.path.insert(0, str(measure.ROOT))
+        program(*sys.argv[2:])
     else:
         main()
