@@ -5,6 +5,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -31,11 +32,18 @@ def run(command: list[str], folder: str | pathlib.Path = ROOT, **environment: st
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, out)
 
 
-def finish(job: str, ours: float, against: float, unit: str, reach: float, at_least: bool = False) -> None:
-    """Prints the result and exits: 0 when `ours` / `against` is at most (or at least) `reach`, 1 otherwise."""
+def finish(
+    job: str, ours: float, against: float, unit: str, reach: float, at_least: bool = False, missed: Sequence[str] = ()
+) -> None:
+    """Prints the result and exits: 0 when `ours` / `against` is at most (or at least) `reach`, 1 otherwise.
+
+    `missed` are other limits that were missed, a sentence each: with one of them it exits with 1, too.
+    """
     ratio = ours / against
     reached = ratio >= reach if at_least else ratio <= reach
     print(f"{job}: {ratio:.3g}, {'' if reached else 'NOT '}{'at least' if at_least else 'at most'} {reach:.3g}")
+    for limit in missed:
+        print(f"error: {limit}")
     result = {"job": job, "ours": ours, "against": against, "unit": unit, "ratio": round(ratio, 3), "reach": reach}
     print(json.dumps(result), flush=True)
-    sys.exit(not reached)
+    sys.exit(not reached or bool(missed))

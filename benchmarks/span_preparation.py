@@ -9,7 +9,8 @@ What the rest of a preparation costs is printed beside the minimum for any: to r
 It also checks that each image decodes, finds duplicates, lists sources, and starts and ends like every command. With
 `--before CHECKOUT`, an import without looks may cost no more than `import-images` does in that checkout of this
 repository. `prepare-span` does what `import-images` does and moves each image, so that a kill at any moment loses none:
-that rename costs the file system more than all the reading. Memory is compared with that for 20,000 images.
+that rename costs the file system more than all the reading. What an image takes of memory is the difference from
+20,000 images.
 """
 
 import argparse
@@ -26,7 +27,7 @@ import measure
 MANY, FEW = 100_000, 20_000
 LABELS = 10
 TURNS = 3
-MOST_MEMORY = 1.5  # times that of FEW
+MOST_MEMORY = 1_000  # bytes an image: its look, what finding like ones needs, its sha256, its label
 NO_WORSE = 1.05  # times what was measured before: CPU seconds of one program differ by as much
 
 
@@ -45,15 +46,16 @@ def main():
     raw, without = costs["read, crc32c, write"], costs["without looks"]
     for name, cost in (costs | {"prepare-span": prepared}).items():
         print(f"{name:<20} {cost.cpu:6.2f} CPU s {cost.peak / 2**20:6.1f} MB, {cost.cpu / raw.cpu:.2f} times")
-    memory = max(costs["import-images"].peak, prepared.peak) / smaller.peak
-    print(f"{FEW:,} images take {smaller.peak / 2**20:.1f} MB; {MANY:,} take {memory:.2f} times that")
-    if memory > MOST_MEMORY:
-        sys.exit(f"error: memory grows with the images: {memory:.2f} times, where {MOST_MEMORY} are allowed.")
+    memory = (max(costs["import-images"].peak, prepared.peak) - smaller.peak) / (MANY - FEW)
+    print(f"{FEW:,} images take {smaller.peak / 2**20:.1f} MB, and each further one {memory:,.0f} bytes")
     looks, decode = costs["import-images"].cpu - without.cpu, float(costs["decode"].out)
     print(f"looks cost {looks:.2f} CPU s, decoding {decode:.2f}")
+    missed = []
+    if memory > MOST_MEMORY:
+        missed.append(f"an image takes {memory:,.0f} bytes of memory, where {MOST_MEMORY:,} are allowed.")
     if before and without.cpu > NO_WORSE * costs["before"].cpu:
-        sys.exit(f"error: without looks, an import costs {without.cpu / costs['before'].cpu:.2f} times what it did.")
-    measure.finish("span_preparation", round(looks, 2), round(decode, 2), "CPU s", 1.5)
+        missed.append(f"without looks, an import costs {without.cpu / costs['before'].cpu:.2f} times what it did.")
+    measure.finish("span_preparation", round(looks, 2), round(decode, 2), "CPU s", 1.5, missed=missed)
 
 
 def cheapest(place: pathlib.Path, before: str | None) -> dict[str, measure.Cost]:

@@ -38,14 +38,14 @@ class Known:
         self._keys = array("Q", sorted(keys))
         self._holders = functools.cache(lambda place: _holders(self._spans[place]))
         self._new: dict[bytes, int] = {}
-        self._new_labels: list[str] = []
+        self.labels: list[str] = []  # of the images that were added
 
     def add(self, digest: bytes, label: str, original: str = "") -> None:
         """Remembers an image that is going to be published, and the sha256 of its original."""
-        self._new[digest] = len(self._new_labels)
+        self._new[digest] = len(self.labels)
         if original:
-            self._new[bytes.fromhex(original)] = len(self._new_labels)
-        self._new_labels.append(label)
+            self._new[bytes.fromhex(original)] = len(self.labels)
+        self.labels.append(label)
 
     def holder(self, digest: bytes, original: str = "") -> Holder | None:
         """Returns what has the image of this sha256, or was converted from the same original; None for a new one."""
@@ -54,7 +54,7 @@ class Known:
 
     def _holder(self, digest: bytes) -> Holder | None:
         if (position := self._new.get(digest)) is not None:
-            return Holder(None, self._new_labels[position], position)
+            return Holder(None, self.labels[position], position)
         if not self._keys:
             return None
         first = int.from_bytes(digest[:5], "big")

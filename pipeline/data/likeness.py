@@ -11,6 +11,7 @@ planes are its keys in several tables, and only looks with a common key are comp
 import functools
 import hashlib
 import io
+import re
 import struct
 from collections.abc import Iterator, Sequence
 
@@ -171,6 +172,8 @@ def _exif(data: bytes) -> bytes:
     if not data.startswith(b"\xff\xd8"):
         at = data.find(b"eXIf", 0, 64 * 2**10)
         return data[at + 4 : at + 4 + 64 * 2**10] if at >= 0 else b""
+    if _NO_METADATA.match(data):
+        return b""
     at = 2  # of the first segment; searching all bytes would take a tenth as long as decoding them
     while data[at : at + 1] == b"\xff" and data[at + 1] in _METADATA:
         if data.startswith(b"Exif\0\0", at + 4):
@@ -180,6 +183,7 @@ def _exif(data: bytes) -> bytes:
 
 
 _METADATA = frozenset({*range(0xE0, 0xF0), 0xFE})  # segments of a JPEG that come before all others
+_NO_METADATA = re.compile(rb"\xff\xd8(?:\xff\xe0\0\x10.{14})?\xff[\xc0-\xdf]", re.DOTALL)  # none, or only JFIF's
 
 
 def _orientation(data: bytes) -> int:
@@ -219,11 +223,16 @@ def near_pairs(records: np.ndarray, begin: int = 0, radius: float = RADIUS) -> I
 
 def _same_looks(records: np.ndarray) -> np.ndarray:
     """Returns pairs (first, other) of equal looks, sorted out before anything is compared."""
-    whole = np.concatenate([records["look"], records["colour"]], axis=1)
+    parts = np.ascontiguousarray(records["look"]).view("<u8")
+    chosen = _repeated(_hashes((parts * _PRIMES).sum(axis=1, dtype=np.uint64)))
+    whole = np.concatenate([records["look"][chosen], records["colour"][chosen]], axis=1)
     _, first, inverse = np.unique(_as_void(whole), return_index=True, return_inverse=True)
-    firsts = first[inverse.ravel()]
-    others = np.flatnonzero(firsts != np.arange(len(records)))
-    return np.stack([firsts[others], others], axis=1)
+    firsts = chosen[first[inverse.ravel()]]
+    different = firsts != chosen
+    return np.stack([firsts[different], chosen[different]], axis=1)
+
+
+_PRIMES = np.array([2, 3, 5, 7, 11, 13, 17, 19], np.uint64)
 
 
 def _as_void(rows: np.ndarray) -> np.ndarray:
@@ -297,7 +306,7 @@ class _Projected:
             flipped = self._signs[fresh] ^ (np.uint64(1) << unsure[fresh].astype(np.uint64))
             keys = np.concatenate([self._signs, flipped]) & mask
             # Looks whose keys differ and have one hash are rare, and compared in vain.
-            hashes = (keys * _ODD >> np.uint64(32)).astype(np.uint32)
+            hashes = _hashes(keys)
             order = _order(hashes)
             yield from _same_bucket(hashes.take(order), owners.take(order), new)
 
@@ -323,6 +332,25 @@ class _Projected:
         """Returns looks free of their mean and contrast, float32 [n, 64]."""
         looks = self._looks[positions] - self._mean[positions, np.newaxis]
         return looks / np.maximum(self._contrast[positions], FLAT)[:, np.newaxis]
+
+
+def _hashes(keys: np.ndarray) -> np.ndarray:
+    """uint64 [n] to uint32 [n]."""
+    return (keys * _ODD >> np.uint64(32)).astype(np.uint32)
+
+
+def _repeated(hashes: np.ndarray) -> np.ndarray:
+    """Returns the positions, ascending, of all uint32 [n] that occur several times, and of a few others.
+
+    Where few do, this costs less than sorting all.
+    """
+    bits = min(32, (8 * len(hashes)).bit_length())
+    cells, positions = hashes >> np.uint32(32 - bits), np.arange(len(hashes), dtype=np.uint32)
+    last = np.empty(1 << bits, np.uint32)
+    last[cells] = positions
+    several = np.zeros(1 << bits, bool)
+    several[cells[last[cells] != positions]] = True
+    return np.flatnonzero(several[cells])
 
 
 def _order(numbers: np.ndarray) -> np.ndarray:

@@ -40,7 +40,6 @@ class Preparation:
         self._fate, self._found = fate, found
         self._known = Known(storage, published)
         self._looks = Looks()
-        self._labels: list[str] = []  # of the images of the draft
         self._relabel, self._convert = correct, convert
         self._listed: dict[int, dict[str, Listed]] = {}  # by span and sha256, where labels are corrected
         self._relabelled: dict[tuple[int, str], list[Listed]] = {}  # by span and label
@@ -74,11 +73,11 @@ class Preparation:
 
         False when the number of the span has become another process's.
         """
-        if not self._labels:
+        if not self._draft.images:
             return True
         new = self._looks.records()
         published = looks.published(self._storage, self._published)
-        arrangement = split.arrange(published.records, new, self._labels, self._has_training)
+        arrangement = split.arrange(published.records, new, self._known.labels, self._has_training)
         contested = self._contested_images()
         self._report(published, arrangement)
         for at in arrangement.published:
@@ -105,12 +104,12 @@ class Preparation:
         self._draft.finish()
 
     def _add(self, source: Source, label: str, digest: bytes, group: str, original: str) -> None:
-        side = split.split_of(digest.hex())
+        sha256 = digest.hex()
+        side = split.split_of(sha256)
         self._known.add(digest, label, original)
         if why := nearly_black(source.data):
             self._found.warn(Rejected(source.name, why))
-        self._labels.append(label)
-        self._draft.add(source, label, digest.hex(), side, group, original)
+        self._draft.add(source, label, sha256, side, group, original)
         self._looks.add(source.data, digest, split.number_of(side), group)
 
     def correct(self) -> None:

@@ -46,8 +46,10 @@ class Draft:
 
     def listed(self, positions: Collection[int]) -> dict[int, Listed]:
         """Returns what is listed of some images."""
+        found: dict[int, Listed] = {}
+        if not positions:
+            return found
         self._lines.seek(0)
-        found = {}
         for position, line in enumerate(self._lines):
             if position in positions:
                 found[position] = Listed(**json.loads(line.rstrip(b",\n")))
@@ -128,22 +130,24 @@ class _Shards:
     def __init__(self, stage: Stage, split: str):
         self._stage, self._split = stage, split
         self._written: list[dict] = []
-        self._begun = 0
         self._file: _Summed | None = None
         self.positions: dict[str, array] = {}  # of the images of each file, in order
 
     def add(self, position: int, image: bytes, label: str, span: int, sha256: str) -> None:
-        file = self._opened(position)
-        self._count(tfrecord.append(file, image, label, span, sha256))
+        file = self._file or self._create()
+        self._added(position, tfrecord.append(file, image, label, span, sha256))
 
     def copy(self, position: int, record: bytes) -> None:
         """Appends a record of another shard."""
-        self._count(tfrecord.append_record(self._opened(position), record))
+        file = self._file or self._create()
+        self._added(position, tfrecord.append_record(file, record))
 
     def close(self) -> list[dict]:
         """Closes the last file; returns name, images, bytes and sha256 of each."""
         if self._file is not None:
-            self._shard["sha256"] = self._file.close()
+            sha256 = self._file.close()
+            images = {"images": len(self._positions), "bytes": self._bytes}
+            self._written.append({"name": self._name} | images | {"sha256": sha256})
             self._file = None
         return list(self._written)
 
@@ -151,20 +155,16 @@ class _Shards:
         self._written.remove(shard)
         self._stage.discard(shard["name"])
 
-    def _opened(self, position: int) -> "_Summed":
-        if self._file is None:
-            self._shard = {"name": f"{self._split}/{self._begun:05d}.tfrecord", "images": 0, "bytes": 0}
-            self._written.append(self._shard)
-            self._begun += 1
-            self._file = _Summed(self._stage.create(self._shard["name"]))
-            self._positions = self.positions[self._shard["name"]] = array("Q")
-        self._positions.append(position)
+    def _create(self) -> "_Summed":
+        self._name = f"{self._split}/{len(self.positions):05d}.tfrecord"
+        self._positions = self.positions[self._name] = array("Q")
+        self._file, self._bytes = _Summed(self._stage.create(self._name)), 0
         return self._file
 
-    def _count(self, size: int) -> None:
-        self._shard["images"] += 1
-        self._shard["bytes"] += size
-        if self._shard["bytes"] >= SHARD_BYTES:
+    def _added(self, position: int, size: int) -> None:
+        self._positions.append(position)
+        self._bytes += size
+        if self._bytes >= SHARD_BYTES:
             self.close()
 
 
@@ -172,13 +172,14 @@ class _Summed:
     """A file that is hashed while it is written."""
 
     def __init__(self, file: BinaryIO):
-        self._file, self._sum = file, hashlib.sha256()
+        self._sum = hashlib.sha256()
+        self._write, self._update, self._close = file.write, self._sum.update, file.close
 
     def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._sum.update(data)
+        self._write(data)
+        self._update(data)
 
     def close(self) -> str:
         """Returns the sha256 of all that was written."""
-        self._file.close()
+        self._close()
         return self._sum.hexdigest()
