@@ -405,7 +405,7 @@ class EvaluationOutcome:
     unknown_labels: Mapping[str, int] = field(default_factory=dict)  # {label that the model does not know: images}
     report: str | None = None  # address of the page, None when nothing was evaluated
     waiting: str = ""  # digest of names and generations of what waits, "" in reports of earlier versions
-    conflicts: tuple[Conflict, ...] = ()  # among the duplicates and what is in spans: under another label
+    conflicts: tuple[Conflict, ...] = ()  # under two labels: both files where both wait, else the one that waits
     device: DeviceEvaluation | None = None  # None for a release without a device model
 
     @property

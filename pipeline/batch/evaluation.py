@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
@@ -43,14 +43,21 @@ class LeftOut:
     unusable: int = 0
     skipped: list[Rejected] = field(default_factory=list)  # the first unusable ones
     duplicates: int = 0  # the same bytes again
-    conflicts: list[Conflict] = field(default_factory=list)  # those of both that came under another label
     in_spans: int = 0  # published already: the model was trained or evaluated on them
+    conflicts: list[Conflict] = field(default_factory=list)  # under two labels, here or here and in a span
+    contested: set[str] = field(default_factory=set)  # names of images whose other label was found after they were read
     generations: dict[str, str] = field(default_factory=dict)  # {name in the workspace: generation} of all of them
     not_decoded: list[str] = field(default_factory=list)  # names of those, among the unusable, that the model refused
 
     def add(self, source: Source) -> None:
         """Remembers that a source was left out."""
         self.generations[f"{collected.FOLDER}/{source.name}"] = source.generation
+
+    def contest(self, name: str, generation: str, label: str, there: str) -> None:
+        """Remembers that an image that was read before came under the label `there`, too."""
+        self.contested.add(name)
+        self.generations[f"{collected.FOLDER}/{name}"] = generation
+        self.conflicts.append(Conflict(name, label, None, there))
 
     def skip(self, name: str, reason: str) -> None:
         """Counts an unusable image, and names it if it is one of the first."""
@@ -93,17 +100,21 @@ def evaluate(
     images = new_images(storage, left_out)
     first = next(images, None)
     if first is None:  # known before TensorFlow is imported
-        outcome = _outcome(release, Evaluation({}), threshold, left_out, waiting)
-        if waiting.images:
-            collected.remember_left_out(storage, left_out.generations)
-            reports.save_evaluation(storage, outcome, {}, {})
-        return outcome
+        return _without_images(storage, release, threshold, left_out, waiting)
     written = io.BytesIO()
     with open_predictor(config, release) as predictor, open_device(releases, release) as device:
         evaluation, mistakes = evaluate_images(
-            itertools.chain([first], images), predictor, written, progress, left_out.undecoded, device
+            itertools.chain([first], images),
+            predictor,
+            written,
+            progress,
+            left_out.undecoded,
+            device,
+            left_out.contested,
         )
     left_out.check_undecoded(evaluation.images)
+    if not evaluation.images:
+        return _without_images(storage, release, threshold, left_out, waiting)
     outcome = _outcome(release, evaluation, threshold, left_out, waiting)
     if device:
         outcome = _with_device(outcome, device, config.device_accuracy_threshold)
@@ -112,6 +123,17 @@ def evaluate(
     collected.remember_left_out(storage, left_out.generations)
     folder = reports.save_evaluation(storage, outcome, evaluation.confusion, files)
     return replace(outcome, report=f"{folder}/{PAGE}")
+
+
+def _without_images(
+    storage: Storage, release: Release, threshold: float, left_out: LeftOut, waiting: Waiting
+) -> EvaluationOutcome:
+    """Keeps an evaluation that found no image, if anything waits."""
+    outcome = _outcome(release, Evaluation({}), threshold, left_out, waiting)
+    if waiting.images:
+        collected.remember_left_out(storage, left_out.generations)
+        reports.save_evaluation(storage, outcome, {}, {})
+    return outcome
 
 
 class DeviceCounts:
@@ -131,6 +153,12 @@ class DeviceCounts:
         self.agreeing += found.label == prediction.predicted
         return {"device": found.label, "device_confidence": round(found.confidence, 4)}
 
+    def take_back(self, line: Mapping[str, Any]) -> None:
+        """Counts an image no longer, of which there is this line of predictions."""
+        if "device" in line:
+            self.confusion -= Counter([(line["label"], line["device"])])
+            self.agreeing -= line["device"] == line["predicted"]
+
 
 @contextlib.contextmanager
 def open_device(releases: Releases, release: Release) -> Iterator[DeviceCounts | None]:
@@ -143,8 +171,13 @@ def open_device(releases: Releases, release: Release) -> Iterator[DeviceCounts |
 
 
 def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
-    """Yields the usable collected images that are in no span, each content once; counts the others in `left_out`."""
+    """Yields the usable collected images that are in no span, each content once; counts the others in `left_out`.
+
+    Of an image under two labels the first file may be yielded before the second is read: it is `contested` then.
+    """
     known = Known(storage, published(storage))
+    yielded: list[tuple[str, str]] = []  # name and generation
+    others: dict[int, str] = {}  # position in `yielded`: another label of the same bytes
     for source in collected.sources(storage):
         try:
             label = collected.examine(source)
@@ -156,15 +189,24 @@ def new_images(storage: Storage, left_out: LeftOut) -> Iterator[LabelledImage]:
         holder = known.holder(digest, original)
         if holder is None:
             known.add(digest, label, original)
+            yielded.append((source.name, source.generation))
             yield LabelledImage(source.name, label, source.data)
             continue
         left_out.add(source)
-        if holder.label != label:
-            left_out.conflicts.append(Conflict(source.name, label, holder.span, holder.label))
-        if holder.span is None:
+        if holder.withdrawn:
+            left_out.skip(source.name, holder.reason)
+        elif holder.span is not None:
+            left_out.in_spans += 1
+            if label != holder.label:
+                left_out.conflicts.append(Conflict(source.name, label, holder.span, holder.label))
+        elif label == holder.label and holder.position not in others:
             left_out.duplicates += 1
         else:
-            left_out.in_spans += 1
+            if holder.position not in others:
+                others[holder.position] = label
+                left_out.contest(*yielded[holder.position], holder.label, label)
+            there = holder.label if label != holder.label else others[holder.position]
+            left_out.conflicts.append(Conflict(source.name, label, None, there))
 
 
 def evaluate_images(
@@ -174,10 +216,12 @@ def evaluate_images(
     progress: Callable[[int], None] = lambda done: None,
     undecoded: Callable[[LabelledImage], None] = lambda image: None,
     device: DeviceCounts | None = None,
+    contested: Collection[str] = (),
 ) -> tuple[Evaluation, list[Prediction]]:
     """Evaluates a stream of images; writes each prediction to `file` as a line of JSON. Returns what `score` does.
 
     Calls `undecoded` with each image that the model cannot decode, which is left out. `device` counts the others too.
+    Those whose names are in `contested` once all images are read do not count.
     """
 
     def written() -> Iterator[Prediction]:
@@ -192,7 +236,28 @@ def evaluate_images(
                 progress(done)
             yield prediction
 
-    return score(written())
+    evaluation, mistakes = score(written())
+    if contested:
+        evaluation = _without(contested, evaluation, file, device)
+    return evaluation, [mistake for mistake in mistakes if mistake.name not in contested]
+
+
+def _without(names: Collection[str], evaluation: Evaluation, file: BinaryIO, device: DeviceCounts | None) -> Evaluation:
+    """Takes the predictions of these images back."""
+    file.seek(0)
+    lines = file.readlines()
+    file.seek(0)
+    file.truncate()
+    counted: Counter[tuple[str, str]] = Counter(evaluation.confusion)
+    for line in lines:
+        prediction = json.loads(line)
+        if prediction["name"] not in names:
+            file.write(line)
+            continue
+        counted -= Counter([(prediction["label"], prediction["predicted"])])
+        if device:
+            device.take_back(prediction)
+    return Evaluation(counted)
 
 
 def span_images(span: Span, split: str) -> Iterator[LabelledImage]:

@@ -21,6 +21,11 @@ class Holder(NamedTuple):
     withdrawn: str = ""  # why, or ""
     erased: bool = False
 
+    @property
+    def reason(self) -> str:
+        """Why a withdrawn image cannot be used."""
+        return f"withdrawn from span {self.span}: {self.withdrawn}"
+
 
 class Known:
     """The images of all published `spans`, and those that are added."""

@@ -129,9 +129,8 @@ class Preparation:
     ) -> tuple[Callable[[], bool], Rejected | Conflict | str | None]:
         submit = self._storage.submit
         if holder.withdrawn:
-            reason = f"withdrawn from span {holder.span}: {holder.withdrawn}"
             fate = self._fate.erase if holder.erased else self._fate.reject
-            return submit(fate, source, reason), Rejected(source.name, reason)
+            return submit(fate, source, holder.reason), Rejected(source.name, holder.reason)
         if holder.span is not None:
             if label == holder.label:
                 return submit(self._fate.repeat, source, holder), None

@@ -96,6 +96,11 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
                 if holder is None:
                     known.add(digest, label, original)
                     continue
+                if holder.withdrawn:
+                    set_aside = rejected.erase if holder.erased else rejected.move
+                    if set_aside(storage, source, holder.reason):
+                        bad.append(Rejected(source.name, holder.reason))
+                    continue
                 if holder.label != label:
                     contested.append(Conflict(source.name, label, holder.span, holder.label))
                     continue  # making a span sets both aside

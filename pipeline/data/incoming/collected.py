@@ -166,6 +166,11 @@ class _Examination:
             if holder is None:
                 self._known.add(digest, label, original)
                 self._names.append(source.name)
+            elif holder.withdrawn:
+                if holder.erased:
+                    source.problem = holder.reason  # so that no copy is kept in rejected/
+                yield source, label, Rejected(source.name, holder.reason)
+                continue
             elif holder.label != label:
                 if holder.span is None:
                     first = Conflict(self._names[holder.position], holder.label, None, label)

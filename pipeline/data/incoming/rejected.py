@@ -32,10 +32,11 @@ def move(storage: Storage, source: Source, reason: str) -> bool:
 
 def erase(storage: Storage, source: Source, reason: str) -> bool:
     """Keeps only the reason and deletes the file; False when it has changed meanwhile and deserves another look."""
-    hidden = f"{FOLDER}/.{os.urandom(8).hex()}"
-    if not storage.take(source, hidden):
+    # Moved first, because only that notices a change; to where `erasing` finds it, should this process be killed then.
+    name = next(name for name in numbered_names(f"{FOLDER}/{source.name}") if not storage.exists(name))
+    if not storage.take(source, name):
         return False
-    storage.delete(hidden)
+    storage.delete(name)
     note(storage, source, reason)
     return True
 

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from pipeline.batch.evaluation import MOST_NAMED, LeftOut, evaluate, new_images, span_images
+from pipeline.batch.evaluation import MOST_NAMED, PAGE, PREDICTIONS, LeftOut, evaluate, new_images, span_images
 from pipeline.config import Config
 from pipeline.data import digits, reports, spans
 from pipeline.data.incoming import collected
@@ -55,6 +55,40 @@ def test_the_same_bytes_are_evaluated_once_and_those_in_a_span_not_at_all(storag
 
     assert sorted(image.image for image in found) == sorted(image for _, image in pictures[8:])
     assert (left_out.in_spans, left_out.duplicates, left_out.unusable) == (5, 3, 0)
+
+
+def test_the_same_bytes_under_two_labels_count_for_neither(tmp_path, bright_or_dark, publish_pair):
+    config = Config(workspace=str(tmp_path / "workspace"), device_accuracy_threshold=0)
+    storage = open_storage(config.workspace)
+    publish_pair(releases_of(config))
+    for name, brightness in (("dark/1", 10), ("dark/2", 20), ("dark/3", 250), ("bright/4", 10), ("dark/5", 10)):
+        storage.write(f"collected/{name}.png", plain(brightness))
+
+    outcome = evaluate(config, 0, open_predictor=certain_of_dark)
+
+    assert (outcome.images, outcome.accuracy, outcome.duplicates) == (2, 1.0, 0)
+    assert (outcome.device.accuracy, outcome.device.agreement) == (0.5, 0.5)
+    assert sorted((one.name, one.label, one.span, one.there) for one in outcome.conflicts) == [
+        ("bright/4.png", "bright", None, "dark"),
+        ("dark/1.png", "dark", None, "bright"),
+        ("dark/5.png", "dark", None, "bright"),
+    ]
+    predictions = storage.read(outcome.report.removeprefix(f"{config.workspace}/").replace(PAGE, PREDICTIONS))
+    assert [json.loads(line)["name"] for line in predictions.splitlines()] == ["dark/2.png", "dark/3.png"]
+    assert collected.count_up_to(storage, 10) == 2  # the others wait for a decision, not for an evaluation
+
+
+def test_where_all_images_came_under_two_labels_nothing_is_evaluated(tmp_path, bright_or_dark, publish_pair):
+    config = Config(workspace=str(tmp_path / "workspace"))
+    storage = open_storage(config.workspace)
+    publish_pair(releases_of(config))
+    for name in ("bright/1", "dark/2"):
+        storage.write(f"collected/{name}.png", plain(10))
+
+    outcome = evaluate(config, 0.5, open_predictor=certain_of_dark)
+
+    assert (outcome.images, outcome.accuracy, outcome.report, len(outcome.conflicts)) == (0, None, None, 2)
+    assert not outcome.should_retrain
 
 
 def test_what_cannot_be_used_is_counted_named_and_left_where_it_is(storage, pictures):

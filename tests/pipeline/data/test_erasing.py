@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 from pipeline.data import correcting, erasing, spans
+from pipeline.data.incoming import collected
 from pipeline.storage.folder import Folder
 from tests.conftest import encoded, jpeg, noise, photographs, put
 from tests.killing import killed_at_each_step
@@ -66,6 +67,30 @@ def test_what_was_erased_is_refused_when_it_comes_again_and_not_kept(storage, wo
     ]
     assert (prepared.span, prepared.images) == (2, 1)
     assert not [name for name, data in workspace.files().items() if jpeg(0) in data]
+
+
+def test_what_was_erased_is_not_collected_again(storage, workspace, withdrawn, tmp_path):
+    erasing.erase(storage)
+    put(tmp_path, {"mine/cat/again.jpg": jpeg(0), "mine/dog/other.jpg": jpeg(3), "mine/cat/new.jpg": jpeg(41)})
+
+    added = collected.add(storage, str(tmp_path / "mine"))
+
+    assert [bad.name for bad in added.rejected] == ["cat/again.jpg", "dog/other.jpg"]
+    assert (added.images, added.duplicates, added.conflicts) == (1, 0, ())
+    assert not [name for name, data in workspace.files().items() if data in (jpeg(0), jpeg(3))]
+
+
+def test_clearing_erases_what_was_erased_before(storage, workspace, withdrawn):
+    erasing.erase(storage)
+    workspace.collect({"cat/again.jpg": jpeg(0), "cat/other.jpg": jpeg(3)})
+
+    cleared = spans.clear_collected(storage)
+
+    assert [(bad.name, bad.reason) for bad in cleared.rejected] == [
+        (name, "withdrawn from span 1: asked for") for name in ("cat/again.jpg", "cat/other.jpg")
+    ]
+    assert (cleared.archived, cleared.conflicts) == (0, ())
+    assert not [name for name, data in workspace.files().items() if data in (jpeg(0), jpeg(3))]
 
 
 @in_a_folder
