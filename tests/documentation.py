@@ -1,6 +1,7 @@
 """The pages: their sections, links and command blocks, and the project that their commands create."""
 
 import functools
+import json
 import os
 import pathlib
 import re
@@ -126,8 +127,11 @@ def create(programs: Programs, folder: pathlib.Path, repository: str = "o/n") ->
         "export",
     ]
     exported = paste("\n".join(lines), folder, programs.folder)
-    issues, *variables = programs.gh
+    clock, issues, *variables, ruleset = programs.gh
+    assert clock == ["workflow", "enable", "collected-data.yml", "--repo", repository]
     assert issues == ["repo", "edit", repository, "--enable-issues"]
+    assert ruleset[:4] == ["api", "--method", "POST", f"repos/{repository}/rulesets"]
+    assert json.loads((ROOT / ruleset[-1]).read_text())["target"] == "branch"
     exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', exported, re.M))
     shell = ("PATH", "HOME", "PWD", "OLDPWD", "SHLVL")
     exports = {name: value for name, value in exports.items() if name not in shell and not name.startswith("GIT_")}
@@ -135,6 +139,6 @@ def create(programs: Programs, folder: pathlib.Path, repository: str = "o/n") ->
 
 
 def _variable(words: list[str]) -> tuple[str, str]:
-    *command, name, option, value = words
-    assert (command, option) == (["variable", "set"], "--body"), words
+    *command, name, chosen, _, option, value = words
+    assert (command, chosen, option) == (["variable", "set"], "--repo", "--body"), words
     return name, value

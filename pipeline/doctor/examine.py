@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config
-from pipeline.doctor import access, places, serving
+from pipeline.doctor import access, places, repository, serving
 from pipeline.doctor.check import CheckFunction, Context, Missing, Unknown, exports, unset
 from pipeline.errors import SpanloopError
 
@@ -28,6 +28,7 @@ CHECKS: dict[str, CheckFunction] = {
     "endpoint": serving.endpoint,
     "devices": serving.devices,
     "secret": serving.secret,
+    "branch rules": repository.branch_rules,
 }
 
 

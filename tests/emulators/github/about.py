@@ -17,9 +17,20 @@ class About:
     def __init__(self, github: "GitHub"):
         self._github = github
         self.pushed = datetime.datetime.now(datetime.timezone.utc)
+        self.rules: list[str] = []  # types of the active rules of the default branch
 
     def endpoints(self) -> list[Endpoint]:
-        return [Endpoint("GET", REPOSITORY, "repos/get", "any:read", self.get)]
+        rules = f"{REPOSITORY}/rules/branches/{{branch}}"
+        return [
+            Endpoint("GET", REPOSITORY, "repos/get", "any:read", self.get),
+            Endpoint("GET", rules, "repos/get-branch-rules", "any:read", self.branch_rules),
+        ]
+
+    def branch_rules(self, call: AuthorizedRequest, branch: str) -> Response:
+        """The active rules of a branch, which need not exist."""
+        rules = self.rules if branch == self._github.default_branch else []
+        found = [{"type": kind, "ruleset_source_type": "Repository", "ruleset_id": 1} for kind in rules]
+        return call.page(found)
 
     def get(self, call: AuthorizedRequest) -> Response:
         owner, name = self._github.repository.split("/")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import pathlib
 import re
 import shlex
 
@@ -14,6 +15,7 @@ from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace
 from tests.devices import Devices
 
+ROOT = pathlib.Path(__file__).parents[3]
 DIGEST = "sha256:" + "5" * 64
 SECRET = "projects/spanloop-local/secrets/github-token"
 
@@ -47,7 +49,7 @@ def examined(config: Config) -> dict[str, Check]:
     for check in checks:
         assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
         for command in check.fix.splitlines():
-            assert shlex.split(command, comments=True)[0] in ("gcloud", "export", "openssl", "python"), command
+            assert shlex.split(command, comments=True)[0] in ("gcloud", "gh", "export", "openssl", "python"), command
     return {check.name: check for check in checks}
 
 
@@ -199,6 +201,22 @@ def test_a_service_that_does_not_answer_hides_no_other_check(config, cloud):
     found = wrong(config)
     assert found["project"].ok is False and "later" in found["project"].problem
     assert set(found) == {"project", "your permissions", "pipelines' roles", "build roles"}
+
+
+def test_a_release_token_that_could_push_to_the_default_branch_is_named(config, cloud):
+    on_github = dataclasses.replace(
+        config, releases=f"github:{cloud.github.repository}", github_token=cloud.github.token(contents="read")
+    )
+    check = wrong(on_github)["branch rules"]
+    assert check.ok is False and "may push to main of acme/widget" in check.problem
+    command = shlex.split(check.fix)
+    assert command[:5] == ["gh", "api", "--method", "POST", "repos/acme/widget/rulesets"]
+    rules = [rule["type"] for rule in json.loads((ROOT / command[-1]).read_text())["rules"]]
+
+    cloud.github.about.rules = rules
+    assert wrong(on_github) == {}
+    cloud.github.about.rules = [rule for rule in rules if rule != "pull_request"]
+    assert "no active ruleset has pull_request" in wrong(on_github)["branch rules"].problem
 
 
 @pytest.fixture
