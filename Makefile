@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cloud lint bench emulators test-workflows test-modern test-image install format requirements sbom
+.PHONY: help demo test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -42,6 +42,13 @@ bench: install ## every benchmark in benchmarks/, each against its limit: half a
 
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
+
+test-web: install ## the web client, built and driven in a headless browser: 2 minutes; needs Node.js 20 and Chromium
+	@command -v npm >/dev/null || { echo "make test-web needs Node.js 20 with npm: https://nodejs.org"; exit 1; }
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
+	{ echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }
+	@cd apps/web && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build
+	@$(PYTHON) -m pytest $(IN_PARALLEL) tests/apps/web
 
 test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check

@@ -139,6 +139,8 @@ def test_data_and_the_framework_of_commands_do_not_import_tensorflow():
 def twin(test: pathlib.Path) -> pathlib.Path:
     """The file that a test file tests: tests/ci/test_main.py tests ci/__main__.py."""
     name = test.stem.removeprefix("test_")
+    if test.parts[1:3] == ("apps", "web"):  # in TypeScript
+        return pathlib.Path("apps", "web", "src", f"{name.replace('_', '-')}.ts")
     return pathlib.Path(*test.parts[1:-1], f"{'__main__' if name == 'main' else name}.py")
 
 

@@ -1,7 +1,6 @@
 """Training's graph and an app's path make the same of a picture: one test compares them, the others state the rule."""
 
 import dataclasses
-import io
 import itertools
 
 import numpy as np
@@ -12,39 +11,9 @@ from PIL import Image
 from modules.classification.decoding import decode
 from modules.classification.settings import DEVICE
 from pipeline.device.input import InputSpec, pixels, resize
+from tests.pictures import deep_grey, encoded, photograph, transparent
 
 SIDE = 64
-
-
-def photograph(width: int, height: int, mode: str = "RGB") -> Image.Image:
-    """Coarse and fine structure, edges and a gradient: what resizing and JPEG treat differently if anything."""
-    y, x = np.mgrid[0:height, 0:width] / max(width, height)
-    channels = [
-        127 + 100 * np.sin(40 * x * (1 + channel) + 7 * y) * np.cos(25 * y) + 28 * (((x * 9).astype(int) + channel) % 2)
-        for channel in range(3)
-    ]
-    return Image.fromarray(np.clip(np.stack(channels, axis=-1), 0, 255).astype(np.uint8)).convert(mode)
-
-
-def encoded(image: Image.Image, kind: str, orientation: int = 1, **options) -> bytes:
-    out = io.BytesIO()
-    if orientation > 1:
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        options["exif"] = exif.tobytes()
-    image.save(out, kind, **options)
-    return out.getvalue()
-
-
-def transparent(width: int, height: int) -> Image.Image:
-    image = photograph(width, height, "RGBA")
-    image.putalpha(photograph(width, height, "L"))
-    return image
-
-
-def deep_grey(width: int, height: int) -> Image.Image:
-    values = np.asarray(photograph(width, height, "L")).astype(np.uint16)
-    return Image.fromarray(values * 257)
 
 
 # Largest difference of a channel, of 255 levels: of float32 alone, and where training rounds or reads less of a file.

@@ -1,0 +1,168 @@
+// The channel that the page follows: installs the model that the signed pointer names, and keeps the one that it has
+// whenever anything about the new one is wrong. The rules: docs/devices.md, "What an app must check".
+
+import type { Config } from "./config";
+import { DeviceModel } from "./device";
+import { checkModel, type Manifest, Refused, readManifest, readPointer, tagFor } from "./documents";
+import { models } from "./storage";
+
+/** What is kept of a channel: one record, so that the model and the serial change together. */
+interface Installed {
+  device: string; // random text that decides on this device's place in rollouts
+  serial: number; // the largest that was accepted
+  manifest: Manifest | null;
+  data: Uint8Array<ArrayBuffer> | null;
+}
+
+/** What a look at the channel came to. */
+export type Look =
+  | { kind: "unchanged"; tag: string | null }
+  | { kind: "installed"; tag: string }
+  | { kind: "refused"; why: string } // the channel or the model
+  | { kind: "unreachable"; why: string };
+
+const PATIENCE = { document: 10_000, model: 120_000 }; // milliseconds
+
+export class Channel {
+  model: DeviceModel | null = null;
+  private readonly address: URL;
+  private readonly name: string; // such as stable
+  private readonly tabs: BroadcastChannel;
+
+  /** `onModel` is called with each model that takes the place of another. */
+  constructor(
+    address: string,
+    private readonly task: string,
+    private readonly publicKey: string,
+    private readonly onModel: (model: DeviceModel) => void,
+  ) {
+    this.address = new URL(address, document.baseURI);
+    this.name = /([^/]+)\.json$/.exec(this.address.pathname)?.[1] ?? "";
+    this.tabs = new BroadcastChannel(`spanloop ${this.address.href}`);
+    this.tabs.onmessage = () => this.start().catch(console.warn);
+  }
+
+  /** Returns the channel that a configuration names; null when it names none. */
+  static of(config: Config, onModel: (model: DeviceModel) => void): Channel | null {
+    const { channel, task, publicKey } = config;
+    return channel && task && publicKey ? new Channel(channel, task, publicKey, onModel) : null;
+  }
+
+  /** Loads the model that was installed before, if there is one. */
+  async start(): Promise<void> {
+    await this.locked(() => this.restore());
+  }
+
+  /** Looks at the channel and installs what it names; one tab at a time. Never leaves the page with less than it had. */
+  async look(): Promise<Look> {
+    return await this.locked(async () => {
+      try {
+        return await this.follow(await this.installed());
+      } catch (error) {
+        const why = (error as Error).message ?? String(error);
+        return { kind: error instanceof Refused ? "refused" : "unreachable", why };
+      }
+    });
+  }
+
+  private async follow(before: Installed): Promise<Look> {
+    const pointer = await this.read("the channel", this.address, (content) =>
+      readPointer(content, this.publicKey, {
+        model: this.task,
+        channel: this.name,
+        lastSerial: before.serial,
+        now: Date.now(),
+      }),
+    );
+    const tag = await tagFor(pointer, before.device);
+    await this.restore().catch(() => undefined); // what is installed and does not run is downloaded again
+    if (tag === null || tag === this.model?.manifest.tag) {
+      if (pointer.serial !== before.serial) await this.keep({ ...before, serial: pointer.serial });
+      return { kind: "unchanged", tag: this.model?.manifest.tag ?? null };
+    }
+    const home = new URL(`../${tag}/manifest.json`, this.address);
+    const manifest = await this.read(`the manifest of ${tag}`, home, (content) =>
+      readManifest(content, this.publicKey, { model: this.task, tag, appVersion: APP_VERSION }),
+    );
+    const data = await download(new URL(manifest.file, home), PATIENCE.model, manifest.bytes);
+    await checkModel(manifest, data);
+    const model = await this.tried(manifest, data, before);
+    await this.keep({ ...before, serial: pointer.serial, manifest, data });
+    this.use(model);
+    this.tabs.postMessage(tag);
+    return { kind: "installed", tag };
+  }
+
+  /** Loads a model that was not run here before. If it stops the runtime, the one before is loaded again. */
+  private async tried(manifest: Manifest, data: Uint8Array, before: Installed): Promise<DeviceModel> {
+    try {
+      return await DeviceModel.load(manifest, data);
+    } catch (error) {
+      if (this.model && !(await this.model.isAlive()) && before.manifest && before.data) {
+        this.use(await DeviceModel.load(before.manifest, before.data));
+      }
+      throw error;
+    }
+  }
+
+  /** Uses what is installed, which another tab may have changed. */
+  private async restore(): Promise<void> {
+    const { manifest, data } = await this.installed();
+    if (manifest && data && manifest.tag !== this.model?.manifest.tag) {
+      this.use(await DeviceModel.load(manifest, data));
+    }
+  }
+
+  private use(model: DeviceModel): void {
+    this.model?.delete();
+    this.model = model;
+    this.onModel(model);
+  }
+
+  private async installed(): Promise<Installed> {
+    const found = await models<Installed>().get(this.address.href);
+    if (found) return found;
+    const first = { device: crypto.randomUUID(), serial: 0, manifest: null, data: null };
+    await this.keep(first);
+    return first;
+  }
+
+  private async keep(installed: Installed): Promise<void> {
+    await models<Installed>().put(this.address.href, installed);
+  }
+
+  private async read<Document>(
+    what: string,
+    address: URL,
+    parse: (content: Uint8Array<ArrayBuffer>) => Promise<Document>,
+  ): Promise<Document> {
+    const content = await download(address, PATIENCE.document);
+    try {
+      return await parse(content);
+    } catch (error) {
+      throw error instanceof Refused ? new Refused(`${what} is refused: ${error.message}`) : error;
+    }
+  }
+
+  private locked<Result>(run: () => Promise<Result>): Promise<Result> {
+    return navigator.locks.request(`spanloop ${this.address.href}`, run) as Promise<Result>;
+  }
+}
+
+/** Downloads a file, and no more than `most` bytes of it. */
+async function download(address: URL, patience: number, most = 4 << 20): Promise<Uint8Array<ArrayBuffer>> {
+  const response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(patience) });
+  if (!response.ok) throw new Error(`${address.pathname}: HTTP ${response.status}`);
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
+  const reader = response.body?.getReader();
+  for (let part = await reader?.read(); part?.value; part = await reader?.read()) {
+    length += part.value.length;
+    if (length > most) {
+      await reader?.cancel();
+      throw new Refused(`the file ${address.pathname} is larger than ${most.toLocaleString("en")} bytes`);
+    }
+    parts.push(part.value);
+  }
+  return new Uint8Array(await new Blob(parts).arrayBuffer());
+}

@@ -1,0 +1,55 @@
+// What the page keeps on the device, in IndexedDB: the installed model, and hard pictures if the user agrees.
+
+const MODELS = "models"; // by address of the channel
+const KEPT = "kept"; // by name of the picture
+
+let opened: Promise<IDBDatabase> | undefined;
+
+function database(): Promise<IDBDatabase> {
+  opened ??= new Promise((resolve, reject) => {
+    const request = indexedDB.open("spanloop", 1);
+    request.onupgradeneeded = () => {
+      request.result.createObjectStore(MODELS);
+      request.result.createObjectStore(KEPT);
+    };
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+  return opened;
+}
+
+/** A table of values of one type by a text. Each operation is a transaction: it is there as a whole or not at all. */
+class Table<Value> {
+  constructor(private readonly name: string) {}
+
+  get(key: string): Promise<Value | undefined> {
+    return this.run("readonly", (store) => store.get(key));
+  }
+
+  all(): Promise<Value[]> {
+    return this.run("readonly", (store) => store.getAll());
+  }
+
+  async put(key: string, value: Value): Promise<void> {
+    await this.run("readwrite", (store) => store.put(value, key));
+  }
+
+  async delete(key: string): Promise<void> {
+    await this.run("readwrite", (store) => store.delete(key));
+  }
+
+  private async run<Result>(
+    mode: IDBTransactionMode,
+    operation: (store: IDBObjectStore) => IDBRequest<Result>,
+  ): Promise<Result> {
+    const transaction = (await database()).transaction(this.name, mode, { durability: "strict" });
+    const request = operation(transaction.objectStore(this.name));
+    return await new Promise((resolve, reject) => {
+      transaction.oncomplete = () => resolve(request.result);
+      transaction.onabort = () => reject(transaction.error);
+    });
+  }
+}
+
+export const models = <Value>() => new Table<Value>(MODELS);
+export const keptPictures = <Value>() => new Table<Value>(KEPT);
