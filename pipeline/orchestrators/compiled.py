@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.config import Config
 from pipeline.errors import InvalidSpec
-from pipeline.orchestrators import definitions, spec_lint
+from pipeline.orchestrators import definitions, spec_lint, vertex_node
 from pipeline.plan import Shape
 from pipeline.progress import logs
 from pipeline.storage.base import Storage
@@ -73,7 +73,9 @@ def _compile(config: Config, name: str, shape: Shape) -> dict[str, Any]:
     root = "set by each run"  # TFX requires a pipeline root, but only a run has one
     pipeline = definition.create_pipeline(config, shape, _runtime_parameters(definition.Parameters), root)
     made = runner.KubeflowV2DagRunner(
-        runner.KubeflowV2DagRunnerConfig(default_image=config.image, use_pipeline_spec_2_1=True)
+        runner.KubeflowV2DagRunnerConfig(
+            default_image=config.image, default_commands=list(vertex_node.COMMAND), use_pipeline_spec_2_1=True
+        )
     ).run(pipeline, write_out=False)
     return {"displayName": name, "pipelineSpec": made["pipelineSpec"], "runtimeConfig": {}}
 

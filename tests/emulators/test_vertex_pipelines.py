@@ -35,13 +35,16 @@ if inputs.get("fails"):
     raise RuntimeError("the data ran out")
 from google.cloud import storage
 client = storage.Client()
+def write(path, text):
+    address = path.replace("/gcs/", "gs://", 1)
+    storage.Blob.from_string(address, client).upload_from_string(text)
 for name, parameter in executor_input["outputs"]["parameters"].items():
-    storage.Blob.from_string(parameter["outputFile"], client).upload_from_string("message")
+    write(parameter["outputFile"], "message")
 output = {"artifacts": {
     name: {"artifacts": [{"name": each["artifacts"][0]["name"], "metadata": {"good": inputs.get("good", "no")}}]}
     for name, each in executor_input["outputs"]["artifacts"].items()
 }}
-storage.Blob.from_string(executor_input["outputs"]["outputFile"], client).upload_from_string(json.dumps(output))
+write(executor_input["outputs"]["outputFile"], json.dumps(output))
 '''
 STRING, NUMBER = {"parameterType": "STRING"}, {"parameterType": "NUMBER_INTEGER"}
 ARTIFACT = {"artifactType": {"schemaTitle": "system.Dataset", "schemaVersion": "0.0.1"}}

@@ -17,7 +17,9 @@ from tests.emulators.cloud_build import Runner
 from tests.emulators.docker_file import BuildError
 from tests.emulators.vertex.processes import Containers, NoSuchImage
 
-USER = 1000  # of the image
+# Options of every container: a root that cannot be written, no privileges.
+CONFINED = ["--read-only", "--tmpfs=/tmp:mode=1777", "--cap-drop=all", "--security-opt=no-new-privileges"]
+CONFINED += ["--http-proxy=false"]
 
 
 class Podman(Runner):
@@ -70,8 +72,19 @@ class Podman(Runner):
                 raise NoSuchImage(pulled.stderr)
         return int(self.run("image", "inspect", "--format", "{{.Size}}", image).stdout)
 
+    def as_docker(self, folder: pathlib.Path) -> pathlib.Path:
+        """Returns a folder with the program `docker`, for Beam, which starts workers by it."""
+        folder.mkdir()
+        program = folder / "docker"
+        options = " ".join(CONFINED)
+        lines = ["#!/bin/sh", "command=$1; shift", f'[ "$command" != run ] || set -- {options} "$@"']
+        program.write_text("\n".join([*lines, 'exec podman "$command" "$@"', ""]))
+        program.chmod(0o755)
+        return folder
+
     def tidy(self) -> None:
-        """Removes images whose layers no later build can use."""
+        """Removes containers, and images whose layers no later build can use."""
+        self.run("container", "prune", "--force")
         listed = self.run("images", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}").stdout.splitlines()
         for name, identity in map(str.split, listed):
             if name.startswith(self._host) and not re.search(":(dependencies|newest)-", name):
@@ -96,22 +109,25 @@ class Podman(Runner):
 
 
 class InContainers(Containers):
-    """Runs tasks in containers: as the image's user, with a read-only root, in this network namespace."""
+    """Runs tasks in containers as `user`, where /gcs belongs to root: a mount that only root may use."""
 
-    def __init__(self, podman: Podman, folder: pathlib.Path):
+    def __init__(self, podman: Podman, folder: pathlib.Path, user: int):
         self._podman, self._folder = podman, folder
+        self._mount = folder / "gcs"
+        self._mount.mkdir(mode=0o700)
+        self.user = user
         self.ran = 0
 
     def run(self, image, command, environment, log, started) -> int:
         self._podman.pull(image)
         name = f"spanloop-{uuid.uuid4().hex}"
-        options = ["--rm", f"--name={name}", "--network=host", "--read-only", "--tmpfs=/tmp:mode=1777"]
-        options += ["--cap-drop=all", "--security-opt=no-new-privileges", "--http-proxy=false"]
+        options = ["--rm", f"--name={name}", "--network=host", f"--user={self.user}:{self.user}", *CONFINED]
+        options.append(f"--volume={self._mount}:/gcs")
         for number, file in enumerate(sorted({value for value in environment.values() if os.path.isfile(value)})):
             # certificates and keys must be readable by the container's user only
             own = self._folder / f"{name}-{number}"
             shutil.copyfile(file, own)
-            os.chown(own, USER, USER)
+            os.chown(own, self.user, self.user)
             options.append(f"--volume={own}:{file}:ro")
         options += [f"--env={variable}={value}" for variable, value in environment.items()]
         self.ran += 1

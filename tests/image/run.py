@@ -27,27 +27,31 @@ from tests.containers import CannotRun, step  # noqa: E402
 
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
-    from tests.emulators.vertex.processes import Containers
+    from tests.image.podman import InContainers, Podman
 
 PROGRAMS = {
     "debootstrap": "debootstrap",
     "docker-registry": "docker-registry",
     "git": "git",
+    "go": "golang",
     "podman": "podman",
     "runc": "runc",
 }
 LARGEST = 2.4e9  # bytes
+USER = 1000  # of the image
 
 
 def outside() -> int:
     """Builds the base image, then runs the rest without a network."""
     containers.check_machine("test-image", PROGRAMS)
-    from tests.image import base
+    from tests.image import base, beam
 
     cache = containers.cache()
     with open(cache / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another checkout may use the same storage
-        base.make(image.base(str(ROOT)), cache, containers.podman_settings(cache))
+        name, settings = image.base(str(ROOT)), containers.podman_settings(cache)
+        base.make(name, cache, settings)
+        beam.make(str(ROOT), name, cache, settings)
         inside = [sys.executable, __file__, "--network", f"/proc/{os.getpid()}/ns/net"]
         return subprocess.run(["unshare", "--net", *inside]).returncode
 
@@ -66,12 +70,13 @@ def inside(network: str) -> int:
         cloud.registry.add("spanloop")
         cloud.builds.execute = podman
         with step("image", "python -m ci build-image"):
-            built = _ci(cloud, "build-image")
+            built = _ci(cloud, "build-image", DATAFLOW_WORKERS="1")  # so it has Beam's program
         size = podman.pull(built["image"])
         print(f"image: {built['image']} has {size / 1e9:.2f} GB", flush=True)
         assert built["built"] and size <= LARGEST, f"the image is larger than {LARGEST / 1e9} GB"
-        tasks = cloud.vertex.containers = InContainers(podman, folder)
+        tasks = cloud.vertex.containers = InContainers(podman, folder, USER)
         _probe(tasks, built["image"], folder / "probe.log")
+        _work(cloud, podman, folder, built["image"])
         _train(cloud, folder, built["image"])
         assert not cloud.refused, f"clients tried to reach {cloud.refused}"
         print(f"image: {tasks.ran} containers, none of which tried to reach another host", flush=True)
@@ -79,17 +84,21 @@ def inside(network: str) -> int:
         return 0
 
 
-def _probe(tasks: "Containers", image: str, log: pathlib.Path) -> None:
-    """Runs PROBE in a container of the image."""
-    code = tasks.run(image, ["python", "-c", PROBE], {}, log, lambda end: None)
-    if code:
-        raise SystemExit(f"error: the image violates a requirement: {log.read_text()}")
+def _probe(tasks: "InContainers", image: str, log: pathlib.Path) -> None:
+    """Runs PROBE in containers of the image: as its own user, then as one that it does not know."""
+    for user in (USER, 20000):
+        tasks.user = user
+        code = tasks.run(image, ["python", "-c", PROBE, str(user)], {}, log, lambda end: None)
+        if code:
+            raise SystemExit(f"error: the image violates a requirement: {log.read_text()}")
+    tasks.user = USER
 
 
 # requirements for a container of the image
 PROBE = """
-import importlib.util, os, pathlib, shutil, socket
-assert os.getuid() == os.getgid() == 1000 and os.getcwd() == "/app"
+import importlib.util, os, pathlib, shutil, socket, sys
+assert os.getuid() == os.getgid() == int(sys.argv[1]) and os.getcwd() == "/app"
+assert not os.access("/gcs", os.R_OK | os.X_OK)
 assert importlib.util.find_spec("pipeline") and not importlib.util.find_spec("modules")
 assert not [name for name in ("gcc", "g++", "cc", "ld", "make", "uv", "git") if shutil.which(name)]
 assert not os.access("/", os.W_OK) and not os.access("/app", os.W_OK) and os.access("/tmp", os.W_OK)
@@ -107,6 +116,20 @@ except OSError:
 else:
     raise AssertionError("an outside address is reachable")
 """
+
+
+def _work(cloud: "Cloud", podman: "Podman", folder: pathlib.Path, image: str) -> None:
+    """Runs a Beam pipeline in worker containers of the image, with the modules' wheel as TFX hands it to Dataflow."""
+    wheel = _ci(cloud, "copy-modules")["address"]
+    copy = folder / wheel.rpartition("/")[2]
+    copy.write_bytes(cloud.gcs.read(wheel))
+    with step("image", "Beam's program starts workers of that digest, which import the modules' wheel"):
+        programs = podman.as_docker(folder / "programs")
+        environment = podman.environment | {"PATH": f"{programs}:{os.environ['PATH']}"}
+        program = [sys.executable, "-W", "ignore", ROOT / "tests" / "image" / "worker.py", image, copy]
+        done = subprocess.run(program, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"error: no worker of Dataflow would start: {done.stderr[-5000:]}")
 
 
 def _train(cloud: "Cloud", folder: pathlib.Path, image: str) -> None:

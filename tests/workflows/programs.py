@@ -23,11 +23,12 @@ def installed(name: str) -> Path:
     package, version = PROGRAMS[name]
     folder = cache() / "go" / f"{name}-{version}"
     if not (folder / name).exists():
-        _install(f"{package}@{version}", folder)
+        install(f"{package}@{version}", folder)
     return folder / name
 
 
-def _install(package: str, folder: Path) -> None:
+def install(package: str, folder: Path) -> None:
+    """Installs a Go program (PACKAGE@VERSION) into a folder. Raises CannotRun."""
     go = shutil.which("go")
     if not go:
         raise CannotRun(
@@ -36,7 +37,7 @@ def _install(package: str, folder: Path) -> None:
     print(f"Installing {package} (a minute, once).", file=sys.stderr, flush=True)
     # installed elsewhere and renamed, so that another process never finds an incomplete program
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}")
-    command, settings = [go, "install", package], {**os.environ, "GOBIN": str(unfinished)}
+    command, settings = [go, "install", package], {**os.environ, "GOBIN": str(unfinished), "CGO_ENABLED": "0"}
     try:
         done = subprocess.run(command, env=settings, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 import json
+import pathlib
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 State = types.PipelineTaskDetail.State
 COMPLETED = (State.SUCCEEDED, State.SKIPPED)
 AT_ONCE = 2  # containers
+# Buckets as folders. Only root may use them here: Vertex AI documents neither owner nor mode, and a mount of
+# gcsfuse is closed to other users by default (https://github.com/GoogleCloudPlatform/gcsfuse, docs/mounting.md).
+MOUNT = "/gcs/"
 
 
 @dataclasses.dataclass
@@ -354,8 +358,10 @@ class Run:
             }
             for key, definition in defined.get("artifacts", {}).items()
         }
-        parameters = {key: {"outputFile": f"{folder}/{key}"} for key in defined.get("parameters", {})}
-        return {"outputFile": f"{folder}/executor_output.json", "artifacts": artifacts, "parameters": parameters}
+        # paths of the mount /gcs: https://cloud.google.com/vertex-ai/docs/training/cloud-storage-file-system
+        mounted = f"{MOUNT}{folder.removeprefix('gs://')}"
+        parameters = {key: {"outputFile": f"{mounted}/{key}"} for key in defined.get("parameters", {})}
+        return {"outputFile": f"{mounted}/executor_output.json", "artifacts": artifacts, "parameters": parameters}
 
     def _attempt(self, name: str, container: dict[str, Any], executor_input: dict[str, Any]) -> None:
         fails = self._faulty.take(name)
@@ -370,10 +376,13 @@ class Run:
         own = {variable["name"]: variable["value"] for variable in container.get("env", [])}
         more = {"CLOUD_ML_PROJECT_ID": self._cloud.project_number, "CLOUD_ML_JOB_ID": self._id, **own}
         self._workers.run(name, container["image"], command, self._account, self.stop, more)
+        path = executor_input["outputs"]["outputFile"]
+        if pathlib.Path(path).exists():  # tests may run as root
+            raise Failed(f"{name} wrote {path}: the mount belongs to root, and containers need not run as root.")
 
     def _written(self, executor_input: dict[str, Any]) -> dict[str, Any]:
         """The ExecutorOutput that a container has written, {} if none."""
-        address = executor_input["outputs"]["outputFile"]
+        address = _address(executor_input["outputs"]["outputFile"])
         if not self._cloud.gcs.names(address):
             return {}
         return json.loads(self._cloud.gcs.read(address))
@@ -400,11 +409,16 @@ class Run:
         for key, value in executor_input["outputs"]["parameters"].items():
             if key in values:
                 ended.parameters[key] = values[key]
-            elif self._cloud.gcs.names(value["outputFile"]):
-                ended.parameters[key] = self._cloud.gcs.read(value["outputFile"]).decode()
+            elif self._cloud.gcs.names(address := _address(value["outputFile"])):
+                ended.parameters[key] = self._cloud.gcs.read(address).decode()
             else:
                 raise Failed(f"{name} did not write its output parameter {key}.")
         return ended
+
+
+def _address(mounted: str) -> str:
+    """The gs:// address of a file below /gcs."""
+    return f"gs://{mounted.removeprefix(MOUNT)}"
 
 
 def parameter_values(job: types.PipelineJob) -> dict[str, Any]:
