@@ -101,6 +101,25 @@ def _machine_list(text: str) -> list[Machine]:
     return [_machine(choice.strip()) for choice in text.split(",")]
 
 
+class Replicas(NamedTuple):
+    """How many machines serve a model: between the two by their load."""
+
+    least: int  # 0: none while no request comes
+    most: int
+
+
+def _replicas(text: str) -> str:
+    """Reads `2` or `1:3`."""
+    match = re.fullmatch(r"(\d{1,4})(?::(\d{1,4}))?", text, re.ASCII)
+    if not match or not int(match[1]) <= int(match[2] or match[1]) <= MOST_REPLICAS or text.strip("0:") == "":
+        raise Unusable(f"a number of machines such as 2, or a range such as 1:3, up to {MOST_REPLICAS}")
+    return text
+
+
+# https://cloud.google.com/vertex-ai/docs/reference/rest/v1/DedicatedResources
+MOST_REPLICAS = 1000
+
+
 def _number(text: str, least: int, most: int) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 12 and least <= int(text) <= most):
         raise Unusable(f"a whole number from {least} to {most}")
@@ -361,6 +380,18 @@ class Config:
     serving_machine: str = _setting(
         "SERVING_MACHINE", "n1-standard-2", _matching(_MACHINE, "a machine type"), "machine type of the endpoint"
     )
+    serving_replicas: str = _setting(
+        "SERVING_REPLICAS",
+        "1",
+        _replicas,
+        "machines that serve a model: 2, or 1:3 for one to three by their load; 0:3 stops them while no request comes",
+    )
+    serving_log: float = _setting(
+        "SERVING_LOG",
+        0.0,
+        _share,
+        "share of the endpoint's requests that BigQuery keeps, images and answers; 0: none",
+    )
     canary_traffic: int = _setting(
         "CANARY_TRAFFIC",
         10,
@@ -470,6 +501,12 @@ class Config:
     def server(self) -> Machine:
         """The machine that serves models on the endpoint."""
         return _machine(self.serving_machine)
+
+    @property
+    def replicas(self) -> Replicas:
+        """The least and the most machines that serve a model on the endpoint."""
+        least, _, most = self.serving_replicas.partition(":")
+        return Replicas(int(least), int(most or least))
 
     @property
     def in_cloud(self) -> bool:

@@ -1,6 +1,7 @@
 """Clients of Vertex AI, and the names, labels and machine specs that its requests need."""
 
 import functools
+import importlib
 import re
 from typing import Any
 
@@ -8,19 +9,19 @@ from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config, Machine
 
 
-def client(config: Config, service: str) -> Any:
-    """Returns the client of a service such as "EndpointService" in the region of `config`."""
-    return cached_client(config.region, service)
+def client(config: Config, service: str, version: str = "v1") -> Any:
+    """Returns the client of a service such as "EndpointService" in the region of `config`; version v1 or v1beta1."""
+    return cached_client(config.region, service, version)
 
 
 @functools.lru_cache
-def cached_client(region: str, service: str) -> Any:
+def cached_client(region: str, service: str, version: str = "v1") -> Any:
     """Returns this process's client of a service: each client reads the credentials and opens a connection."""
     with without_support_warnings():
-        from google.cloud import aiplatform_v1  # takes two seconds
+        api = importlib.import_module(f"google.cloud.aiplatform_{version}")  # takes two seconds
 
     options = {"api_endpoint": f"{region}-aiplatform.googleapis.com"}
-    return getattr(aiplatform_v1, f"{service}Client")(client_options=options)
+    return getattr(api, f"{service}Client")(client_options=options)
 
 
 def location(config: Config) -> str:

@@ -20,6 +20,8 @@ from pipeline.serving import canary
 from pipeline.serving.canary import Goal, State
 from pipeline.serving.model_registry import Registry, Version
 
+LOGGING = "predict_request_response_logging_config"  # field of an endpoint
+
 
 def deploy(config: Config, release: Release, log: Log = no_log) -> ServingOutcome:
     """Gives a release CANARY_TRAFFIC percent of the endpoint's traffic; all of it where no other model serves."""
@@ -110,8 +112,8 @@ class Endpoint:
             if model not in state.traffic:
                 self._deploy(found, self._version(model))
                 return True
-        # One update, on condition of the etag, changes both: the promoted model always has its traffic.
-        if _served(wanted) != _served(state) or wanted.labels != state.labels:
+        # One update, on condition of the etag, changes all: the promoted model always has its traffic.
+        if _served(wanted) != _served(state) or wanted.labels != state.labels or not self._logs_as_set(found):
             self._update(found, wanted)
             return True
         for model in state.traffic:
@@ -161,19 +163,25 @@ class Endpoint:
 
         doing = f"Deploying {version.tag} to {found.display_name}"
         self._log(f"{doing} ...")
-        machine = self._config.server
+        replicas = self._config.replicas
         deployed = {
             "id": deployed_id(version, self._taken),
             "display_name": version.tag,
             "model": version.name,
             "dedicated_resources": {
-                "machine_spec": machine_spec(machine),
-                "min_replica_count": 1,
-                "max_replica_count": 1,
+                "machine_spec": machine_spec(self._config.server),
+                "min_replica_count": replicas.least,
+                "max_replica_count": replicas.most,
             },
         }
+        endpoints = self._endpoints
+        if not replicas.least:
+            # v1 refuses 0: https://cloud.google.com/vertex-ai/docs/predictions/autoscaling. v1beta1 keeps no log of a
+            # container by default: https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging
+            endpoints = client(self._config, "EndpointService", "v1beta1")
+            deployed |= {"enable_container_logging": True}
         try:
-            started = self._endpoints.deploy_model(endpoint=found.name, deployed_model=deployed)
+            started = endpoints.deploy_model(endpoint=found.name, deployed_model=deployed)
         except AlreadyExists:
             self._taken += 1  # where it is not deployed by now, the ID belongs to another model
             raise
@@ -189,7 +197,23 @@ class Endpoint:
             "labels": wanted.labels,
             "traffic_split": {ids[model]: share for model, share in shares.items()},
         }
-        self._endpoints.update_endpoint(endpoint=endpoint, update_mask={"paths": ["labels", "traffic_split"]})
+        paths = ["labels", "traffic_split"]
+        if not self._logs_as_set(found):
+            endpoint[LOGGING] = self._logging()
+            paths.append(LOGGING)
+        self._endpoints.update_endpoint(endpoint=endpoint, update_mask={"paths": paths})
+
+    def _logs_as_set(self, found: Any) -> bool:
+        """True when the endpoint logs the share of requests that SERVING_LOG names."""
+        logging = getattr(found, LOGGING)
+        return (logging.sampling_rate if logging.enabled else 0.0) == self._config.serving_log
+
+    def _logging(self) -> dict[str, Any]:
+        """Returns how requests are logged: Vertex AI creates the data set and the table in the project's BigQuery."""
+        if not self._config.serving_log:
+            return {"enabled": False}
+        destination = {"output_uri": f"bq://{self._config.project}"}
+        return {"enabled": True, "sampling_rate": self._config.serving_log, "bigquery_destination": destination}
 
     def _undeploy(self, found: Any, model: str) -> None:
         doing = f"Undeploying {model} from {found.display_name}"

@@ -52,6 +52,8 @@ def test_an_empty_variable_is_as_good_as_none():
         ("PIPELINE_IMAGE", "europe-docker.pkg.dev/p/r/spanloop:latest", "by digest"),
         ("TRAINING_MACHINES", "n1-standard-4:NVIDIA_TESLA_T4", "machine types"),
         ("CANARY_TRAFFIC", "101", "from 0 to 100"),
+        ("SERVING_REPLICAS", "3:1", "a range such as 1:3"),
+        ("SERVING_REPLICAS", "0", "a range such as 1:3"),
         ("ENCRYPTION_KEY", "my-key", "cryptoKeys"),
         ("RELEASES", "github:owner", "github:owner/name"),
         ("RELEASES", "github:owner/../name", "github:owner/name"),

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from google.cloud import aiplatform_v1 as types
+from google.cloud import aiplatform_v1beta1 as beta
 from google.longrunning import operations_pb2
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, json_format
 from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
@@ -18,6 +19,9 @@ from tests.emulators.vertex.names import Names, invalid, missing
 from tests.emulators.vertex.operations import Operations
 
 SERVICE = "google.cloud.aiplatform.v1.EndpointService"
+BETA = "google.cloud.aiplatform.v1beta1.EndpointService"
+LOGGING = "predict_request_response_logging_config"
+MOST_REPLICAS = 1000
 
 
 class Endpoints:
@@ -45,6 +49,7 @@ class Endpoints:
             f"/{SERVICE}/DeleteEndpoint": Rpc(types.DeleteEndpointRequest, operation, self.delete),
             f"/{SERVICE}/DeployModel": Rpc(types.DeployModelRequest, operation, self.deploy),
             f"/{SERVICE}/UndeployModel": Rpc(types.UndeployModelRequest, operation, self.undeploy),
+            f"/{BETA}/DeployModel": Rpc(beta.DeployModelRequest, operation, self.deploy_beta),
         }
 
     def find(self, name: str, caller: Caller) -> types.Endpoint:
@@ -120,7 +125,9 @@ class Endpoints:
             names.check_labels(given.labels)
             if "traffic_split" in paths:
                 _check_traffic(given.traffic_split, {model.id for model in endpoint.deployed_models})
-            names.masked(endpoint, given, paths, ("display_name", "description", "labels", "traffic_split"))
+            if LOGGING in paths:
+                _check_logging(getattr(given, LOGGING))
+            names.masked(endpoint, given, paths, ("display_name", "description", "labels", "traffic_split", LOGGING))
             return self._changed(endpoint)
 
     def delete(self, request: types.DeleteEndpointRequest, caller: Caller) -> operations_pb2.Operation:
@@ -135,13 +142,22 @@ class Endpoints:
 
             return self._operations.start(endpoint.name, types.DeleteOperationMetadata(), work)
 
-    def deploy(self, request: types.DeployModelRequest, caller: Caller) -> operations_pb2.Operation:
+    def deploy_beta(self, request: beta.DeployModelRequest, caller: Caller) -> operations_pb2.Operation:
+        """v1beta1, which alone takes no replica as the least.
+
+        https://cloud.google.com/vertex-ai/docs/predictions/autoscaling
+        """
+        plain = types.DeployModelRequest.pb(types.DeployModelRequest())
+        json_format.ParseDict(json_format.MessageToDict(type(request).pb(request)), plain, ignore_unknown_fields=True)
+        return self.deploy(types.DeployModelRequest.wrap(plain), caller, least=0)
+
+    def deploy(self, request: types.DeployModelRequest, caller: Caller, least: int = 1) -> operations_pb2.Operation:
         self._names.demand(caller, "endpoints.deploy")
         with self._lock:
             endpoint = self.find(request.endpoint, caller)
             deployed = types.DeployedModel(request.deployed_model)
             model = self._models.find(deployed.model, caller)
-            self._check_machine(deployed)
+            self._check_machine(deployed, least)
             ids = {other.id for other in endpoint.deployed_models}
             if deployed.id:
                 names.check_id(deployed.id, r"\d{1,10}", "deployed_model.id")
@@ -163,13 +179,14 @@ class Endpoints:
 
             return self._operations.start(endpoint.name, types.DeployModelOperationMetadata(), work)
 
-    def _check_machine(self, deployed: types.DeployedModel) -> None:
+    def _check_machine(self, deployed: types.DeployedModel, least: int) -> None:
         if not names.is_set(deployed, "dedicated_resources"):
             raise invalid("prediction_resources is required: this Model supports DEDICATED_RESOURCES.")
         resources = deployed.dedicated_resources
         most = resources.max_replica_count or resources.min_replica_count
-        if not 1 <= resources.min_replica_count <= most:
-            raise invalid("dedicated_resources.min_replica_count must be at least 1, and at most max_replica_count.")
+        if not (least <= resources.min_replica_count <= most <= MOST_REPLICAS and most):
+            text = f"at least {least}, and at most max_replica_count, which may be {MOST_REPLICAS}"
+            raise invalid(f"dedicated_resources.min_replica_count must be {text}.")
         self._machines.check(resources.machine_spec, "custom_model_serving")
 
     def undeploy(self, request: types.UndeployModelRequest, caller: Caller) -> operations_pb2.Operation:
@@ -193,6 +210,14 @@ class Endpoints:
                 return types.UndeployModelResponse()
 
             return self._operations.start(endpoint.name, types.UndeployModelOperationMetadata(), work)
+
+
+def _check_logging(given: Any) -> None:
+    """https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging"""
+    if given.enabled and not (
+        0 < given.sampling_rate <= 1 and given.bigquery_destination.output_uri.startswith("bq://")
+    ):
+        raise invalid(f"{LOGGING}: a sampling rate above 0 up to 1, and bq://PROJECT[.DATASET[.TABLE]], are required.")
 
 
 def _check_traffic(split: Mapping[str, Any], ids: set[str]) -> None:

@@ -29,7 +29,8 @@ State = types.PipelineTaskDetail.State
 COMPLETED = (State.SUCCEEDED, State.SKIPPED)
 AT_ONCE = 2  # containers
 # Buckets as folders. Only root may use them here: Vertex AI documents neither owner nor mode, and a mount of
-# gcsfuse is closed to other users by default (https://github.com/GoogleCloudPlatform/gcsfuse, docs/mounting.md).
+# gcsfuse is closed to other users by default:
+# https://github.com/GoogleCloudPlatform/gcsfuse/blob/master/docs/mounting.md
 MOUNT = "/gcs/"
 
 

@@ -47,6 +47,30 @@ def test_the_first_model_gets_all_traffic_on_a_new_endpoint(serving):
     assert any("Deploying model-1" in line for line in logged)
 
 
+@pytest.mark.parametrize("replicas, least, most", [("2", 2, 2), ("1:3", 1, 3), ("0:3", 0, 3)])
+def test_as_many_machines_serve_as_are_set(serving, replicas, least, most):
+    endpoint.deploy(serving.settings(serving_replicas=replicas), serving.release())
+
+    (deployed,) = serving.endpoint.deployed_models
+    resources = deployed.dedicated_resources
+    assert (resources.min_replica_count, resources.max_replica_count) == (least, most)
+    assert serving.traffic == {"model-1": 100}
+
+
+def test_requests_are_logged_from_the_next_deployment_on_and_no_longer_when_the_share_is_0(serving):
+    def logging():
+        return serving.endpoint.predict_request_response_logging_config
+
+    endpoint.deploy(serving.config, serving.release())
+    assert not logging().enabled
+    logged = serving.settings(serving_log=0.1)
+    assert endpoint.promote(logged, "model-1").changed
+    assert (logging().enabled, logging().sampling_rate) == (True, 0.1)
+    assert logging().bigquery_destination.output_uri == f"bq://{serving.cloud.project}"
+    assert not endpoint.promote(logged, "model-1").changed
+    assert endpoint.promote(serving.config, "model-1").changed and not logging().enabled
+
+
 def test_a_new_model_gets_its_share(tried):
     assert tried.traffic == {"model-1": 90, "model-2": 10}
     assert tried.default == ["model-1"]
