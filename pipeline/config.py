@@ -457,6 +457,13 @@ class Config:
         lambda text: _number(text, 2, 3650),
         "days after which devices no longer follow a channel, unless it was signed again",
     )
+    firebase_model: str = _setting(
+        "FIREBASE_MODEL",
+        "",
+        # https://firebase.google.com/docs/reference/ml/rest/v1beta2/projects.models
+        _matching(r"[A-Za-z]\w{0,31}", "a name of up to 32 letters, digits and _, such as digits"),
+        "name of the model in Firebase ML that device models are published as, too; nowhere unless set",
+    )
     release_token_secret: str = _setting(
         "RELEASE_TOKEN_SECRET",
         "",

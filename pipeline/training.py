@@ -18,6 +18,7 @@ from pipeline.components.device_converter import DeviceConverter
 from pipeline.components.device_evaluator import DeviceEvaluator, code_digest
 from pipeline.components.device_publisher import DevicePublisher
 from pipeline.components.endpoint_deployer import EndpointDeployer
+from pipeline.components.firebase_publisher import FirebasePublisher
 from pipeline.components.model_uploader import ModelUploader
 from pipeline.components.pair_gate import PairGate
 from pipeline.components.release_pusher import ReleasePusher
@@ -29,7 +30,7 @@ from pipeline.plan import Plan, Shape
 from pipeline.quality import evaluator_config
 from pipeline.quality.pair_gate import PairRequirements
 from pipeline.quality.release_gate import Requirements
-from pipeline.serving import device_channel
+from pipeline.serving import device_channel, firebase
 
 
 @dataclass(frozen=True)
@@ -203,6 +204,9 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     if config.device_channel and shape.device:
         device_channel.check_settings(config, shape.on_vertex)
         nodes.append(DevicePublisher(pushed_model=pusher.outputs["pushed_model"], settings=run.settings))
+    if config.firebase_model and shape.device:
+        firebase.check_settings(config)
+        nodes.append(FirebasePublisher(pushed_model=pusher.outputs["pushed_model"], settings=run.settings))
     return tfx.Pipeline(
         pipeline_name="training",
         pipeline_root=pipeline_root,

@@ -69,14 +69,17 @@ class Devices:
             "DEVICE_SIGNING_KEY": self.config.device_signing_key,
         }
 
-    def release(self, number: int = 1, model: str | None = None, device: bool = True) -> Release:
-        """Publishes a release whose device model is `b"TFL3 NUMBER"`, or one without; `model` is a SavedModel."""
+    def release(self, number: int = 1, model: str | None = None, device: bool = True, data: bytes = b"") -> Release:
+        """Publishes a release whose device model is `b"TFL3 NUMBER"` or `data`, or one without.
+
+        `model` is a SavedModel.
+        """
         if model is None:
             saved = self._folder / "saved model"
             saved.mkdir(exist_ok=True)
             (saved / "saved_model.pb").write_bytes(b"\x08\x01")  # its version, no graph
             model = str(saved)
-        data = b"TFL3 %d" % number
+        data = data or b"TFL3 %d" % number
         (self._folder / "tflite").write_bytes(data)
         described = DeviceModel(
             file="model.tflite",

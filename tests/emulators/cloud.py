@@ -28,6 +28,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.artifact_registry import ArtifactRegistry
     from tests.emulators.cloud_build import CloudBuild
     from tests.emulators.dataflow import Dataflow
+    from tests.emulators.firebase_ml import FirebaseMl
     from tests.emulators.github.service import GitHub
     from tests.emulators.iam import Iam
     from tests.emulators.kms import Kms
@@ -49,6 +50,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "builds": CloudBuild(cloud),
         "vertex": Vertex(cloud),
         "dataflow": Dataflow(cloud),
+        "firebase": FirebaseMl(cloud),
         "github": GitHub(cloud),
     }
 
@@ -89,6 +91,7 @@ class Cloud:
     vertex: Any
     builds: Any
     dataflow: Any
+    firebase: Any
     github: Any
     secrets: Any
     kms: Any

@@ -1,5 +1,8 @@
 """OAuth: access tokens for service accounts and federated identities, verified as Google does."""
 
+import base64
+import calendar
+import hashlib
 import json
 import pathlib
 import secrets
@@ -158,6 +161,7 @@ class OAuth(Service):
                 "generateAccessToken",
                 self.impersonate,
             ),
+            Route("POST", "/v1/projects/-/serviceAccounts/{account}:signBlob", "signBlob", self.sign),
             Route(
                 "GET",
                 "/v1/projects/-/serviceAccounts/{account}/allowedLocations",
@@ -218,6 +222,37 @@ class OAuth(Service):
             raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
         return {"accessToken": self._issue(account, " ".join(body["scope"])), "expireTime": ends}
+
+    def sign(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
+        """Bytes signed with a service account's key; every caller may sign for every account."""
+        body = request.json()
+        if account not in self._keys or set(body) - {"payload", "delegates"}:
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"Unknown account {account}, or fields of {sorted(body)}")
+        signer = google.auth.crypt.RSASigner.from_string(self._keys[account].private)
+        return {
+            "keyId": "1",
+            "signedBlob": base64.b64encode(signer.sign(base64.b64decode(body["payload"]))).decode(),
+        }
+
+    def signed(self, account: str, url: urllib.parse.SplitResult, query: dict[str, str]) -> bool:
+        """True for a URL of Cloud Storage that a service account has signed for GET, and that has not expired.
+
+        https://cloud.google.com/storage/docs/authentication/signatures
+        """
+        signature, moment = query.pop("X-Goog-Signature", ""), query.get("X-Goog-Date", "")
+        if account not in self._keys or query.get("X-Goog-SignedHeaders") != "host":
+            return False
+        parameters = "&".join(
+            f"{urllib.parse.quote(name, safe='')}={urllib.parse.quote(value, safe='')}"
+            for name, value in sorted(query.items())
+        )
+        asked = f"GET\n{url.path}\n{parameters}\nhost:{url.netloc}\n\nhost\nUNSIGNED-PAYLOAD"
+        scope = query["X-Goog-Credential"].partition("/")[2]
+        lines = ["GOOG4-RSA-SHA256", moment, scope, hashlib.sha256(asked.encode()).hexdigest()]
+        began = calendar.timegm(time.strptime(moment, "%Y%m%dT%H%M%SZ"))
+        verifier = google.auth.crypt.RSAVerifier.from_string(self._keys[account].public)
+        in_time = began <= time.time() + 1 < began + int(query["X-Goog-Expires"])
+        return in_time and verifier.verify("\n".join(lines).encode(), bytes.fromhex(signature))
 
     def locations(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
         """The regions in which an account may be used: each client requests them once, with its first call."""

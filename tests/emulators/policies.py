@@ -37,6 +37,12 @@ ROLES: Mapping[str, tuple[str, ...]] = {
         "cloudkms.cryptoKeyVersions.useToSign",
         "cloudkms.cryptoKeyVersions.viewPublicKey",
     ),
+    "roles/firebaseml.admin": (
+        "firebaseml.models.create",
+        "firebaseml.models.get",
+        "firebaseml.models.list",
+        "firebaseml.models.update",
+    ),
     "roles/dataflow.developer": ("dataflow.jobs.create",),
     "roles/dataflow.worker": (),
     "roles/iam.securityReviewer": (

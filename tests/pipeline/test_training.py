@@ -108,6 +108,15 @@ def test_a_pair_is_published_for_devices_where_a_channel_is_configured(plan_of, 
         nodes_of(*plan_of(device_model=True, device_channel="gs://bucket/models"), tmp_path)
 
 
+def test_a_pair_is_published_to_firebase_ml_where_it_has_a_name_there(plan_of, tmp_path):
+    config, made = plan_of(device_model=True, firebase_model="digits", project="my-project-123")
+    with pytest.raises(MissingSettings, match="WORKSPACE"):
+        nodes_of(config, made, tmp_path)
+    in_a_bucket = dataclasses.replace(config, workspace="gs://bucket/workspace")
+    assert list(nodes_of(in_a_bucket, made, tmp_path))[-1] == "FirebasePublisher"
+    assert "FirebasePublisher" not in nodes_of(*plan_of(device_model=True), tmp_path)
+
+
 def test_the_cache_sees_another_extractor(plan_of, tmp_path, monkeypatch):
     """The name of its module, which is all that TFX sees, stays the same."""
     config, made = plan_of(device_model=True)
