@@ -9,6 +9,7 @@ from pipeline.errors import SpanloopError
 from pipeline.packaging import image as pipelines_image
 from pipeline.storage.factory import open_storage
 
+FIELDS = ("location", "locationType", "iamConfiguration", "retentionPolicy", "defaultEventBasedHold", "versioning")
 OBJECTS = ("create", "delete", "get", "list")
 
 
@@ -21,7 +22,7 @@ def bucket(context: Context) -> str:
         " --uniform-bucket-level-access --public-access-prevention"
     )
     try:
-        found = context.rest.get(f"{STORAGE}/{name}", fields="location,locationType,iamConfiguration")
+        found = context.rest.get(f"{STORAGE}/{name}", fields=",".join(FIELDS))
     except NoAnswer as refused:
         if refused.status == 404:
             raise Missing(f"gs://{name} does not exist", create) from None
@@ -39,7 +40,14 @@ def bucket(context: Context) -> str:
             f"gs://{name} has access lists on single objects",
             f"gcloud storage buckets update gs://{name} --uniform-bucket-level-access",
         )
-    return f"gs://{name} in {place}"
+    keeping = {"--clear-retention-period": "retentionPolicy", "--no-default-event-based-hold": "defaultEventBasedHold"}
+    if kept := {option: rule for option, rule in keeping.items() if found.get(rule)}:
+        raise Missing(
+            f"gs://{name} keeps objects ({', '.join(kept.values())}), but collected images move and files are replaced",
+            *(f"gcloud storage buckets update gs://{name} {option}" for option in kept),
+        )
+    versions = ", with object versioning: what is erased stays as an earlier version"
+    return f"gs://{name} in {place}{versions if found.get('versioning', {}).get('enabled') else ''}"
 
 
 def objects(context: Context) -> str:

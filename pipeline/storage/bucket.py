@@ -175,18 +175,18 @@ class Bucket(Storage):
         begin = len(self.object(folder))
 
         def wanted() -> Iterator[Wanted]:
-            for item in self.client.items(self.object(folder)):
+            for item in self.client.items(self.object(folder), "items(name,size,generation,contentEncoding)"):
                 whole, generation, size = item["name"], item["generation"], int(item["size"])
-                name = whole[begin:]
+                name, is_packed = whole[begin:], item.get("contentEncoding") == "gzip"
                 if name[-1:] in ("", "/") or (without and (whole, generation) in without):
                     continue
                 if _hidden(whole, begin):
                     yield Wanted(name, whole, generation, size, HIDDEN)
                     continue
                 problem = TOO_DEEP if name.count("/") > 1 else too_large(max_bytes) if size > max_bytes else ""
-                yield Wanted(name, whole, generation, size, problem)
+                yield Wanted(name, whole, generation, size, problem, is_packed)
 
-        return read_all(self._objects, wanted())
+        return read_all(self._objects, wanted(), max_bytes)
 
 
 def _hidden(name: str, begin: int) -> bool:

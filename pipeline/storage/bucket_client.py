@@ -136,9 +136,9 @@ class Client:
                 return
             parameters["pageToken"] = page["nextPageToken"]
 
-    def items(self, prefix: str) -> Iterator[dict]:
+    def items(self, prefix: str, fields: str = "items(name,size,generation)") -> Iterator[dict]:
         """Yields name, size and generation of each object with this prefix, also hidden ones, sorted by name."""
-        return (item for page in self.listing(prefix) for item in page.get("items", ()))
+        return (item for page in self.listing(prefix, fields) for item in page.get("items", ()))
 
     def about(self, name: str) -> dict | None:
         """Returns `generation`, `updated`, `now` (the server's time, both datetime), `metadata`; None if missing."""
@@ -161,24 +161,33 @@ class Client:
         # 416: a range of an empty object.
         return b"" if answer.status == 416 else answer.body, answer.headers.get("x-goog-generation", "")
 
-    def download(self, name: str, file: BinaryIO) -> None:
-        """Appends an object to an open file; resumes where the connection was cut. Raises ObjectNotFound."""
-        begin, have, generation = file.tell(), 0, ""
+    def download(self, name: str, file: BinaryIO, generation: str = "", most: int | None = None) -> bool:
+        """Appends an object to an open file; returns False for an object of more than `most` bytes.
+
+        Resumes where the connection was cut. An object that is stored as gzip is written decompressed, as every client
+        reads it, and begun again instead: https://cloud.google.com/storage/docs/transcoding. Raises ObjectNotFound.
+        """
+        begin, have, is_packed = file.tell(), 0, False
         with _unreachable(self.display_name(name)):
             for attempt in retry.attempts(retry.STORAGE, retry.Transient, *_CUT):
                 parameters = {"alt": "media"} | ({"generation": generation} if generation else {})
-                headers = {"Range": f"bytes={have}-"} if have else {}
+                headers = {"Range": f"bytes={have}-"} if have and not is_packed else {}
                 with attempt, self._ask("GET", self.path(name), parameters, headers, None, True) as answer:
                     if answer.status_code == 404 and not _has_no_bucket(answer):
                         raise ObjectNotFound(self.display_name(name))
                     _check(answer, (200, 206), self.display_name(name))
                     generation = answer.headers.get("x-goog-generation", generation)
+                    is_packed = answer.headers.get("content-encoding") == "gzip"
                     have = have if answer.status_code == 206 else 0
                     file.seek(begin + have)
                     file.truncate()
-                    for piece in answer.iter_content(1 << 20):
-                        file.write(piece)
+                    # a few kilobytes of gzip may hold a thousand times as much
+                    for piece in answer.iter_content(1 << 14 if is_packed else 1 << 20):
                         have += len(piece)
+                        if most is not None and have > most:
+                            return False
+                        file.write(piece)
+        return True
 
     def write(
         self,
@@ -374,6 +383,8 @@ def refusal(display_name: str, status: int, body: bytes) -> StorageError:
     """Returns the error of a status that stays the same when the call is repeated."""
     if status == 401:
         remedy = _LOG_IN
+    elif status == 403 and (refused := _kept_by(body)):
+        remedy = f"{refused} keeps it. Use a bucket without, or see docs/operations.md#rules-of-the-bucket."
     elif status == 403:
         remedy = "Grant the account roles/storage.objectUser on the bucket: docs/google-cloud.md."
     elif status == 404:
@@ -381,6 +392,15 @@ def refusal(display_name: str, status: int, body: bytes) -> StorageError:
     else:
         remedy = "Fix it, then run it again: nothing was lost."
     return StorageError(display_name, reason(body) or f"status {status}", remedy)
+
+
+def _kept_by(body: bytes) -> str:
+    """Returns what forbids to delete or replace an object, "" where that is not the reason of a refusal.
+
+    https://cloud.google.com/storage/docs/json_api/v1/status-codes#403-forbidden
+    """
+    rules = {b"retentionPolicyNotMet": "The bucket's retention policy", b"objectUnderActiveHold": "A hold"}
+    return next((rule for code, rule in rules.items() if code in body), "")
 
 
 def reason(body: bytes) -> str:

@@ -5,6 +5,7 @@ explains errors.
 """
 
 import functools
+import io
 import os
 import threading
 from collections.abc import Mapping
@@ -47,6 +48,11 @@ class Objects:
         except _FAILED as error:
             self._failed(error)
         return self._client.read(name)
+
+    def unpack(self, name: str, generation: str, max_bytes: int) -> bytes | None:
+        """Returns the bytes of an object that is stored as gzip; None where they are more than `max_bytes`."""
+        unpacked = io.BytesIO()
+        return unpacked.getvalue() if self._client.download(name, unpacked, generation, max_bytes) else None
 
     def write(
         self, name: str, data: bytes, create_only: bool, headers: Mapping[str, str] = NO_HEADERS

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from pipeline.errors import ObjectNotFound
+from pipeline.storage.base import too_large
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_objects import Objects
 
@@ -36,10 +37,11 @@ class Wanted(NamedTuple):
     generation: str
     size: int
     problem: str  # why it is not read, or ""
+    is_packed: bool = False  # stored as gzip, by `gsutil cp -z` or the like, so `size` is not that of the image
 
 
-def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSource]:
-    """Reads objects in order; skips those that are gone."""
+def read_all(objects: Objects, wanted: Iterable[Wanted], max_bytes: int) -> Iterator[BucketSource]:
+    """Reads objects of up to `max_bytes` in order; skips those that are gone."""
     with concurrent.futures.ThreadPoolExecutor(THREADS) as pool:
         waiting: collections.deque[tuple[int, int, concurrent.futures.Future]] = collections.deque()
         names = size = 0
@@ -50,7 +52,7 @@ def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSourc
                     names_read, size_read, read = waiting.popleft()
                     names, size = names - names_read, size - size_read
                     yield from read.result()
-                waiting.append((len(row), of_row, pool.submit(_row, objects, row)))
+                waiting.append((len(row), of_row, pool.submit(_row, objects, row, max_bytes)))
                 names, size = names + len(row), size + of_row
             while waiting:
                 yield from waiting.popleft()[2].result()
@@ -58,16 +60,19 @@ def read_all(objects: Objects, wanted: Iterable[Wanted]) -> Iterator[BucketSourc
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def _row(objects: Objects, row: list[Wanted]) -> list[BucketSource]:
+def _row(objects: Objects, row: list[Wanted], max_bytes: int) -> list[BucketSource]:
     found = []
     for one in row:
-        data, generation = b"", one.generation
-        if not one.problem:
-            try:
+        data, generation, problem = b"", one.generation, one.problem
+        try:
+            if one.is_packed and not problem:
+                unpacked = objects.unpack(one.object, generation, max_bytes)
+                data, problem = (b"", too_large(max_bytes)) if unpacked is None else (unpacked, "")
+            elif not problem:
                 data, generation = objects.read(one.object)
-            except ObjectNotFound:
-                continue
-        found.append(BucketSource(one.name, one.object, generation, data, one.problem))
+        except ObjectNotFound:
+            continue
+        found.append(BucketSource(one.name, one.object, generation, data, problem))
     return found
 
 

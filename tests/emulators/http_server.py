@@ -134,7 +134,7 @@ def _encoded(request: Request, response: Response, keep_open: bool) -> bytes:
     # Every response has a date, because leases use the server's clock.
     lines = [f"HTTP/1.1 {status} {_REASONS.get(status, '')}", f"Date: {email.utils.formatdate(usegmt=True)}"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
-    if status not in (204, 304) and "Content-Length" not in headers:
+    if status not in (204, 304) and not {"Content-Length", "Transfer-Encoding"} & set(headers):
         lines.append(f"Content-Length: {len(body)}")
     if not keep_open:
         lines.append("Connection: close")

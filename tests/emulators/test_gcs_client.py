@@ -1,6 +1,8 @@
 """google-cloud-storage against the local Cloud Storage."""
 
+import gzip
 import io
+import json
 import os
 
 import google.auth
@@ -9,7 +11,7 @@ from google.api_core import exceptions
 from google.auth.transport.requests import AuthorizedSession
 from google.cloud import storage
 
-from tests.emulators.gcs.objects import Content
+from tests.emulators.gcs.objects import Content, md5
 
 MIB = 1 << 20
 API = "https://storage.googleapis.com/storage/v1/b"
@@ -458,3 +460,90 @@ def test_a_token_that_has_expired_is_replaced(cloud, bucket):
     put(bucket, "a", b"again")
     assert [asked.status for asked in cloud.asked("storage", "objects.insert")] == [200, 401, 200]
     assert cloud.gcs.read(f"gs://{cloud.bucket}/a") == b"again"
+
+
+def test_an_object_stored_as_gzip_is_decompressed_for_clients_that_do_not_accept_it(cloud, bucket, session):
+    packed = gzip.compress(b"plain" * 100)
+    blob = bucket.blob("packed")
+    blob.content_encoding = "gzip"
+    blob.upload_from_string(packed)
+    for url in (f"{API}/{cloud.bucket}/o/packed?alt=media", f"https://storage.googleapis.com/{cloud.bucket}/packed"):
+        plain = session.get(url, headers={"Accept-Encoding": "identity", "Range": "bytes=0-3"})
+        assert (plain.status_code, plain.content) == (200, b"plain" * 100)
+        assert "Content-Length" not in plain.headers and "Content-Encoding" not in plain.headers
+        accepted = session.get(url, headers={"Accept-Encoding": "gzip"}, stream=True)
+        assert accepted.raw.read(decode_content=False) == packed and accepted.headers["Content-Encoding"] == "gzip"
+    assert blob.download_as_bytes() == b"plain" * 100 and blob.download_as_bytes(raw_download=True) == packed
+    blob.cache_control = "no-transform"
+    blob.patch()
+    assert "Content-Encoding" in session.get(url, headers={"Accept-Encoding": "identity"}, stream=True).headers
+
+
+def test_retention_and_holds_keep_objects_and_versions_outlive_them(cloud, client, bucket):
+    held = put(bucket, "held")
+    held.temporary_hold = True
+    held.patch()
+    for change in (held.delete, lambda: put(bucket, "held")):
+        with pytest.raises(exceptions.Forbidden, match="active Temporary hold"):
+            change()
+    bucket.reload()
+    bucket.retention_period = 3600
+    bucket.patch()
+    kept = put(bucket, "kept")
+    with pytest.raises(exceptions.Forbidden, match="retention policy"):
+        kept.delete()
+
+    bucket.retention_period = None
+    bucket.versioning_enabled = True
+    bucket.patch()
+    old = kept.generation
+    put(bucket, "kept", b"newer")
+    bucket.blob("kept").delete()
+    assert names(bucket, prefix="kept") == []
+    assert names(bucket, prefix="kept", versions=True) == ["kept", "kept"]
+    assert bucket.blob("kept", generation=old).download_as_bytes() == b"data"
+    bucket.blob("kept", generation=old).delete()
+    assert names(bucket, prefix="kept", versions=True) == ["kept"]
+
+
+def test_etags_are_preconditions(cloud, bucket, session):
+    blob = put(bucket, "a")
+    url = f"{API}/{cloud.bucket}/o/a"
+    etag = session.get(url).json()["etag"]
+    assert session.get(url, headers={"If-Match": etag}).status_code == 200
+    assert session.get(url, headers={"If-None-Match": etag}).status_code == 304
+    for call in (session.get, session.delete):
+        assert call(url, headers={"If-Match": "another"}).status_code == 412
+    assert blob.exists() and session.delete(url, headers={"If-Match": etag}).status_code == 204
+
+
+@pytest.mark.parametrize(
+    "glob, found",
+    [
+        ("**/foobar", ["foo/foobar", "foobar"]),
+        ("foo**bar", ["foo/bar", "foo/foobar", "foobar"]),
+        ("foo*bar", ["foobar"]),
+        ("**/{foobar,baz}", ["foo/baz", "foo/foobar", "foobar"]),
+    ],
+)
+def test_two_stars_match_any_number_of_folders(bucket, glob, found):
+    for name in ("foo/bar", "foo/baz", "foo/foobar", "foobar"):
+        put(bucket, name)
+    assert names(bucket, match_glob=glob) == found
+
+
+def test_uploads_as_gsutil_makes_them(cloud, session):
+    about = {"name": "small", "contentType": "image/png"}
+    lines = ["--==", "Content-Type: application/json", "", json.dumps(about), "--==", "Content-Type: image/png", ""]
+    body = "\r\n".join([*lines, "data", "--==--", ""])
+    quoted = {"Content-Type": "multipart/related; boundary='=='"}
+    host = "https://storage.googleapis.com"
+    small = session.post(f"{host}/upload/storage/v1/b/{cloud.bucket}/o?uploadType=multipart", data=body, headers=quoted)
+    assert small.status_code == 200 and cloud.gcs.read(f"gs://{cloud.bucket}/small") == b"data"
+
+    start = f"{host}/resumable/upload/storage/v1/b/{cloud.bucket}/o?uploadType=resumable&name=large"
+    for header in ({"X-Goog-Hash": f"md5={md5(b'data')}"}, {"Content-MD5": md5(b"data")}):
+        place = session.post(start, headers=header).headers["Location"]
+        assert session.put(place, data=b"other").status_code == 400
+        place = session.post(start, headers=header).headers["Location"]
+        assert session.put(place, data=b"data").status_code == 200

@@ -25,11 +25,19 @@ _REASONS = {
 class StorageError(Refused):
     """An error response with Cloud Storage's HTTP status."""
 
-    def __init__(self, status: int, message: str, headers: dict[str, str] | None = None, xml_code: str = ""):
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        headers: dict[str, str] | None = None,
+        xml_code: str = "",
+        reason: str = "",
+    ):
         super().__init__(StatusCode.UNKNOWN, message)
         self._status = status
         self._headers = headers or {}
         self._reason, code = _REASONS.get(status, ("invalid", "InvalidArgument"))
+        self._reason = reason or self._reason
         self._xml_code = xml_code or code
 
     @property
@@ -58,6 +66,11 @@ def xml_response(text: str, status: int = 200, headers: dict[str, str] | None = 
 
 def bad_request(message: str) -> StorageError:
     return StorageError(400, message)
+
+
+def kept(message: str, reason: str) -> StorageError:
+    """An object that must not be deleted or overwritten: https://cloud.google.com/storage/docs/json_api/v1/status-codes"""
+    return StorageError(403, message, xml_code=reason[0].upper() + reason[1:], reason=reason)
 
 
 def no_bucket() -> StorageError:

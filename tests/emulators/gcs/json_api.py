@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from tests.emulators.gcs import uploads
 from tests.emulators.gcs.access import Access
 from tests.emulators.gcs.conditions import PARAMETERS, SOURCE_PARAMETERS, Conditions, number
-from tests.emulators.gcs.errors import bad_request
+from tests.emulators.gcs.errors import bad_request, condition_not_met, not_modified
 from tests.emulators.gcs.listing import LARGEST_PAGE, Wanted
 from tests.emulators.gcs.objects import Object
 from tests.emulators.gcs.ranges import download
@@ -68,6 +68,8 @@ class JsonApi:
         path = request.path
         # Paths of downloads and uploads have a prefix before those of all other methods.
         front, found, below = path.partition("/storage/v1/b")
+        # gsutil starts resumable uploads there: apitools' `resumable_path`, as the discovery document names it
+        front = "/upload" if front == "/resumable/upload" else front
         if not found or front not in ("", "/upload", "/download") or below[:1] not in ("", "/"):
             return None
         parts = [urllib.parse.unquote(part) for part in below.split("/")[1:]]
@@ -166,7 +168,7 @@ class JsonApi:
             token=given.get("pageToken", ""),
         )
         mask = list_mask(given, OBJECT_FIELDS)
-        page, found = self._store.list(target.bucket, wanted)
+        page, found = self._store.list(target.bucket, wanted, given.get("versions", "").lower() == "true")
         shown: dict[str, Any] = {"kind": "storage#objects"}
         if page.token:
             shown["nextPageToken"] = page.token
@@ -183,9 +185,16 @@ class JsonApi:
     def download(self, target: Target) -> Response:
         return download(target.request, self._found(target))
 
-    def _found(self, target: Target) -> Object:
+    def _found(self, target: Target, reading: bool = True) -> Object:
+        """The object of a request. ETags: https://cloud.google.com/storage/docs/request-preconditions#etags"""
         generation = number(target.parameters, "generation")
-        return self._store.get(target.bucket, target.name, generation, Conditions.of(target.parameters))
+        found = self._store.get(target.bucket, target.name, generation, Conditions.of(target.parameters))
+        headers = target.request.headers
+        if "if-match" in headers and not _among(found, headers["if-match"]):
+            raise condition_not_met()
+        if "if-none-match" in headers and _among(found, headers["if-none-match"]):
+            raise not_modified() if reading else condition_not_met()
+        return found
 
     def insert(self, target: Target) -> Response:
         if target.parameters.get("uploadType") == "resumable":
@@ -207,10 +216,16 @@ class JsonApi:
         properties = check_body(target.request.json(), OBJECT_FIELDS)
         generation = number(target.parameters, "generation")
         conditions = Conditions.of(target.parameters)
+        self._check_etag(target)
         return _object(target, self._store.patch(target.bucket, target.name, properties, generation, conditions))
+
+    def _check_etag(self, target: Target) -> None:
+        if {"if-match", "if-none-match"} & set(target.request.headers):
+            self._found(target, reading=False)
 
     def delete(self, target: Target) -> Response:
         generation = number(target.parameters, "generation")
+        self._check_etag(target)
         self._store.delete(target.bucket, target.name, generation, Conditions.of(target.parameters))
         return Response(204)
 
@@ -279,6 +294,10 @@ def _component(part: Any) -> tuple[str, int | None, Conditions]:
         if value is not None
     }
     return part.get("name", ""), number(properties, "generation"), Conditions(number(properties, "ifGenerationMatch"))
+
+
+def _among(found: Object, etags: str) -> bool:
+    return etags.strip() == "*" or found.etag in (etag.strip().strip('"') for etag in etags.split(","))
 
 
 def _without_source(parameters: Mapping[str, str]) -> Conditions:

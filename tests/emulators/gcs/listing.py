@@ -89,8 +89,10 @@ def _read_token(token: str) -> str:
 def glob_pattern(glob: str) -> re.Pattern[str]:
     """Compiles a `matchGlob`: https://cloud.google.com/storage/docs/json_api/v1/objects/list#list-objects-and-prefixes-using-glob"""
     text, depth = "", 0
-    for part in re.findall(r"\*\*|\[!?[^\]]+\]|\\.|.", glob, re.DOTALL):
-        if part == "**":
+    for part in re.findall(r"\*\*/|\*\*|\[!?[^\]]+\]|\\.|.", glob, re.DOTALL):
+        if part == "**/":  # `**/x` also matches `x`: https://github.com/googleapis/python-storage, tests/system
+            text += "(?:.*/)?"
+        elif part == "**":
             text += ".*"
         elif part == "*":
             text += "[^/]*"

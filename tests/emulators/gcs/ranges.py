@@ -1,5 +1,6 @@
 """Responses with an object's bytes, complete or a range."""
 
+import gzip
 import re
 from email.utils import formatdate
 
@@ -12,6 +13,11 @@ def download(request: Request, found: Object) -> Response:
     """Returns the bytes that the header `Range` selects; raises StorageError when the range is empty."""
     size, wanted = len(found.data), request.headers.get("range")
     headers = described(found)
+    if _is_decompressed(request, found):
+        del headers["Content-Encoding"]
+        # chunked, because the size is not known in advance, and whole, whatever range is asked for
+        headers |= {"Transfer-Encoding": "chunked", "Warning": "214 UploadServer gunzipped"}
+        return Response(200, _chunked(gzip.decompress(found.data)), headers)
     match = re.fullmatch(r"bytes=(\d*)-(\d*)", wanted.replace(" ", "")) if wanted else None
     if not match or match.groups() == ("", ""):
         return Response(200, found.data, headers)  # HTTP ignores an invalid range
@@ -26,6 +32,20 @@ def download(request: Request, found: Object) -> Response:
         raise StorageError(416, "Request range not satisfiable", {"Content-Range": f"bytes */{size}"})
     headers["Content-Range"] = f"bytes {start}-{end}/{size}"
     return Response(206, found.data[start : end + 1], headers)
+
+
+def _is_decompressed(request: Request, found: Object) -> bool:
+    """True for an object stored as gzip and a client that does not accept it: "decompressive transcoding".
+
+    https://cloud.google.com/storage/docs/transcoding
+    """
+    stored = found.properties.get("contentEncoding") == "gzip"
+    kept = "no-transform" in found.properties.get("cacheControl", "")
+    return stored and not kept and "gzip" not in request.headers.get("accept-encoding", "")
+
+
+def _chunked(data: bytes) -> bytes:
+    return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
 
 
 def described(found: Object) -> dict[str, str]:

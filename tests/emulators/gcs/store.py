@@ -7,15 +7,15 @@ import time
 from typing import Any
 
 from tests.emulators.gcs.conditions import NONE, Conditions
-from tests.emulators.gcs.errors import StorageError, bad_request, no_bucket, no_object
+from tests.emulators.gcs.errors import StorageError, bad_request, kept, no_bucket, no_object
 from tests.emulators.gcs.listing import Page, Wanted, page
-from tests.emulators.gcs.objects import WRITABLE, Content, Object, check_object_name
+from tests.emulators.gcs.objects import WRITABLE, Content, Object, check_object_name, timestamp
 
 MOST_COMPONENTS = 32
 
 
 class Bucket:
-    """A bucket without versioning: objects by name, and sorted names."""
+    """Objects by name, and sorted names; with object versioning also `noncurrent` ones, by name, oldest first."""
 
     def __init__(self, name: str, project: str, properties: dict[str, Any]):
         self.name = name
@@ -25,15 +25,57 @@ class Bucket:
         self.created = self.updated = time.time()
         self.objects: dict[str, Object] = {}
         self.names: list[str] = []
+        self.noncurrent: dict[str, list[Object]] = {}
+
+    @property
+    def has_versions(self) -> bool:
+        return bool(self.properties.get("versioning", {}).get("enabled"))
 
     def put(self, made: Object) -> None:
-        if made.name not in self.objects:
+        """Adds an object in place of another of its name; raises StorageError where that one has to be kept."""
+        if made.name in self.objects:
+            self._replaced(self.objects[made.name])
+        else:
             bisect.insort(self.names, made.name)
         self.objects[made.name] = made
 
-    def remove(self, name: str) -> Object:
+    def remove(self, name: str, forever: bool = False) -> Object:
+        """Removes the live object of a name; `forever` leaves no noncurrent version of it."""
+        if forever:
+            self.check_kept(self.objects[name])
+        else:
+            self._replaced(self.objects[name])
         del self.names[bisect.bisect_left(self.names, name)]
         return self.objects.pop(name)
+
+    def remove_noncurrent(self, found: Object) -> None:
+        self.check_kept(found)
+        self.noncurrent[found.name].remove(found)
+
+    def versions(self, name: str) -> list[Object]:
+        """All objects of a name, oldest first."""
+        return [*self.noncurrent.get(name, []), *([self.objects[name]] if name in self.objects else [])]
+
+    def _replaced(self, found: Object) -> None:
+        if self.has_versions:  # https://cloud.google.com/storage/docs/object-versioning
+            self.noncurrent.setdefault(found.name, []).append(found)
+        else:
+            self.check_kept(found)
+
+    def check_kept(self, found: Object) -> None:
+        """Raises StorageError for an object that has a hold, or that the bucket's retention policy keeps.
+
+        https://cloud.google.com/storage/docs/object-holds, https://cloud.google.com/storage/docs/bucket-lock
+        """
+        for hold, word in (("temporaryHold", "Temporary"), ("eventBasedHold", "Event-Based")):
+            if found.properties.get(hold):
+                message = f"Object '{self.name}/{found.name}' is under active {word} hold and cannot be deleted,"
+                raise kept(f"{message} overwritten or archived until hold is removed.", "objectUnderActiveHold")
+        seconds = int(self.properties.get("retentionPolicy", {}).get("retentionPeriod", 0))
+        if time.time() < found.created + seconds:
+            until = timestamp(found.created + seconds)
+            message = f"Object '{self.name}/{found.name}' is subject to bucket's retention policy or object retention"
+            raise kept(f"{message} and cannot be deleted or overwritten until {until}", "retentionPolicyNotMet")
 
 
 class Store:
@@ -61,7 +103,8 @@ class Store:
 
     def delete_bucket(self, name: str) -> None:
         with self._lock:
-            if self.bucket(name).objects:
+            place = self.bucket(name)
+            if place.objects or any(place.noncurrent.values()):
                 raise StorageError(409, "The bucket you tried to delete is not empty.", xml_code="BucketNotEmpty")
             del self.buckets[name]
 
@@ -85,7 +128,10 @@ class Store:
         """Returns an object; with `reading` a generation that matches a "not" condition is "not modified"."""
         found = self.find(bucket, name)
         if found is None or generation not in (None, found.generation):
-            raise no_object(bucket, name)
+            old = [each for each in self.bucket(bucket).noncurrent.get(name, []) if each.generation == generation]
+            if not old:
+                raise no_object(bucket, name)
+            found = old[0]
         conditions.check(found, reading)
         return found
 
@@ -123,8 +169,11 @@ class Store:
 
     def delete(self, bucket: str, name: str, generation: int | None = None, conditions: Conditions = NONE) -> None:
         with self._lock:
-            self.get(bucket, name, generation, conditions, reading=False)
-            self.bucket(bucket).remove(name)
+            found, place = self.get(bucket, name, generation, conditions, reading=False), self.bucket(bucket)
+            if place.objects.get(name) is found:
+                place.remove(name, forever=generation is not None)
+            else:
+                place.remove_noncurrent(found)
 
     def patch(
         self,
@@ -167,8 +216,11 @@ class Store:
             found = self.get(bucket, name, None, source_conditions, reading=False)
             if name == to:
                 raise bad_request("Source and destination object names must be different.")
+            place = self.bucket(bucket)
+            if not place.has_versions:
+                place.check_kept(found)
             made = self.put(bucket, to, _same(found, None), conditions)
-            self.bucket(bucket).remove(name)
+            place.remove(name)
             return made
 
     def compose(
@@ -195,11 +247,15 @@ class Store:
             )
             return self.put(bucket, name, content, conditions)
 
-    def list(self, bucket: str, wanted: Wanted) -> tuple[Page, list[Object]]:
+    def list(self, bucket: str, wanted: Wanted, versions: bool = False) -> tuple[Page, list[Object]]:
+        """Returns a page of a bucket, with `versions` also of its noncurrent objects."""
         with self._lock:
             place = self.bucket(bucket)
-            found = page(place.names, wanted)
+            names = sorted({*place.names, *place.noncurrent}) if versions else place.names
+            found = page(names, wanted)
             self.visited += found.visited
+            if versions:
+                return found, [each for name in found.names for each in place.versions(name)]
             return found, [place.objects[name] for name in found.names]
 
 

@@ -73,7 +73,8 @@ def checksums(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _parts(request: Request) -> tuple[dict[str, Any], str, bytes]:
     """The two parts of multipart/related: https://cloud.google.com/storage/docs/uploading-objects#rest-upload-objects"""
-    kind = re.match(r"multipart/\w+;.*boundary=(\"?)([^\";]+)\1", request.headers.get("content-type", ""), re.I)
+    # gsutil writes the boundary in single quotes: https://github.com/google/apitools, apitools/base/py/transfer.py
+    kind = re.match(r"multipart/\w+;.*boundary=([\"']?)([^\"';]+)\1", request.headers.get("content-type", ""), re.I)
     if not kind:
         raise bad_request("Missing boundary of multipart/related.")
     boundary = b"--" + kind.group(2).strip().encode()
@@ -142,7 +143,8 @@ class Uploads:
             request.headers.get("x-upload-content-type", ""),
             properties,
             conditions,
-            checksums(request.headers) and {"x-goog-hash": request.headers["x-goog-hash"]},
+            # of the whole object, also where the bytes arrive without any
+            {"x-goog-hash": ",".join(f"{name}={value}" for name, value in checksums(request.headers).items())},
             int(total) if total else None,
         )
         address = f"https://{request.host}/upload/storage/v1/b/{bucket}/o?uploadType=resumable&upload_id={identity}"

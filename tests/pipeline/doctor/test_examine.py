@@ -118,6 +118,19 @@ def test_a_bucket_elsewhere(config):
     assert "lies in europe-west1, not in us-central1" in found["bucket"].problem
 
 
+def test_a_bucket_whose_rules_keep_objects(config, cloud):
+    rules = cloud.gcs.store.bucket(cloud.bucket).properties
+    rules |= {"retentionPolicy": {"retentionPeriod": "60"}, "defaultEventBasedHold": True}
+    check = wrong(config)["bucket"]
+    assert "keeps objects (retentionPolicy, defaultEventBasedHold)" in check.problem
+    update = "gcloud storage buckets update gs://spanloop-local"
+    assert check.fix.splitlines() == [f"{update} --clear-retention-period", f"{update} --no-default-event-based-hold"]
+    rules.clear()
+    rules["versioning"] = {"enabled": True}
+    (found,) = (each.found for each in examine(config) if each.name == "bucket")
+    assert "earlier version" in found
+
+
 @pytest.mark.parametrize("verb", ["create", "delete", "list", "get"])
 def test_a_permission_on_objects(config, cloud, verb):
     cloud.gcs.access.deny(f"storage.objects.{verb}")

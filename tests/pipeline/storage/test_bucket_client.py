@@ -1,6 +1,8 @@
 """Errors of Cloud Storage are one line with the next step; transient ones are retried."""
 
+import gzip
 import io
+import os
 import subprocess
 import sys
 
@@ -8,6 +10,7 @@ import pytest
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage.bucket_client import Client
+from tests.emulators.gcs.objects import Content
 
 
 @pytest.fixture
@@ -35,6 +38,38 @@ def test_the_missing_role_is_named(cloud, client):
     for call in (lambda: client.write("a", b""), lambda: next(client.listing("a"))):
         message = refusal(call)
         assert cloud.account in message and "roles/storage.objectUser" in message, message
+
+
+@pytest.mark.parametrize("verb", ["write", "delete", "move"])
+def test_what_the_rules_of_a_bucket_keep_is_named_with_the_rule(cloud, client, verb):
+    client.write("a", b"first")
+    generation = client.about("a")["generation"]
+    change = {
+        "write": lambda: client.write("a", b"second", None),
+        "delete": lambda: client.delete("a"),
+        "move": lambda: client.move("a", generation, "b"),
+    }[verb]
+
+    cloud.gcs.store.bucket(cloud.bucket).properties["retentionPolicy"] = {"retentionPeriod": "3600"}
+    message = refusal(change)
+    assert "retention policy keeps it" in message and "docs/operations.md#rules-of-the-bucket" in message
+    assert "roles/" not in message
+    cloud.gcs.store.bucket(cloud.bucket).properties.clear()
+    cloud.gcs.find(f"gs://{cloud.bucket}/a").properties["eventBasedHold"] = True
+    assert "A hold keeps it" in refusal(change)
+    assert cloud.gcs.read(f"gs://{cloud.bucket}/a") == b"first"
+
+
+def test_an_object_stored_as_gzip_is_downloaded_whole_after_a_lost_connection(cloud, client):
+    data = os.urandom(300_000)
+    content = Content.of(gzip.compress(data), "", {"contentEncoding": "gzip"})
+    cloud.gcs.store.put(cloud.bucket, "packed", content)
+    for kind in ("cut", "lose", "503"):
+        cloud.faults.add("storage", "objects.download", kind=kind)
+        file = io.BytesIO()
+        assert client.download("packed", file) and file.getvalue() == data
+    assert client.read("packed")[0] == data
+    assert not client.download("packed", io.BytesIO(), most=299_999)
 
 
 @pytest.mark.parametrize("read", [Client.read, lambda client, name: client.download(name, io.BytesIO())])

@@ -1,5 +1,6 @@
 """Objects are read concurrently and yielded in order, within the limit of memory."""
 
+import gzip
 import threading
 import time
 
@@ -9,6 +10,10 @@ from pipeline.storage import bucket_sources
 from pipeline.storage.bucket_client import Client
 from pipeline.storage.bucket_objects import Objects
 from pipeline.storage.bucket_sources import Wanted, each_in_order, read_all
+from pipeline.storage.factory import open_storage
+from tests.emulators.gcs.objects import Content
+
+MOST = 10_000  # bytes of an object
 
 
 @pytest.fixture
@@ -29,16 +34,34 @@ def test_objects_come_in_order_without_those_that_are_gone(cloud, objects, wante
     for name in ("a/003", "a/377"):
         cloud.gcs.delete(f"gs://{cloud.bucket}/{name}")
 
-    found = list(read_all(objects, wanted))
+    found = list(read_all(objects, wanted, MOST))
 
     assert [source.name for source in found] == [f"a/{n:03d}" for n in range(400) if n not in (3, 377)]
     assert all(source.data.decode().strip() == ("" if source.problem else source.name) for source in found)
     assert sum(bool(source.problem) for source in found) == 40
 
 
+def test_images_that_are_stored_as_gzip_are_read_as_they_were(cloud_environment, gs_workspace):
+    """`gsutil cp -z` stores them so; what they unpack to is limited, too."""
+    cloud = cloud_environment
+    image, zeros = b"\x89PNG" + bytes(range(256)), bytes(MOST + 1)
+    for name, data in (("packed.png", image), ("packed-bomb.png", zeros)):
+        content = Content.of(gzip.compress(data), "image/png", {"contentEncoding": "gzip"})
+        folder = gs_workspace.removeprefix(f"gs://{cloud.bucket}/")
+        cloud.gcs.store.put(cloud.bucket, f"{folder}/cat/{name}", content)
+    cloud.gcs.put(f"{gs_workspace}/cat/plain.png", image)
+    storage = open_storage(gs_workspace)
+
+    found = {source.name: source for source in storage.sources("", max_bytes=MOST)}
+
+    assert found["cat/packed.png"].data == found["cat/plain.png"].data == image
+    assert not found["cat/packed.png"].problem
+    assert found["cat/packed-bomb.png"].data == b"" and "than" in found["cat/packed-bomb.png"].problem
+
+
 def test_reading_ahead_stays_within_its_limit(cloud, objects, wanted, monkeypatch):
     monkeypatch.setattr(bucket_sources, "AHEAD_BYTES", 10_000)
-    found = read_all(objects, wanted)
+    found = read_all(objects, wanted, MOST)
     next(found)
     for _ in range(3):
         next(found)
@@ -50,7 +73,7 @@ def test_reading_ahead_stays_within_its_limit(cloud, objects, wanted, monkeypatc
 
 def test_stopping_early_leaves_no_request_running(cloud, objects, wanted):
     before = set(threading.enumerate())
-    found = read_all(objects, wanted)
+    found = read_all(objects, wanted, MOST)
     next(found)
     began = {thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name} - before
     found.close()
