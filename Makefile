@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom
+.PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -13,6 +13,9 @@ help: ## this list
 
 demo: install ## the whole loop on real images, step by step: 4 minutes, leaves workspace-demo/ and a report
 	@$(PYTHON) -m ci demo
+
+demo-devices: install ## two models of one training, in an app that loses its network: 5 minutes, leaves workspace-devices/
+	@$(PYTHON) -m ci demo-devices
 
 test: install ## the tests, on the TFX line of this machine: 13 minutes on two cores; needs only Python
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)

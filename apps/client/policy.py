@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from apps.client.answers import Answer, BadPicture, CloudModel, DeviceModel, Unanswered
+from pipeline.data.images import MOST_BYTES
 
 
 class Mode(str, Enum):
@@ -124,6 +125,8 @@ class Client:
     def _begin(self, picture: bytes) -> Callable[[], Result]:
         """Takes the device's answer and asks the cloud where it is wanted; returns what waits for the result."""
         device, yes = None, None
+        if len(picture) > MOST_BYTES:
+            return lambda: Result(problem=f"it has more than {MOST_BYTES >> 20} MB")
         if self.mode.uses_device:
             try:
                 device = self.device.answer(picture)

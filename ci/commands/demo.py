@@ -68,9 +68,9 @@ def demo(config: Config, folder: str) -> Outcome:
 class Runner:
     """Runs commands as a user would type them, in a separate workspace, and records their results."""
 
-    def __init__(self, workspace: str):
+    def __init__(self, workspace: str, **settings: str):
         self.steps: list[Step] = []
-        self._environment = own_workspace.environment(os.environ, WORKSPACE=workspace)
+        self.environment = own_workspace.environment(os.environ, WORKSPACE=workspace, **settings)
         self._console = rich.console.Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
         self._chapter = ""
         self._began = time.monotonic()
@@ -85,22 +85,35 @@ class Runner:
         self._chapter = name
         self._console.print(f"\n{name}", style="bold underline")
 
-    def run(self, *arguments: str, said: Callable[[dict], str], expected: Callable[[dict], bool]) -> None:
-        """Runs `python -m ci ARGUMENTS`. Raises StoryBroken unless it succeeds with the `expected` JSON."""
+    def run(self, *arguments: str, said: Callable[[dict], str], expected: Callable[[dict], bool]) -> dict:
+        """Runs `python -m ci ARGUMENTS`; returns its JSON. Raises StoryBroken unless that is `expected`."""
         typed = " ".join(["python -m ci", *arguments])
-        self._console.print(f"\n$ {typed}", style="bold cyan")
+        self.show(typed)
         began = self.seconds
         # With --json the text for people goes to stderr, which the command inherits.
         process = [sys.executable, "-m", "ci", *arguments, "--json"]
-        done = subprocess.run(process, env=self._environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        seconds = self.seconds - began
+        done = subprocess.run(process, env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         if done.returncode:
             raise StoryBroken(f"The demo stopped: `{typed}` failed, see its error above.")
         found = json.loads(done.stdout)
         if not expected(found):
             raise StoryBroken(f"The demo stopped, because `{typed}` had an unexpected result. {said(found)}")
-        self.steps.append(Step(self._chapter, typed, said(found), began, seconds))
+        self.add(typed, said(found), began)
+        return found
+
+    def show(self, typed: str) -> None:
+        """Prints a command before it runs."""
+        self._console.print(f"\n$ {typed}", style="bold cyan")
+
+    def add(self, typed: str, said: str, began: float) -> None:
+        """Records a step that ends now."""
+        seconds = self.seconds - began
+        self.steps.append(Step(self._chapter, typed, said, began, seconds))
         self._console.print(f"({duration(seconds)})", style="dim")
+
+    def say(self, text: str) -> None:
+        """Prints what is no step."""
+        self._console.print(text)
 
     @contextlib.contextmanager
     def busy(self, doing: str) -> Iterator[None]:

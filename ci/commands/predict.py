@@ -14,6 +14,7 @@ from ci.outcome import Outcome, command
 from ci.progress import Count, log
 from ci.streams import one_line
 from pipeline.config import Config
+from pipeline.data.images import MOST_BYTES
 from pipeline.errors import UsageError
 from pipeline.formatting import counted, listed, milliseconds, percent
 
@@ -104,8 +105,9 @@ def images_of(files: Iterable[str]) -> Iterator[str]:
 
 
 def content(path: str) -> bytes:
+    """Returns what a file holds; of one that is too large for a picture no more than shows it."""
     with open(path, "rb") as file:
-        return file.read()
+        return file.read(MOST_BYTES + 1)
 
 
 @dataclass

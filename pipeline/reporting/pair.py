@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.outcomes import DeviceOutcome, Metrics
+from pipeline.outcomes import DeviceOutcome, Escalation, Metrics
 from pipeline.quality.pair_gate import Agreement, Difference
 from pipeline.quality.scores import Evaluation, Score
 from pipeline.reporting.pictures import Picture, picture
@@ -30,6 +30,26 @@ class Choices:
     chosen: tuple[float, float]
     cloud: float  # from the top: the cloud model alone
     rows: Sequence[tuple[float, float, float]]  # some of the curve: threshold, share asked, accuracy
+
+
+SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of images that the cloud is asked about: points that are listed
+
+
+def choices(of: Escalation | None, cloud: float | None) -> Choices | None:
+    """Returns the escalation curve, `cloud` being the accuracy of the cloud model alone; None without a curve."""
+    if of is None or not of.curve or cloud is None:
+        return None
+    accuracies = [cloud, of.accuracy, *(accuracy for _, _, accuracy in of.curve)]
+    low, high = math.floor(20 * min(accuracies)) / 20, math.ceil(20 * max(accuracies)) / 20
+    low = low if low < high else high - 0.05
+
+    def at(asked: float, accuracy: float) -> tuple[float, float]:
+        return round(100 * asked, 2), round(100 * (high - accuracy) / (high - low), 2)
+
+    line = " ".join("{},{}".format(*at(asked, accuracy)) for _, asked, accuracy in of.curve)
+    rows = {min(of.curve, key=lambda point: abs(point[1] - share)) for share in SHARES}
+    rows.add((of.threshold, of.escalated, of.accuracy))
+    return Choices(low, high, line, at(of.escalated, of.accuracy), at(0, cloud)[1], sorted(rows))
 
 
 @dataclass(frozen=True)
@@ -77,25 +97,9 @@ class Pair:
 
     @cached_property
     def choices(self) -> Choices | None:
-        """The escalation curve; None for a release that was made without one."""
-        of, images = self.device.escalation, self.agreement.images
-        if not (of and of.curve and images):
-            return None
-        alone = (self.agreement.both_right + self.agreement.only_cloud) / images
-        accuracies = [alone, of.accuracy, *(accuracy for _, _, accuracy in of.curve)]
-        low, high = math.floor(20 * min(accuracies)) / 20, math.ceil(20 * max(accuracies)) / 20
-        low = low if low < high else high - 0.05
-
-        def at(asked: float, accuracy: float) -> tuple[float, float]:
-            return round(100 * asked, 2), round(100 * (high - accuracy) / (high - low), 2)
-
-        line = " ".join("{},{}".format(*at(asked, accuracy)) for _, asked, accuracy in of.curve)
-        rows = {min(of.curve, key=lambda point: abs(point[1] - share)) for share in self.shown_shares}
-        rows.add((of.threshold, of.escalated, of.accuracy))
-        chosen = at(of.escalated, of.accuracy)
-        return Choices(low, high, line, chosen, at(0, alone)[1], sorted(rows))
-
-    shown_shares = (0.0, 0.1, 0.25, 0.5, 0.75, 1.0)  # of images that the cloud is asked about
+        counted = self.agreement
+        alone = (counted.both_right + counted.only_cloud) / counted.images if counted.images else None
+        return choices(self.device.escalation, alone)
 
     @cached_property
     def pictures(self) -> list[tuple[Difference, Picture | None]]:

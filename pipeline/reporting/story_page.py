@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from pipeline.quality.scores import Evaluation, Prediction
+from pipeline.quality.scores import Evaluation, Prediction, Score
 from pipeline.releases.record import Release
 from pipeline.reporting import render
 from pipeline.reporting.pictures import Picture, picture
@@ -25,6 +25,11 @@ class Step:
     @property
     def ended(self) -> float:
         return self.began + self.seconds
+
+
+def chapters(steps: Sequence[Step]) -> list[tuple[str, list[Step]]]:
+    """Groups steps by their chapter, in order."""
+    return [(name, list(of)) for name, of in itertools.groupby(steps, lambda step: step.chapter)]
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Story:
 
     @property
     def chapters(self) -> list[tuple[str, list[Step]]]:
-        return [(name, list(steps)) for name, steps in itertools.groupby(self.steps, lambda step: step.chapter)]
+        return chapters(self.steps)
 
     @property
     def before(self) -> Evaluation:
@@ -72,13 +77,13 @@ class Story:
         return self.fresh[self.new.tag]
 
     @property
-    def acts(self) -> list[tuple[str, Release, Evaluation]]:
-        """(act, release, evaluation) of the model in service."""
+    def stairs(self) -> list[tuple[str, str, str, Score]]:
+        """(act, tone, release, score) of the model in service."""
         first = self.on_spans[self.old.tag][self.spans[0].number]
         return [
-            ("The first camera", self.old, first),
-            ("The camera changes", self.old, self.before),
-            ("After the loop", self.new, self.after),
+            ("The first camera", "before", self.old.tag, first.overall),
+            ("The camera changes", "before", self.old.tag, self.before.overall),
+            ("After the loop", "after", self.new.tag, self.after.overall),
         ]
 
     @cached_property

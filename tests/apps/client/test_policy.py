@@ -131,8 +131,9 @@ def test_the_cloud_alone_stays_without_an_answer_and_says_why(client_of, server)
     assert result.answer is None and result.problem == "the server answers 500: broken"
 
 
-def test_what_is_no_picture_is_not_sent(client_of, server):
-    result = client_of(Mode.ESCALATE).predict(b"no picture")
+@pytest.mark.parametrize("mode, data", [(Mode.ESCALATE, b"no picture"), (Mode.CLOUD, bytes((64 << 20) + 1))])
+def test_what_is_no_picture_is_not_sent(client_of, server, mode, data):
+    result = client_of(mode).predict(data)
 
     assert result.answer is None and result.problem and server.pictures == []
 
