@@ -1,18 +1,17 @@
 """The parts of TFX that the pipelines use, under one name.
 
-`tfx.v1` offers the same, but also imports the clients of Google's AI Platform: five seconds of CPU.
+`tfx.v1` offers the same, but also imports the clients of Google's AI Platform: five seconds of CPU. Each node is named
+by its own file, so that the others are not imported (see orchestrators/libraries.py).
 """
 
-from tfx.components import (
-    Evaluator,
-    ExampleValidator,
-    SchemaGen,
-    StatisticsGen,
-    Trainer,
-    Transform,
-    Tuner,
-)
+from tfx.components.evaluator.component import Evaluator
+from tfx.components.example_validator.component import ExampleValidator
+from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen.component import ImportSchemaGen
+from tfx.components.statistics_gen.component import StatisticsGen
+from tfx.components.trainer.component import Trainer
+from tfx.components.transform.component import Transform
+from tfx.components.tuner.component import Tuner
 from tfx.dsl.component.experimental.annotations import InputArtifact, OutputArtifact, Parameter
 from tfx.dsl.component.experimental.decorators import component
 from tfx.dsl.components.base.base_component import BaseComponent

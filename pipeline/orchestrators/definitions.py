@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pipeline.config import Config
+from pipeline.orchestrators import libraries
 from pipeline.plan import Shape
 
 if TYPE_CHECKING:
@@ -34,4 +35,5 @@ def load(name: str) -> Definition:
     """Imports the definition of the pipeline `name`, one of NAMES."""
     if name not in NAMES:
         raise ValueError(f"there is no pipeline {name!r}, only {' and '.join(NAMES)}")
-    return importlib.import_module(f"pipeline.{name}")
+    with libraries.imported():
+        return importlib.import_module(f"pipeline.{name}")

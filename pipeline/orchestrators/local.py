@@ -21,7 +21,7 @@ from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import reports
 from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
-from pipeline.orchestrators import definitions
+from pipeline.orchestrators import definitions, libraries
 from pipeline.orchestrators.definitions import RETRAINING, TRAINING
 from pipeline.outcomes import NodeDuration, RetrainingOutcome, TrainingOutcome
 from pipeline.packaging import modules
@@ -118,14 +118,15 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
     print(f"{name}: full log in {log}", file=logs.terminal())
     with logs.into_file(log), NodeTimes() as progress:
         try:
-            import absl.logging
+            with libraries.imported():
+                import absl.logging
 
-            from pipeline.components import beam
-            from pipeline.components import tfx_api as tfx
+                from pipeline.components import beam
+                from pipeline.components import tfx_api as tfx
 
-            progress.node = "modules"
-            dry_run(task, config.tune, config.device_model)
-            pipeline = build(root)
+                progress.node = "modules"
+                dry_run(task, config.tune, config.device_model)
+                pipeline = build(root)
             # a metadata store for each pipeline, so that none finds the artifacts of another one
             store = os.path.join(root, "metadata.sqlite")
             pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)
