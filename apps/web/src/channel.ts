@@ -4,14 +4,13 @@
 import type { Config } from "./config";
 import { DeviceModel } from "./device";
 import { checkModel, type Manifest, Refused, readManifest, readPointer, tagFor } from "./documents";
-import { models } from "./storage";
+import { modelsTable } from "./storage";
 
-/** What is kept of a channel: one record, so that the model and the serial change together. */
+/** What is kept of a channel. The bytes of the model lie beside it, and are written in the same transaction. */
 interface Installed {
   device: string; // random text that decides on this device's place in rollouts
   serial: number; // the largest that was accepted
   manifest: Manifest | null;
-  data: Uint8Array<ArrayBuffer> | null;
 }
 
 /** What a look at the channel came to. */
@@ -28,6 +27,8 @@ export class Channel {
   private readonly address: URL;
   private readonly name: string; // such as stable
   private readonly tabs: BroadcastChannel;
+  private readonly records = modelsTable<Installed>();
+  private readonly data = modelsTable<Uint8Array>();
 
   /** `onModel` is called with each model that takes the place of another. */
   constructor(
@@ -86,20 +87,21 @@ export class Channel {
     );
     const data = await download(new URL(manifest.file, home), PATIENCE.model, manifest.bytes);
     await checkModel(manifest, data);
-    const model = await this.tried(manifest, data, before);
-    await this.keep({ ...before, serial: pointer.serial, manifest, data });
+    const model = await this.tried(manifest, data);
+    await this.keep({ ...before, serial: pointer.serial, manifest }, data);
     this.use(model);
     this.tabs.postMessage(tag);
     return { kind: "installed", tag };
   }
 
   /** Loads a model that was not run here before. If it stops the runtime, the one before is loaded again. */
-  private async tried(manifest: Manifest, data: Uint8Array, before: Installed): Promise<DeviceModel> {
+  private async tried(manifest: Manifest, data: Uint8Array): Promise<DeviceModel> {
     try {
       return await DeviceModel.load(manifest, data);
     } catch (error) {
-      if (this.model && !(await this.model.isAlive()) && before.manifest && before.data) {
-        this.use(await DeviceModel.load(before.manifest, before.data));
+      if (this.model && !(await this.model.isAlive())) {
+        this.model = null;
+        await this.restore();
       }
       throw error;
     }
@@ -107,10 +109,10 @@ export class Channel {
 
   /** Uses what is installed, which another tab may have changed. */
   private async restore(): Promise<void> {
-    const { manifest, data } = await this.installed();
-    if (manifest && data && manifest.tag !== this.model?.manifest.tag) {
-      this.use(await DeviceModel.load(manifest, data));
-    }
+    const { manifest } = await this.installed();
+    if (!manifest || manifest.tag === this.model?.manifest.tag) return;
+    const data = await this.data.get(`${this.address.href} data`);
+    if (data) this.use(await DeviceModel.load(manifest, data));
   }
 
   private use(model: DeviceModel): void {
@@ -120,15 +122,16 @@ export class Channel {
   }
 
   private async installed(): Promise<Installed> {
-    const found = await models<Installed>().get(this.address.href);
+    const found = await this.records.get(this.address.href);
     if (found) return found;
-    const first = { device: crypto.randomUUID(), serial: 0, manifest: null, data: null };
+    const first = { device: crypto.randomUUID(), serial: 0, manifest: null };
     await this.keep(first);
     return first;
   }
 
-  private async keep(installed: Installed): Promise<void> {
-    await models<Installed>().put(this.address.href, installed);
+  private async keep(installed: Installed, data?: Uint8Array): Promise<void> {
+    const record = { [this.address.href]: installed };
+    await modelsTable<Installed | Uint8Array>().put(data ? { ...record, [`${this.address.href} data`]: data } : record);
   }
 
   private async read<Document>(

@@ -5,7 +5,7 @@ import { zipSync } from "fflate";
 import type { Answer } from "./answers";
 import { hexadecimal, sha256 } from "./documents";
 import { forKeeping } from "./pictures";
-import { keptPictures } from "./storage";
+import { picturesTable } from "./storage";
 
 export type Why = "disagreement" | "low confidence";
 
@@ -22,20 +22,14 @@ export interface KeptPicture {
 
 type Opinion = Pick<Answer, "model" | "label" | "confidence">;
 
-const table = keptPictures<KeptPicture>();
+const table = picturesTable<KeptPicture>();
 
 export async function keep(picture: Blob, why: Why[], device: Answer | null, server: Answer | null): Promise<void> {
   const image = await forKeeping(picture);
   const data = await image.arrayBuffer();
   const name = `${hexadecimal(await sha256(new Uint8Array(data)))}.${image.type === "image/png" ? "png" : "jpg"}`;
-  await table.put(name, {
-    name,
-    kept: new Date().toISOString(),
-    why,
-    device: device && opinion(device),
-    cloud: server && opinion(server),
-    data,
-  });
+  const opinions = { device: device && opinion(device), cloud: server && opinion(server) };
+  await table.put({ [name]: { name, kept: new Date().toISOString(), why, ...opinions, data } });
   const all = await list();
   for (const old of all.slice(MOST)) await table.delete(old.name);
 }

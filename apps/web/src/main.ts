@@ -34,7 +34,7 @@ class Page {
     startKept(this.config.unlabelled);
     await showKept(this.config.unlabelled);
     if (!this.channel) {
-      this.showLook({ kind: "unreachable", why: "config.json names no channel and key" });
+      this.showLook({ kind: "refused", why: "no channel is followed: config.json names none, or no key" });
       return;
     }
     await this.channel.start().catch((error) => this.showLook({ kind: "refused", why: error.message }));
@@ -72,7 +72,13 @@ class Page {
     };
     const keeping = find<HTMLInputElement>("keep");
     keeping.checked = loadSettings().keep;
-    keeping.onchange = () => saveSettings({ keep: keeping.checked });
+    keeping.onchange = () => {
+      saveSettings({ keep: keeping.checked });
+      if (keeping.checked) navigator.storage.persist(); // the browser then does not make room by deleting them
+    };
+    document.addEventListener("visibilitychange", () => {
+      if (document.hidden && this.camera.isOpen) this.closeCamera();
+    });
     for (const choice of document.querySelectorAll<HTMLInputElement>("input[name=mode]")) {
       choice.onchange = () => {
         saveSettings({ mode: choice.value as Mode });
@@ -269,9 +275,10 @@ class Page {
       refused: `${look.kind === "refused" ? capital(look.why) : ""}.${keeps}`,
       unreachable: `The channel cannot be reached.${keeps}`,
     };
-    find("look").dataset.kind = look.kind;
-    find("look").textContent = words[look.kind];
-    if ("why" in look) find("look").title = look.why;
+    const line = find("look");
+    line.dataset.kind = look.kind;
+    line.title = "why" in look ? look.why : "";
+    if (line.textContent !== words[look.kind]) line.textContent = words[look.kind]; // read aloud when it changes
     if (!model) {
       find("model").textContent = "no model on this device";
       find("model").dataset.state = "off";
@@ -298,7 +305,7 @@ async function startServiceWorker(): Promise<void> {
   offer();
   registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", offer));
   await serviceWorker.ready;
-  document.documentElement.dataset.offline = "ready";
+  find("offline").hidden = false;
 }
 
 async function start(): Promise<void> {

@@ -1,6 +1,6 @@
-// What the page keeps on the device, in IndexedDB: the installed model, and hard pictures if the user agrees.
+// What the page keeps on the device, in IndexedDB: installed models, and hard pictures if the user agrees.
 
-const MODELS = "models"; // by address of the channel
+const MODELS = "models"; // two values a channel: what is installed, and the bytes of the model
 const KEPT = "kept"; // by name of the picture
 
 let opened: Promise<IDBDatabase> | undefined;
@@ -18,7 +18,7 @@ function database(): Promise<IDBDatabase> {
   return opened;
 }
 
-/** A table of values of one type by a text. Each operation is a transaction: it is there as a whole or not at all. */
+/** A table of values by a text. Each operation is a transaction: it is there as a whole or not at all. */
 class Table<Value> {
   constructor(private readonly name: string) {}
 
@@ -30,8 +30,12 @@ class Table<Value> {
     return this.run("readonly", (store) => store.getAll());
   }
 
-  async put(key: string, value: Value): Promise<void> {
-    await this.run("readwrite", (store) => store.put(value, key));
+  /** Writes one or more values, all or none of them. */
+  async put(values: Record<string, Value>): Promise<void> {
+    await this.run("readwrite", (store) => {
+      const requests = Object.entries(values).map(([key, value]) => store.put(value, key));
+      return requests[0] as IDBRequest;
+    });
   }
 
   async delete(key: string): Promise<void> {
@@ -51,5 +55,5 @@ class Table<Value> {
   }
 }
 
-export const models = <Value>() => new Table<Value>(MODELS);
-export const keptPictures = <Value>() => new Table<Value>(KEPT);
+export const modelsTable = <Value>() => new Table<Value>(MODELS);
+export const picturesTable = <Value>() => new Table<Value>(KEPT);

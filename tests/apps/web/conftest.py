@@ -4,6 +4,7 @@ Its tests need the built page (`make test-web` builds it) and Chromium; they are
 """
 
 import base64
+import contextlib
 import dataclasses
 import json
 import pathlib
@@ -41,11 +42,11 @@ class Publisher:
         self.folder = folder
         self.devices = folder / "devices"
         self._model = model
-        key = Key(folder / "device-key.pem")
-        public = load_pem_public_key(key.public.encode())
+        self.key = Key(folder / "device-key.pem")
+        public = load_pem_public_key(self.key.public.encode())
         self.public_key = base64.b64encode(public.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
         self.config = Config(
-            workspace=str(folder / "workspace"), device_channel=str(folder), device_signing_key=key.file
+            workspace=str(folder / "workspace"), device_channel=str(folder), device_signing_key=self.key.file
         )
 
     def release(
@@ -110,18 +111,18 @@ class Publisher:
 class App:
     """The page in one tab."""
 
-    def __init__(self, tab: Page, site: Site):
-        self.tab, self._site = tab, site
+    def __init__(self, tab: Page, url: str):
+        self.tab, self._url = tab, url
         self.problems: list[str] = []  # exceptions that were not caught, and what the policy of the page refused
         tab.on("pageerror", lambda error: self.problems.append(str(error)))
         tab.on("console", lambda message: "Content Security" in message.text and self.problems.append(message.text))
 
     def open(self, model: str | None = "model-1") -> "App":
         """Opens the page and waits until it runs this model and would open without a network."""
-        self.tab.goto(self._site.url)
+        self.tab.goto(self._url)
         if model:
             self.has_model(model)
-            expect(self.tab.locator("html")).to_have_attribute("data-offline", "ready")
+            expect(self.part("offline")).to_be_visible()
         return self
 
     def has_model(self, tag: str) -> None:
@@ -164,13 +165,24 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture
 def publisher(tmp_path, bright_or_dark) -> Publisher:
     """A publisher that has released model-1."""
-    publisher = Publisher(tmp_path, bright_or_dark)
+    return first_release(tmp_path, bright_or_dark)
+
+
+def first_release(folder: pathlib.Path, model: pathlib.Path) -> Publisher:
+    publisher = Publisher(folder, model)
     publisher.release(1)
     return publisher
 
 
 @pytest.fixture
 def site(publisher) -> Iterator[Site]:
+    with serving(publisher) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def serving(publisher: Publisher) -> Iterator[Site]:
+    """Serves the page with the publisher's channel; the server has 1.5 s for an answer."""
     config: dict[str, Any] = {
         "task": "classification",
         "channel": "/devices/classification/channels/stable.json",
@@ -186,6 +198,12 @@ def site(publisher) -> Iterator[Site]:
 @pytest.fixture
 def context(browser) -> Iterator[BrowserContext]:
     """A browser's profile: what tabs share, and what stays when they are closed."""
+    with profile(browser) as context:
+        yield context
+
+
+@contextlib.contextmanager
+def profile(browser: Browser) -> Iterator[BrowserContext]:
     context = browser.new_context(viewport={"width": 390, "height": 844}, accept_downloads=True)
     yield context
     context.close()
@@ -196,8 +214,8 @@ def new_tab(context, site) -> Iterator[Any]:
     """Makes tabs, in which no exception may be left and the page's policy must refuse nothing."""
     apps: list[App] = []
 
-    def new() -> App:
-        apps.append(App(context.new_page(), site))
+    def new(url: str = "") -> App:
+        apps.append(App(context.new_page(), url or site.url))
         return apps[-1]
 
     yield new

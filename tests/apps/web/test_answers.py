@@ -2,12 +2,15 @@
 
 import re
 import time
+from collections.abc import Iterator
 
 import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
 from tests.apps.client.faulty import answers, hangs_up, never, trickles
+from tests.apps.web.conftest import App, first_release, profile, serving
+from tests.apps.web.site import Site
 from tests.conftest import encoded
 
 
@@ -17,6 +20,32 @@ def grey(level: int) -> bytes:
 
 
 BRIGHT, DARK, UNSURE = grey(255), grey(0), grey(135)
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory, bright_or_dark, browser) -> Iterator[tuple[Site, App]]:
+    """One installation for all tests of this file, each of which opens the page again."""
+    publisher = first_release(tmp_path_factory.mktemp("answers"), bright_or_dark)
+    with serving(publisher) as site, profile(browser) as context:
+        app = App(context.new_page(), site.url).open()
+        yield site, app
+        assert app.problems == []
+
+
+@pytest.fixture
+def site(opened) -> Site:
+    site, _ = opened
+    site.fault, site.label = None, "bright"
+    site.pictures.clear()
+    return site
+
+
+@pytest.fixture
+def app(opened, site) -> App:
+    """The page without what the last test has chosen and counted."""
+    _, app = opened
+    app.tab.evaluate("() => localStorage.clear()")
+    return app.open()
 
 
 def test_a_sure_device_answers_alone(app, site):
