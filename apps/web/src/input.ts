@@ -84,23 +84,15 @@ function resize(
   toHeight: number,
   background: readonly number[],
 ): Float64Array {
-  const [red = 0, green = 0, blue = 0] = background;
   const across = taps(width, toWidth);
   const down = taps(height, toHeight);
   const output = new Float64Array(toHeight * toWidth * 3);
-  const row = new Float64Array(width * 3);
   const narrow = new Float64Array(toWidth * 3);
   let y = 0;
   let open = 0; // the first output row that rows from y on still add to
   for (const strip of strips) {
     for (let start = 0; start < strip.length; start += 4 * width, y++) {
-      for (let from = start, to = 0; to < row.length; from += 4, to += 3) {
-        const alpha = (strip[from + 3] ?? 0) / 255;
-        row[to] = red + ((strip[from] ?? 0) - red) * alpha;
-        row[to + 1] = green + ((strip[from + 1] ?? 0) - green) * alpha;
-        row[to + 2] = blue + ((strip[from + 2] ?? 0) - blue) * alpha;
-      }
-      shrink(row, across, narrow);
+      shrink(strip, start, across, background, narrow);
       for (let line = open; line < toHeight; line++) {
         const { first, weights } = down[line] as Taps;
         if (first > y) break;
@@ -110,7 +102,7 @@ function resize(
           continue;
         }
         for (let to = line * narrow.length, from = 0; from < narrow.length; from++, to++) {
-          output[to] = (output[to] ?? 0) + weight * (narrow[from] ?? 0);
+          output[to] = (output[to] as number) + weight * (narrow[from] as number);
         }
       }
     }
@@ -118,19 +110,29 @@ function resize(
   return output;
 }
 
-/** Resizes one row of RGB. */
-function shrink(row: Float64Array, across: Taps[], narrow: Float64Array): void {
+/**
+ * Resizes one row of RGBA, which begins at `start`, to RGB. What a pixel adds is its difference to the background times
+ * its opacity: the weights of an output pixel sum to 1.
+ */
+function shrink(
+  strip: Uint8ClampedArray,
+  start: number,
+  across: readonly Taps[],
+  background: readonly number[],
+  narrow: Float64Array,
+): void {
+  const [behindRed, behindGreen, behindBlue] = background as [number, number, number];
   let to = 0;
   for (const { first, weights } of across) {
-    let red = 0;
-    let green = 0;
-    let blue = 0;
-    let from = 3 * first;
-    for (const weight of weights) {
-      red += weight * (row[from] ?? 0);
-      green += weight * (row[from + 1] ?? 0);
-      blue += weight * (row[from + 2] ?? 0);
-      from += 3;
+    let red = behindRed;
+    let green = behindGreen;
+    let blue = behindBlue;
+    let from = start + 4 * first;
+    for (let tap = 0; tap < weights.length; tap++, from += 4) {
+      const weight = ((weights[tap] as number) * (strip[from + 3] as number)) / 255;
+      red += weight * ((strip[from] as number) - behindRed);
+      green += weight * ((strip[from + 1] as number) - behindGreen);
+      blue += weight * ((strip[from + 2] as number) - behindBlue);
     }
     narrow[to++] = red;
     narrow[to++] = green;

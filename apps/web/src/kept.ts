@@ -24,12 +24,18 @@ type Opinion = Pick<Answer, "model" | "label" | "confidence">;
 
 const table = picturesTable<KeptPicture>();
 
+/** Keeps a picture. What the server said of it before stays, when it was not asked this time. */
 export async function keep(picture: Blob, why: Why[], device: Answer | null, server: Answer | null): Promise<void> {
   const image = await forKeeping(picture);
   const data = await image.arrayBuffer();
   const name = `${hexadecimal(await sha256(new Uint8Array(data)))}.${image.type === "image/png" ? "png" : "jpg"}`;
-  const opinions = { device: device && opinion(device), cloud: server && opinion(server) };
-  await table.put({ [name]: { name, kept: new Date().toISOString(), why, ...opinions, data } });
+  const before = await table.get(name);
+  const opinions = {
+    why: [...new Set([...(before?.why ?? []), ...why])].sort(),
+    device: device ? opinion(device) : (before?.device ?? null),
+    cloud: server ? opinion(server) : (before?.cloud ?? null),
+  };
+  await table.put({ [name]: { name, kept: new Date().toISOString(), ...opinions, data } });
   const all = await list();
   for (const old of all.slice(MOST)) await table.delete(old.name);
 }

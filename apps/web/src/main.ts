@@ -135,6 +135,7 @@ class Page {
     URL.revokeObjectURL(image.src);
     image.src = URL.createObjectURL(picture);
     this.closeCamera();
+    find("answer").scrollIntoView({ block: "nearest" }); // on a phone it lies below the picture
     this.answer();
   }
 

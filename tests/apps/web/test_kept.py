@@ -39,6 +39,9 @@ def test_hard_pictures_are_kept_once_and_exported_as_they_came(app, site):
     app.tab.reload()
     expect(app.part("keep")).to_be_checked()
     expect(app.part("kept-count")).to_have_text("1")
+    app.mode("device")
+    app.choose(UNSURE)  # without the server, whose answer of before stays
+    app.says("bright", by="device")
 
     files = exported(app)
 
