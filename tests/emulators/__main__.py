@@ -19,8 +19,14 @@ _KEPT = 1000  # calls kept in memory: older ones have been printed
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
-    """Environment variables with which commands find the servers, and a workspace in the bucket."""
-    return {**cloud.environment, "WORKSPACE": f"gs://{cloud.bucket}/workspace"}
+    """Environment variables with which commands find the servers, a workspace in the bucket, and a token of GitHub.
+
+    So RELEASES=github:acme/widget works by hand, also of a pipeline, which reads the token from Secret Manager.
+    """
+    token, secret = cloud.github.token(), f"projects/{cloud.project}/secrets/github-token"
+    cloud.secrets.add(secret, token.encode())
+    tokens = {"GITHUB_TOKEN": token, "RELEASE_TOKEN_SECRET": f"{secret}/versions/latest"}
+    return {**cloud.environment, **tokens, "WORKSPACE": f"gs://{cloud.bucket}/workspace"}
 
 
 def shell(found: dict[str, str]) -> str:

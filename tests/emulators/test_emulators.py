@@ -70,7 +70,10 @@ def test_commands_work_with_what_the_emulators_print(emulators):
     counted = json.loads(run("-m", "ci", "count-collected", "--threshold", "2", "--json"))
     assert (counted["counted"], counted["enough"]) == (2, True)
 
+    environment["RELEASES"] = "github:acme/widget"
+    assert json.loads(run("-m", "ci", "status", "--json"))["releases"] == []
+
     process.send_signal(signal.SIGINT)
     _, log = process.communicate(timeout=20)
     assert process.returncode == 0
-    assert "200 storage objects.insert" in log and "Traceback" not in log
+    assert "200 storage objects.insert" in log and "200 github repos/list-releases" in log and "Traceback" not in log

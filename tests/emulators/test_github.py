@@ -274,3 +274,48 @@ def test_a_release_that_is_deleted_leaves_its_tag(repository, releases):
 def test_texts_have_a_maximum_length(repository):
     here = repository(contents="write")
     assert refusal(here.create_git_release, "model-1", "", "x" * 125_001, draft=True) == (422, "body too_long")
+
+
+def test_a_page_links_to_its_neighbours_and_to_the_ends(cloud_environment):
+    github = cloud_environment.github
+    for number in range(5):
+        github.releases.add(f"model-{number}", {})
+    token = github.token(contents="read")
+
+    def relations(page):
+        answer = request(cloud_environment, token, "GET", f"/releases?per_page=2&page={page}")
+        return {name: link["url"].rpartition("page=")[2] for name, link in answer.links.items()}
+
+    assert relations(1) == {"next": "2", "last": "3"}
+    assert relations(2) == {"prev": "1", "first": "1", "next": "3", "last": "3"}
+    assert relations(3) == {"prev": "2", "first": "1"}
+
+
+def test_the_latest_release_is_neither_a_draft_nor_a_prerelease(cloud_environment, releases):
+    def latest():
+        return request(cloud_environment, cloud_environment.github.token(), "GET", "/releases/latest")
+
+    assert latest().status_code == 404
+    for tag in ("model-1", "model-2", "model-3"):
+        releases.add(tag, {})
+    releases.mark("model-3", prerelease=True)
+    releases.add("model-4", {}, draft=True)
+    assert latest().json()["tag_name"] == "model-2"
+
+
+def test_runs_are_listed_for_the_whole_repository_too(repository, cloud):
+    numbers = [cloud.github.actions.add_run(f"{name}.yml", SHA, "success") for name in ("ci", "cd")]
+    here = repository()
+    assert [run.id for run in here.get_workflow_runs(head_sha=SHA)] == numbers[::-1]
+    assert here.get_workflow_run(numbers[0]).conclusion == "success"
+    assert request(cloud, cloud.github.token(), "GET", "/actions/runs/99").status_code == 404
+
+
+def test_the_rate_limit_is_shown_and_not_used_up_by_that(cloud_environment):
+    here = cloud_environment.github
+    client = github.Github(auth=github.Auth.Token(here.token()), retry=0)
+    before = client.get_rate_limit().resources.core
+    assert before.limit == 5000 and client.get_rate_limit().resources.core.remaining == before.remaining
+    here.limits.primary(seconds=60)
+    assert client.get_rate_limit().resources.core.remaining == 0
+    assert not here.limits.met

@@ -130,9 +130,14 @@ def comment(stage: Stage) -> None:
 def other_calls(stage: Stage) -> None:
     """Calls of endpoints that only tests and other clients of the local GitHub use."""
     stage.github.actions.workflows["evaluation.yml"] = set()
-    stage.github.actions.add_run("evaluation.yml", "a" * 40, "success")
+    run = stage.github.actions.add_run("evaluation.yml", "a" * 40, "success")
+    stage.github.releases.add("model-1", {})
     workflow = stage.repository.get_workflow("evaluation.yml")
     assert workflow.name and list(workflow.get_runs(status="success"))
+    assert list(stage.repository.get_workflow_runs()) and stage.repository.get_workflow_run(run).status
+    assert stage.repository.get_latest_release().tag_name
+    _, limits = stage.repository.requester.requestJsonAndCheck("GET", "/rate_limit")
+    assert limits["rate"]["limit"]
     issue = stage.repository.create_issue("Anything")
     assert stage.repository.get_issue(issue.number).title
     assert issue.get_comment(issue.create_comment("A word").id).body

@@ -61,7 +61,7 @@ class Actions:
         return number
 
     def endpoints(self) -> list[Endpoint]:
-        workflow = f"{REPOSITORY}/actions/workflows/{{workflow}}"
+        workflow, runs = f"{REPOSITORY}/actions/workflows/{{workflow}}", f"{REPOSITORY}/actions/runs"
         return [
             Endpoint("GET", workflow, "actions/get-workflow", "actions:read", self.get),
             Endpoint(
@@ -72,6 +72,8 @@ class Actions:
                 self.create_dispatch,
             ),
             Endpoint("GET", f"{workflow}/runs", "actions/list-workflow-runs", "actions:read", self.list_runs),
+            Endpoint("GET", runs, "actions/list-workflow-runs-for-repo", "actions:read", self.list_all_runs),
+            Endpoint("GET", f"{runs}/{{run_id}}", "actions/get-workflow-run", "actions:read", self.get_run),
             Endpoint("GET", "/id-token", "id-token", "", self.id_token),
         ]
 
@@ -97,12 +99,25 @@ class Actions:
 
     def list_runs(self, call: AuthorizedRequest, workflow: str) -> Response:
         self._known(workflow)
+        return self._runs(call, [run for run in self.runs if run["path"].endswith(f"/{workflow}")])
+
+    def list_all_runs(self, call: AuthorizedRequest) -> Response:
+        return self._runs(call, self.runs)
+
+    def get_run(self, call: AuthorizedRequest, run_id: str) -> Response:
+        found = [run for run in self.runs if str(run["id"]) == run_id]
+        if not found:
+            raise not_found()
+        return answer(found[0])
+
+    def _runs(self, call: AuthorizedRequest, runs: list[dict[str, Any]]) -> Response:
+        """The runs that the query selects, newest first."""
         query = call.request.parameters()
         status = query.get("status", "")
         found = [
             run
-            for run in reversed(self.runs)
-            if run["path"].endswith(f"/{workflow}")
+            for run in reversed(runs)
+            if query.get("head_sha", run["head_sha"]) == run["head_sha"]
             and status in ("", run["conclusion"], run["status"])
             and query.get("branch", run["head_branch"]) == run["head_branch"]
             and query.get("event", run["event"]) == run["event"]

@@ -59,15 +59,23 @@ class AuthorizedRequest(NamedTuple):
         return allows(self.permissions, scope, level)
 
     def page(self, found: Sequence[Any], wrap: Callable[[list[Any]], Any] = lambda rows: rows) -> Response:
-        """One page of a list, with a link to the next."""
+        """One page of a list, with links to others.
+
+        https://docs.github.com/en/rest/using-the-rest-api/using-pagination-in-the-rest-api
+        """
         query = self.request.parameters()
         size = min(MOST_A_PAGE, max(1, int(query.get("per_page", 30))))
         number = max(1, int(query.get("page", 1)))
-        links = {}
-        if number * size < len(found):
-            following = urllib.parse.urlencode(query | {"page": number + 1})
-            links["Link"] = f'<https://{self.request.host}{self.request.path}?{following}>; rel="next"'
-        return answer(wrap(list(found[(number - 1) * size : number * size])), headers=links)
+        last = -(-len(found) // size)
+        before = {"prev": number - 1, "first": 1} if number > 1 else {}
+        others = before | ({"next": number + 1, "last": last} if number < last else {})
+        address = f"https://{self.request.host}{self.request.path}"
+        links = [
+            f'<{address}?{urllib.parse.urlencode(query | {"page": other})}>; rel="{relation}"'
+            for relation, other in others.items()
+        ]
+        headers = {"Link": ", ".join(links)} if links else {}
+        return answer(wrap(list(found[(number - 1) * size : number * size])), headers=headers)
 
     def fields(self, resource: str, **types: type | tuple[type, ...]) -> dict[str, Any]:
         """The body's fields, validated against names and types. A name that ends with _ is required."""

@@ -1,9 +1,12 @@
-"""Rate limits that a test sets for the next calls."""
+"""Rate limits that a test sets for the next calls, and `/rate_limit`."""
 
 import time
 
-from tests.emulators.github.answers import answer
+from tests.emulators.github.answers import AuthorizedRequest, answer
+from tests.emulators.github.endpoints import Endpoint
 from tests.emulators.services import Response
+
+HOURLY = 5000  # calls of a token
 
 
 class Limits:
@@ -11,6 +14,20 @@ class Limits:
 
     def __init__(self):
         self._next: list[Response | None] = []
+        self._used = 0
+
+    def endpoints(self) -> list[Endpoint]:
+        return [Endpoint("GET", "/rate_limit", "rate-limit/get", "", self.show)]
+
+    def show(self, call: AuthorizedRequest) -> Response:
+        """The hourly limit. This call counts for none: https://docs.github.com/en/rest/rate-limit/rate-limit."""
+        exceeded = next((limit.headers for limit in self._next if limit and "X-RateLimit-Reset" in limit.headers), {})
+        left = 0 if exceeded else HOURLY - self._used
+        reset = int(exceeded.get("X-RateLimit-Reset", time.time() + 3600))
+        core = {"limit": HOURLY, "used": HOURLY - left, "remaining": left, "reset": reset}
+        return answer(
+            {"resources": {"core": core, "search": core | {"limit": 30, "used": 0, "remaining": 30}}, "rate": core}
+        )
 
     def spare(self, calls: int) -> None:
         """Exempts the next calls."""
@@ -35,4 +52,5 @@ class Limits:
 
     def take(self) -> Response | None:
         """The response to the next call, None for no limit."""
+        self._used += 1
         return self._next.pop(0) if self._next else None

@@ -97,6 +97,7 @@ class Releases:
         return [
             Endpoint("GET", releases, "repos/list-releases", read, self.search),
             Endpoint("POST", releases, "repos/create-release", write, self.create),
+            Endpoint("GET", f"{releases}/latest", "repos/get-latest-release", read, self.get_latest),
             Endpoint("GET", f"{releases}/tags/{{tag}}", "repos/get-release-by-tag", read, self.get_by_tag),
             Endpoint("GET", release, "repos/get-release", read, self.get),
             Endpoint("PATCH", release, "repos/update-release", write, self.update),
@@ -128,6 +129,16 @@ class Releases:
         given = call.fields("Release", tag_name_=str, generate_release_notes=bool, **CHANGEABLE)
         self._may_tag(call, given.get("target_commitish") or "", "create")
         return answer(self._resource(self._make(given)), 201)
+
+    def get_latest(self, call: AuthorizedRequest) -> Response:
+        """The newest release that is neither a draft nor a prerelease.
+
+        https://docs.github.com/en/rest/releases/releases#get-the-latest-release
+        """
+        found = [release for release in self._all(drafts=False) if not release["prerelease"]]
+        if not found:
+            raise not_found()
+        return answer(self._resource(max(found, key=lambda release: (release["published_at"], release["id"]))))
 
     def get_by_tag(self, call: AuthorizedRequest, tag: str) -> Response:
         return answer(self._resource(self._tagged(tag)))

@@ -88,13 +88,13 @@ class GitHub(Service):
         ]
 
     def parts(self) -> list[str]:
-        return ["about", "actions", "attestations", "deployments", "issues", "pulls", "releases"]
+        return ["about", "actions", "attestations", "deployments", "issues", "limits", "pulls", "releases"]
 
     def _perform(self, part: str, place: int, request: Request, caller: Caller, /, **names: str) -> Response:
         with self._lock:
-            if limited := next(self.proxy, None) or self.limits.take():
-                return limited
             endpoint: Endpoint = getattr(self, part).endpoints()[place]
+            if limited := next(self.proxy, None) or (part != "limits" and self.limits.take()):
+                return limited
             try:
                 response = endpoint.handler(
                     self._authorized(endpoint, request), **self._without_repository(request, names)
