@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import threading
+from collections.abc import Callable
 
 KINDS = (
     "429",  # refused: too many requests (gRPC: RESOURCE_EXHAUSTED)
@@ -16,7 +17,10 @@ KINDS = (
 
 @dataclasses.dataclass
 class Fault:
-    """One injected failure; `seen` counts the calls that matched, `done` those that failed."""
+    """One injected failure; `seen` counts the calls that matched, `done` those that failed.
+
+    `happens` is called before each of these is answered.
+    """
 
     service: str
     method: str
@@ -24,6 +28,7 @@ class Fault:
     kind: str
     times: int
     target: str
+    happens: Callable[[], object]
     seen: int = 0
     done: int = 0
 
@@ -36,17 +41,25 @@ class Faults:
         self._faults: list[Fault] = []
 
     def add(
-        self, service: str = "*", method: str = "*", nth: int = 1, kind: str = "503", times: int = 1, target: str = "*"
+        self,
+        service: str = "*",
+        method: str = "*",
+        nth: int = 1,
+        kind: str = "503",
+        times: int = 1,
+        target: str = "*",
+        happens: Callable[[], object] = lambda: None,
     ) -> Fault:
         """Fails the matching calls number `nth` to `nth + times - 1`.
 
-        `*` in names matches anything: without a service, requests for tokens count too.
+        `*` in names matches anything: without a service, requests for tokens count too. `happens` may end the process
+        that calls.
         """
         if kind not in KINDS or nth < 1 or times < 1:
             raise ValueError(
                 f"a fault needs a kind of {', '.join(KINDS)}, nth >= 1 and times >= 1: {kind!r}, {nth}, {times}"
             )
-        fault = Fault(service, method, nth, kind, times, target)
+        fault = Fault(service, method, nth, kind, times, target, happens)
         with self._lock:
             self._faults.append(fault)
         return fault
@@ -64,6 +77,7 @@ class Faults:
                 fault.seen += 1
                 if not kind and fault.nth <= fault.seen < fault.nth + fault.times:
                     fault.done += 1
+                    fault.happens()
                     kind = fault.kind
         return kind
 

@@ -10,11 +10,14 @@ import json
 import os
 import pathlib
 import shlex
-from typing import Any
+import signal
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import pytest
 
 from pipeline.data import digits
+from pipeline.serving.device_manifest import Pointer, check_model, read_manifest, read_pointer
 from tests.clone import Clone
 from tests.documentation import commands
 from tests.emulators.cloud import Cloud
@@ -50,6 +53,18 @@ class Step:
         return self.calls.count(method)
 
 
+class Served(NamedTuple):
+    """What both kinds of clients get: the endpoint's traffic by release, and the pointers that a device accepts."""
+
+    traffic: dict[str, int]
+    stable: Pointer
+    beta: Pointer
+
+    @property
+    def releases(self) -> tuple[dict[str, int], str, str]:
+        return self.traffic, self.stable.tag, self.beta.tag
+
+
 class Loop:
     """A clone, a bucket, and the steps executed with them, by name."""
 
@@ -58,11 +73,14 @@ class Loop:
         self.workspace = f"gs://{cloud.bucket}/loop"
         self.steps: dict[str, Step] = {}
         self.typed: list[tuple[str, ...]] = []
-        self.traffic: dict[str, dict[str, int]] = {}
+        self.served: dict[str, Served] = {}
         self.answered: tuple[str, ...] = ()  # model versions that served the predictions
         self.predicted: tuple[dict[str, Any], ...] = ()
         self.released: dict[str, dict[str, Any]] = {}
         self.jobs: list[Any] = []
+        self.channel = f"gs://{cloud.bucket}/apps"
+        self.lock = f"{cloud.bucket}/apps/.publishing-to-devices.lock"
+        self.signing_key = cloud.kms.add("spanloop", "device-models")
         self.secret = cloud.secrets.add(f"projects/{cloud.project}/secrets/github-token", SECRET.encode())
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
@@ -76,6 +94,8 @@ class Loop:
             "DEVICE_ACCURACY_THRESHOLD": "0",
             "DEVICE_AGREEMENT": "0",
             "DEVICE_TRAINING_MACHINES": "n1-highcpu-8",
+            "DEVICE_CHANNEL": self.channel,
+            "DEVICE_SIGNING_KEY": self.signing_key,
             "GITHUB_TOKEN": TOKEN,
             "RELEASE_TOKEN_SECRET": self.secret,
         }
@@ -84,7 +104,7 @@ class Loop:
     def ci(self, step: str, *arguments: str) -> dict[str, Any]:
         """Runs `python -m ci ARGUMENTS --json` in the clone."""
         before = len(self.cloud.requests)
-        code, out, err = self.run(step, "-m", "ci", *arguments, "--json")
+        code, out, err = self.run(step, ["-m", "ci", *arguments, "--json"])
         calls = [call.method for call in self.cloud.requests[before:]]
         self.typed.append(arguments)
         self.steps[step] = Step(code, json.loads(out or "{}"), out, err, calls)
@@ -92,23 +112,45 @@ class Loop:
         assert code == 0, f"{step}: {err[-3000:]}\nThe last task: {last}"
         return self.steps[step].outcome
 
-    def run(self, name: str, *arguments: str) -> tuple[int, str, str]:
+    def kill(self, step: str, command: str, method: str, target: str) -> None:
+        """Runs a command that gets SIGKILL at its first write of an object, and records what is served then."""
+        ends: list[Callable[[], object]] = []
+        fault = self.cloud.faults.add("storage", method, target=target, kind="cut", happens=lambda: ends[0]())
+        code, _, err = self.run(step, ["-m", "ci", command], ends.append)
+        assert (code, fault.done) == (-signal.SIGKILL, 1), err[-3000:]
+        self.record_served(step)
+
+    def run(
+        self, name: str, arguments: list[str], started: Callable[[Callable[[], object]], object] = lambda end: None
+    ) -> tuple[int, str, str]:
         """Runs Python in the clone in a separate process; returns exit code, line of JSON and remaining output.
 
-        Forks the warm process, because a command that compiles takes ten seconds for its imports.
+        Forks the warm process, because a command that compiles takes ten seconds for its imports. `started` is called
+        with the function that kills it.
         """
         log = self.cloud.vertex.workers.folder() / f"{name.replace(' ', '-')}.log"
         warm, command = self.cloud.vertex.workers.warm, ["python", *arguments]
-        code = warm.run(CLONE, command, self.environment, log, lambda end: None)
+        code = warm.run(CLONE, command, self.environment, log, started)
         lines = log.read_text().splitlines(keepends=True)
         found = [line for line in lines if line.startswith(("{", "[["))]
         return code, "".join(found[-1:]), "".join(line for line in lines if line not in found)
 
-    def record_traffic(self, when: str) -> None:
-        """Records the endpoint's traffic split."""
+    def record_served(self, when: str) -> None:
+        """Records the endpoint's traffic split, and the channels as read by a device with the pinned public key."""
         (endpoint,) = self.cloud.vertex.endpoints.endpoints.values()
         shares = {model.display_name: endpoint.traffic_split.get(model.id, 0) for model in endpoint.deployed_models}
-        self.traffic[when] = shares
+        keys, last = [self.cloud.kms.pem(self.signing_key)], list(self.served.values())[-1:]
+        stable, beta = (
+            read_pointer(
+                self.cloud.gcs.read(f"{self.channel}/devices/classification/channels/{channel}.json"),
+                keys,
+                model="classification",
+                channel=channel,
+                last_serial=getattr(last[0], channel).serial if last else 0,
+            )
+            for channel in ("stable", "beta")
+        )
+        self.served[when] = Served(shares, stable, beta)
 
     def predict(self, times: int) -> None:
         """Requests predictions with Google's own client, as an application does."""
@@ -117,7 +159,7 @@ class Loop:
         program = self.clone.folder.parent / "predict.py"
         program.write_text(PREDICT)
         picture = base64.b64encode(picture).decode()
-        code, out, err = self.run("predict", str(program), endpoint, picture, str(times))
+        code, out, err = self.run("predict", [str(program), endpoint, picture, str(times)])
         assert code == 0, err[-3000:]
         self.answered, self.predicted = zip(*json.loads(out), strict=True)
 
@@ -130,7 +172,7 @@ class Loop:
         self.environment["PIPELINE_IMAGE"] = self.ci("build", "build-image")["image"]
         self.ci("train", "submit", "--pipeline", "training", "--wait")
         self.ci("train again", "submit", "--pipeline", "training")
-        self.record_traffic("released")
+        self.record_served("released")
 
         for name, data in digits.images(digits.CHANGED, limit=CHANGED):
             cloud.gcs.put(f"{self.workspace}/collected/{name}", data)
@@ -142,12 +184,16 @@ class Loop:
         self.ci("retrain", "submit", "--pipeline", "retraining", "--wait")
         for name in list(cloud.vertex.pipelines.jobs):
             cloud.vertex.pipelines.wait(name)
-        self.record_traffic("tried")
+        self.record_served("tried")
         self.predict(20)
+        self.kill("promote killed", "promote", "objects.insert", self.lock)
         self.ci("promote", "promote")
-        self.record_traffic("promoted")
+        self.record_served("promoted")
+        self.kill("roll back killed", "rollback", "xml.put", "*/channels/stable.json")
+        cloud.gcs.delete(f"gs://{self.lock}")  # it expires after a minute
         self.ci("roll back", "rollback")
-        self.record_traffic("rolled back")
+        self.record_served("rolled back")
+        self.ci("status", "status")
 
         self.clone.append("pipeline/formatting.py", "# One more word.")
         self.ci("build after pipeline", "build-image")
@@ -167,6 +213,7 @@ class Loop:
             for path in cloud.builds.layout(self.environment["PIPELINE_IMAGE"]).rglob("*")
             if path.is_file()
         }
+        self.public_key = cloud.kms.pem(self.signing_key)
         for tag in ("model-1", "model-2"):
             self.released[tag] = json.loads(self.objects[f"loop/releases/{tag}/model.json"])
 
@@ -192,7 +239,7 @@ def test_a_training_on_vertex_releases_a_model_that_serves(loop):
     trained = loop.steps["train"].outcome
     assert trained["submitted"] and trained["state"] == "succeeded"
     assert loop.released["model-1"]["spans"] == [1]
-    assert loop.traffic["released"] == {"model-1": 100}
+    assert loop.served["released"].releases == ({"model-1": 100}, "model-1", "model-1")
     assert "Trainer" in loop.steps["train"].err and "done" in loop.steps["train"].err
     assert [job.state.name for job in loop.custom_jobs] == ["JOB_STATE_SUCCEEDED"] * 4
 
@@ -243,12 +290,41 @@ def test_the_retraining_makes_a_span_and_starts_one_training_on_it(loop):
     assert {"CurrentModel", "CurrentDeviceModel", "PairGate"} <= set(states)
 
 
-def test_a_new_model_gets_a_tenth_of_the_traffic_and_is_promoted_and_rolled_back(loop):
-    assert loop.traffic["tried"] == {"model-1": 90, "model-2": 10}
+def test_a_new_pair_gets_a_tenth_of_the_traffic_and_of_the_devices_on_beta(loop):
+    tried = loop.served["tried"]
+    assert tried.releases == ({"model-1": 90, "model-2": 10}, "model-1", "model-2")
+    assert (tried.beta.percent, tried.beta.previous) == (10, "model-1")
     assert sorted(loop.answered) == ["1"] * 18 + ["2"] * 2
     assert all(prediction["label"] in set("0123456789") for prediction in loop.predicted)
-    assert loop.traffic["promoted"] == {"model-2": 100}
-    assert loop.traffic["rolled back"] == {"model-1": 100}
+    published = [detail.task_name for job in loop.jobs for detail in job.job_detail.task_details]
+    assert published.count("DevicePublisher") == 2
+
+
+def test_a_device_gets_the_model_of_the_release(loop):
+    for tag, release in loop.released.items():
+        folder = f"apps/devices/classification/{tag}"
+        manifest = read_manifest(
+            loop.objects[f"{folder}/manifest.json"], [loop.public_key], model="classification", tag=tag
+        )
+        check_model(manifest, loop.objects[f"{folder}/model.tflite"])
+        assert manifest.sha256 == release["files"]["model.tflite"]
+
+
+def test_a_promotion_killed_between_both_moves_is_finished_by_the_next(loop):
+    assert loop.served["promote killed"].releases == ({"model-2": 100}, "model-1", "model-2")
+    assert loop.served["promote killed"].beta.percent == 10
+    promoted = loop.served["promoted"]
+    assert promoted.releases == ({"model-2": 100}, "model-2", "model-2") and promoted.stable.percent == 100
+    assert loop.steps["promote"].outcome["changed"]
+
+
+def test_a_roll_back_killed_between_both_moves_is_finished_by_the_next(loop):
+    assert loop.served["roll back killed"].releases == ({"model-1": 100}, "model-2", "model-2")
+    assert loop.served["rolled back"].releases == ({"model-1": 100}, "model-1", "model-1")
+    assert loop.served["rolled back"].stable.serial > loop.served["promoted"].stable.serial
+    assert loop.steps["roll back"].outcome["changed"]
+    serving = loop.steps["status"].outcome["serving"]
+    assert serving["endpoint"] == {"model-1": 100} and serving["devices"]["stable"]["tag"] == "model-1"
 
 
 def test_a_change_in_modules_changes_the_model_and_builds_no_image(loop):
