@@ -5,11 +5,18 @@ They are prereleases, so that none of them is the repository's latest release.
 """
 
 import contextlib
+import datetime
 import io
+import json
+import logging
 import os
+import socket
 import tempfile
+import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline import retry
 from pipeline.github import client
 from pipeline.github.client import github_errors
 from pipeline.serving.device_place import DevicePlace
@@ -18,11 +25,15 @@ if TYPE_CHECKING:
     from github.GitRelease import GitRelease
     from github.GitReleaseAsset import GitReleaseAsset
 
+log = logging.getLogger(__name__)
+
 NEW = ".new"  # ending of a pointer's file until the old one is deleted
+LOCK = "devices/publishing.lock"  # there while a process changes pointers
+EXPIRES = datetime.timedelta(minutes=5)  # after which a lock is that of a process that was killed; seconds are enough
 
 
 class GitHubPlace(DevicePlace):
-    """The releases of the repository `name`. GitHub has no lock and no order of changes: one publisher at a time."""
+    """The releases of the repository `name`."""
 
     def __init__(self, name: str, token: str):
         from pipeline.releases.github_files import Files
@@ -53,8 +64,6 @@ class GitHubPlace(DevicePlace):
         GitHub replaces no file. `read` finds the new one where a process was killed in between; a device that looks in
         that moment finds none, keeps its model and looks again.
         """
-        from github import UnknownObjectException
-
         file = os.path.basename(name)
         with github_errors(f"Writing {name} in {self.address}"), tempfile.TemporaryDirectory() as folder:
             release = self._release(name) or self._create(name)
@@ -64,12 +73,40 @@ class GitHubPlace(DevicePlace):
                 local.write(content)
             self._upload(release, path)
             if old := _assets(release).get(file):
-                with contextlib.suppress(UnknownObjectException):
-                    old.delete_asset()
+                _delete(old)
             self._finish(release, file)
 
-    def exclusive(self) -> contextlib.AbstractContextManager[None]:
-        return contextlib.nullcontext()
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Lets one process at a time change the pointers: the one whose file LOCK GitHub has taken."""
+        with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
+            path = os.path.join(folder, os.path.basename(LOCK))
+            with open(path, "w", encoding="utf-8") as file:
+                holder = {"host": socket.gethostname(), "process": os.getpid(), "mark": os.urandom(12).hex()}
+                json.dump(holder, file)
+            for wait in retry.LOCK.waits():
+                if lock := self._acquire(path):
+                    break
+                log.warning("Another process is publishing to devices in %s: waiting until it is done.", self.address)
+                time.sleep(wait)
+        try:
+            yield
+        finally:
+            with github_errors(f"Deleting {LOCK} in {self.address}"):
+                _delete(lock)
+
+    def _acquire(self, path: str) -> "GitReleaseAsset | None":
+        """Returns the lock, None while another process has it. Deletes one that a killed process left."""
+        from pipeline.releases.github_files import arrived
+
+        created = self.create(LOCK, path)
+        with github_errors(f"Reading {LOCK} in {self.address}"):
+            lock = _assets(self._release(LOCK)).get(os.path.basename(LOCK))
+            if created and arrived(lock, path):
+                return lock
+            if lock and datetime.datetime.now(datetime.timezone.utc) - lock.created_at > EXPIRES:
+                _delete(lock)
+        return None
 
     def _finish(self, release: "GitRelease", file: str) -> None:
         """Gives a new file its name where the old one is gone; deletes it where it is not, or did not arrive whole."""
@@ -81,7 +118,7 @@ class GitHubPlace(DevicePlace):
                 new.delete_asset()
 
     def _upload(self, release: "GitRelease", path: str) -> bool:
-        """Uploads a file; False where there is one of its name. One that did not arrive whole is replaced."""
+        """Uploads a file; False where there is another of its name. One that did not arrive whole is replaced."""
         from github import GithubException
 
         from pipeline.releases.github_files import arrived
@@ -96,8 +133,10 @@ class GitHubPlace(DevicePlace):
             self._files.upload(release, path)
         except GithubException as error:
             # an earlier attempt whose answer was lost, or another process
-            if error.status != 422 or not arrived(_assets(release).get(name), path):
+            there = _assets(release).get(name)
+            if error.status != 422 or not there or there.state != "uploaded":
                 raise
+            return arrived(there, path)
         return True
 
     def _release(self, name: str) -> "GitRelease | None":
@@ -118,6 +157,14 @@ class GitHubPlace(DevicePlace):
             if error.status != 422 or not (there := self._release(name)):  # made by another process meanwhile
                 raise
             return there
+
+
+def _delete(asset: "GitReleaseAsset") -> None:
+    """Deletes a file, unless another process was faster."""
+    from github import UnknownObjectException
+
+    with contextlib.suppress(UnknownObjectException):
+        asset.delete_asset()
 
 
 def _tag(name: str) -> str:

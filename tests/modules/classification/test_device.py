@@ -28,6 +28,7 @@ def test_mobilenet_takes_a_training_step_and_runs_on_a_device(tmp_path):
 
     converted = LiteRTModel(path)
     assert converted.shape == (1, 32, 32, 3)
+    assert 0 < converted.latency(images[0], seconds=0.1) < 100
     np.testing.assert_allclose(converted.predict(images), network(images, training=False).numpy(), atol=0.01)
 
 

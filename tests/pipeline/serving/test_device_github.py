@@ -1,10 +1,13 @@
 """Models for devices as files of GitHub releases: no failed call loses a pointer."""
 
+import concurrent.futures
+import datetime
+
 import pytest
 
 from pipeline.errors import GitHubRefused
 from pipeline.releases.factory import open_releases
-from pipeline.serving import rollout
+from pipeline.serving import device_github, rollout
 from pipeline.serving.device_github import GitHubPlace
 from pipeline.serving.device_manifest import read_pointer
 from tests.conftest import Workspace
@@ -120,6 +123,36 @@ def test_a_file_that_did_not_arrive_is_sent_again(place, there, tmp_path):
     assert place.read(STABLE) is None
     place.replace(STABLE, b"1")
     assert there.published()[CHANNELS] == {"stable.json": b"1"}
+
+
+def test_publishers_at_the_same_time_lose_no_pointer(cloud_environment, place, there):
+    github = cloud_environment.github
+    most, inside = [], []
+
+    def publish(number: int) -> None:
+        own = GitHubPlace(github.repository, github.token(contents="write"))
+        with own.exclusive():
+            inside.append(number)
+            most.append(len(inside))
+            own.replace(STABLE, b"%s %d" % (own.read(STABLE) or b"", number))
+            inside.remove(number)
+
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        list(pool.map(publish, range(3)))
+    assert set(most) == {1}
+    assert sorted(there.published()[CHANNELS]["stable.json"].split()) == [b"0", b"1", b"2"]
+    assert not there.published()["devices"]
+
+
+def test_a_lock_that_a_killed_process_left_expires(place, there, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed), place.exclusive():
+        patch.setattr(device_github, "_delete", lambda asset: None)
+        raise Killed
+    assert list(there.published()["devices"]) == ["publishing.lock"]
+    monkeypatch.setattr(device_github, "EXPIRES", datetime.timedelta(0))
+    with place.exclusive():
+        place.replace(STABLE, b"1")
+    assert place.read(STABLE) == b"1" and not there.published()["devices"]
 
 
 def test_a_token_that_may_not_write_is_refused_with_the_permission(cloud_environment):
