@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from pipeline import retry
+from pipeline.errors import GitHubRefused
 from pipeline.github import client
 from pipeline.github.client import github_errors
 from pipeline.serving.device_place import DevicePlace
@@ -84,15 +85,17 @@ class GitHubPlace(DevicePlace):
             with open(path, "w", encoding="utf-8") as file:
                 holder = {"host": socket.gethostname(), "process": os.getpid(), "mark": os.urandom(12).hex()}
                 json.dump(holder, file)
-            for wait in retry.LOCK.waits():
-                if lock := self._acquire(path):
-                    break
+            if not (lock := self._acquire(path)):
                 log.warning("Another process is publishing to devices in %s: waiting until it is done.", self.address)
-                time.sleep(wait)
+                for wait in retry.LOCK.waits():
+                    time.sleep(wait)
+                    if lock := self._acquire(path):
+                        break
         try:
             yield
         finally:
-            with github_errors(f"Deleting {LOCK} in {self.address}"):
+            # Where deleting fails, the lock expires.
+            with contextlib.suppress(GitHubRefused), github_errors(f"Deleting {LOCK} in {self.address}"):
                 _delete(lock)
 
     def _acquire(self, path: str) -> "GitReleaseAsset | None":
