@@ -16,6 +16,7 @@ from typing import Any
 import aiohttp
 
 from apps.client.answers import Answer, Unanswered
+from apps.client.pictures import for_server
 
 LARGEST_ANSWER = 16 << 20  # bytes
 FIRST_WAIT, LONGEST_WAIT = 0.1, 2.0  # seconds between two tries within one budget
@@ -39,7 +40,7 @@ class Server:
 
     def ask(self, picture: bytes) -> "Future[Answer]":
         """Begins to ask about a PNG or JPEG. The result comes within the budget, or is Unanswered."""
-        return self._run(self._ask(picture))
+        return self._run(self._ask(for_server(picture)))
 
     def close(self) -> None:
         self._run(self._session.close()).result()

@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from apps.client.answers import Answer, Unanswered
+from apps.client.pictures import for_server
 from apps.client.server import read_prediction
 from pipeline.cloud.vertex import client
 from pipeline.config import Config
@@ -40,7 +41,7 @@ class VertexEndpoint:
 
     def ask(self, picture: bytes) -> "Future[Answer]":
         """Begins to ask about a PNG or JPEG. The result comes within the budget, or is Unanswered."""
-        return self._pool.submit(self._ask, picture)
+        return self._pool.submit(self._ask, for_server(picture))
 
     def close(self) -> None:
         self._pool.shutdown()

@@ -64,8 +64,8 @@ class InputSpec:
 
 def pixels(image: bytes, spec: InputSpec) -> np.ndarray:
     """Converts PNG or JPEG bytes to float32 [height, width, channels] in [0, 1]. Raises OSError for what is neither."""
-    decoded = _decoded(image)
-    colours = np.asarray(decoded.convert("RGB") if decoded.mode not in ("RGB", "RGBA") else decoded)
+    shown = decoded(image)
+    colours = np.asarray(shown.convert("RGB") if shown.mode not in ("RGB", "RGBA") else shown)
     if colours.shape[2] == 4:
         opacity = colours[..., 3:].astype(np.float32) / 255
         behind = np.array(spec.background, np.float32)
@@ -94,8 +94,11 @@ def _weights(pixels_in: int, pixels_out: int) -> np.ndarray:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _decoded(image: bytes) -> Image.Image:
-    """Decodes an image upright, as RGB, as RGBA where it may be transparent, or in another mode of 8 bits."""
+def decoded(image: bytes) -> Image.Image:
+    """Decodes an image upright, as RGB, as RGBA where it may be transparent, or in another mode of 8 bits.
+
+    Raises OSError for what is neither JPEG nor PNG.
+    """
     try:
         with Image.open(io.BytesIO(image), formats=("JPEG", "PNG")) as opened:
             opened.load()  # a PNG may have its EXIF data behind its pixels
