@@ -171,6 +171,17 @@ class StorageError(SpanloopError):
         super().__init__(f"{place}: {self.reason}. {remedy}")
 
 
+class NoCredentials(StorageError):
+    """There are no credentials of Google Cloud: the same message for storage and every other service."""
+
+    def __init__(self, reason: str):
+        super().__init__(
+            "Credentials of Google Cloud",
+            f"not found ({reason.rstrip('.')})",
+            "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a valid file.",
+        )
+
+
 class ObjectNotFound(StorageError):
     """A place has no file of this name: a path, or gs://BUCKET/NAME."""
 

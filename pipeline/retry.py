@@ -108,6 +108,16 @@ QUESTION = Policy(
     statuses=TRANSIENT,
     longest_retry_after=10,
 )
+# Steps of `setup`, which look first: conflicts with another process (409), and what takes Google minutes to make
+# known everywhere, such as a new service account.
+SETUP = Policy(
+    "Google Cloud",
+    Backoff(first=0.5, factor=1.7, longest=15, jitter=0.25),
+    attempts=18,
+    timeout=180,
+    statuses=TRANSIENT | {409},
+    longest_retry_after=60,
+)
 # Every call of GitHub, changes too: a caller checks whether a change with a lost answer was made. 403 is also
 # how GitHub says that a limit was met. No connection at all most often means no network, so it is given up earlier.
 GITHUB = Policy(

@@ -1,5 +1,6 @@
 """The pages: their sections, links and command blocks, and the project that their commands create."""
 
+import dataclasses
 import functools
 import json
 import os
@@ -7,9 +8,11 @@ import pathlib
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pipeline.config import Config
 from tests.clone import ROOT, SETTINGS
 from tests.emulators.cloud import Cloud
 from tests.gcloud import Programs, new_project
@@ -85,12 +88,14 @@ def commands(place: str, kind: str = "sh") -> list[str]:
 def paste(script: str, folder: pathlib.Path, programs: pathlib.Path | None = None, **variables: str) -> str:
     """Runs commands in bash, in a folder, up to the first that fails; returns what they print.
 
-    They see the repository's programs, those in the folder `programs`, and of the environment only what is given.
+    They see the repository's programs, those in the folder `programs`, and of the environment only what is given; `ci`
+    is that of this repository, whatever the folder.
     """
     path = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
     person = {f"GIT_{role}_{what}": "t@example.com" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
     environment = {"PATH": path, "HOME": str(folder), **SETTINGS, **person, **variables}
-    script = f"set -eu -o pipefail\nshopt -s expand_aliases\n{script}"
+    script = re.sub(r"^alias ci=.*", f'ci() {{ PYTHONPATH={ROOT} {sys.executable} -m ci "$@"; }}', script, flags=re.M)
+    script = f"set -eu -o pipefail\n{script}"
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
     )
@@ -105,28 +110,30 @@ class Project(NamedTuple):
     variables: dict[str, str]
 
 
-def make(cloud: Cloud, folder: pathlib.Path, repository: str = "o/n", token: bytes = b"ghp_of-a-test") -> Project:
+def make(cloud: Cloud, folder: pathlib.Path, token: bytes = b"ghp_of-a-test") -> Project:
     """Makes a project that contains only what the pages' commands create; `token` is typed in where they ask."""
-    with Programs(cloud, token) as programs:
-        return create(programs, folder, repository)
+    with Programs(cloud) as programs:
+        return create(programs, folder, token)
 
 
-def create(programs: Programs, folder: pathlib.Path, repository: str = "o/n") -> Project:
-    """Runs the pages' commands in a project in which there is nothing yet."""
+def create(programs: Programs, folder: pathlib.Path, token: bytes = b"ghp_of-a-test") -> Project:
+    """Runs the pages' commands, as the owner of a project in which there is nothing yet."""
     cloud = programs.cloud
-    new_project(cloud)
+    repository, owner = cloud.github.repository, new_project(cloud)
+    (folder / "token").write_bytes(token)
     given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "BUCKET": cloud.bucket, "REPOSITORY": repository}
     examples, *resources = commands("docs/google-cloud.md#create-the-resources")
     lines = [
         *(f"export {name}={shlex.quote(value)}" for name, value in given.items()),
-        re.sub(r"^export .*", "", examples),
-        *resources,
+        re.sub(r"^export GCP_PROJECT.*", "", examples),
+        *(block.replace("--release-token -", "--release-token token") for block in resources),
         # tests/ci/commands/test_doctor.py runs the last line
         *(block.replace("ci doctor", "") for block in commands("docs/google-cloud.md#set-and-check")),
         *commands("docs/github.md#set-up-a-fork"),
         "export",
     ]
-    exported = paste("\n".join(lines), folder, programs.folder)
+    signed_in = signed_in_as(cloud, owner)
+    exported = paste("\n".join(lines), folder, programs.folder, **signed_in)
     clock, issues, *variables, ruleset = programs.gh
     assert clock == ["workflow", "enable", "collected-data.yml", "--repo", repository]
     assert issues == ["repo", "edit", repository, "--enable-issues"]
@@ -134,8 +141,17 @@ def create(programs: Programs, folder: pathlib.Path, repository: str = "o/n") ->
     assert json.loads((ROOT / ruleset[-1]).read_text())["target"] == "branch"
     exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', exported, re.M))
     shell = ("PATH", "HOME", "PWD", "OLDPWD", "SHLVL")
-    exports = {name: value for name, value in exports.items() if name not in shell and not name.startswith("GIT_")}
+    others = {*shell, *signed_in}
+    exports = {name: value for name, value in exports.items() if name not in others and not name.startswith("GIT_")}
     return Project(exports, dict(map(_variable, variables)))
+
+
+def signed_in_as(cloud: Cloud, key: pathlib.Path) -> dict[str, str]:
+    """Returns the environment of a person who has an account's key, and no settings yet."""
+    known = {field.metadata["variable"] for field in dataclasses.fields(Config)}
+    plain = {name: value for name, value in cloud.environment.items() if name not in known}
+    token = cloud.github.token(contents="read")
+    return {**plain, "GOOGLE_APPLICATION_CREDENTIALS": str(key), "GITHUB_TOKEN": token}
 
 
 def _variable(words: list[str]) -> tuple[str, str]:

@@ -16,14 +16,15 @@ from google.cloud import kms_v1
 
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
-from pipeline.doctor.access import APIS
+from pipeline.setup.resources import apis
 from tests.emulators.cloud import Cloud
+from tests.emulators.policies import OWNER
 
 PROGRAM = """
 import json, os, socket, sys
 connection = socket.socket(socket.AF_UNIX)
 connection.connect(sys.argv[1])
-connection.sendall(json.dumps([os.getcwd(), *sys.argv[2:]]).encode())
+connection.sendall(json.dumps(sys.argv[2:]).encode())
 connection.shutdown(socket.SHUT_WR)
 answer = json.loads(b"".join(iter(lambda: connection.recv(65536), b"")))
 sys.stdout.write(answer["out"])
@@ -40,11 +41,11 @@ class Failed(Exception):
 class Programs:
     """A context manager: `folder`, for PATH, has the programs `gcloud` and `gh`; `gh` keeps the calls of the latter."""
 
-    def __init__(self, cloud: Cloud, token: bytes = b"ghp_of-a-test"):
+    def __init__(self, cloud: Cloud):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="spanloop-programs-"))
         self.cloud = cloud
         self.gh: list[list[str]] = []
-        self.gcloud = Gcloud(cloud, token)
+        self.gcloud = Gcloud(cloud)
         address, program = self.folder / "socket", self.folder / "program.py"
         program.write_text(PROGRAM)
         for name in ("gcloud", "gh"):
@@ -53,9 +54,9 @@ class Programs:
             (self.folder / name).chmod(0o755)
         self._server = socketserver.UnixStreamServer(str(address), _handler(self._call))
 
-    def _call(self, folder: str, name: str, *words: str) -> str:
+    def _call(self, name: str, *words: str) -> str:
         if name == "gcloud":
-            return self.gcloud.call(list(words), pathlib.Path(folder))
+            return self.gcloud.call(list(words))
         self.gh.append(list(words))
         return ""
 
@@ -83,55 +84,29 @@ def _handler(call: Callable[..., str]) -> type[socketserver.StreamRequestHandler
 
 
 class Gcloud:
-    """The commands of gcloud that the pages use. No local server keeps workload identity pools, so they are here."""
+    """The commands of gcloud that the pages use."""
 
-    def __init__(self, cloud: Cloud, token: bytes):
-        self._cloud, self._token = cloud, token
-        self.pools: dict[str, set[str]] = {}  # the providers of each pool
+    def __init__(self, cloud: Cloud):
+        self._cloud = cloud
 
-    def call(self, words: list[str], folder: pathlib.Path) -> str:
-        """Runs one command in a folder and returns what it prints. Raises an error where gcloud would fail."""
-        self._folder = folder
+    def call(self, words: list[str]) -> str:
+        """Runs one command and returns what it prints. Raises an error where gcloud would fail."""
         plain = [word for word in words if not word.startswith("--")]
         options = dict(word[2:].partition("=")[::2] for word in words if word.startswith("--"))
         if " ".join(plain).startswith(IGNORED):
             return ""
-        if plain[-2] == "add-iam-policy-binding":
-            return self._grant(" ".join(plain[:-2]), plain[-1], options)
         return getattr(self, f"_{plain[0]}")(plain[1:], options)
-
-    def _grant(self, kind: str, name: str, options: dict[str, str]) -> str:
-        project = f"projects/{self._cloud.project}"
-        resources = {
-            "projects": f"projects/{name}",
-            "storage buckets": f"buckets/{name.removeprefix('gs://')}",
-            "iam service-accounts": f"serviceAccounts/{name}",
-            "artifacts repositories": f"{project}/locations/{options.get('location')}/repositories/{name}",
-            "secrets": f"{project}/secrets/{name}",
-            "kms keys": f"{project}/locations/{options.get('location')}/keyRings/{options.get('keyring')}"
-            f"/cryptoKeys/{name}",
-        }
-        member = options["member"].removeprefix("serviceAccount:")
-        self._cloud.policies.grant(resources[kind], options["role"], member)
-        return ""
 
     def _projects(self, words: list[str], options: dict[str, str]) -> str:
         if words != ["describe", self._cloud.project] or options != {"format": "value(projectNumber)"}:
             raise Failed("unknown")
         return f"{self._cloud.project_number}\n"
 
-    def _services(self, words: list[str], options: dict[str, str]) -> str:
-        self._cloud.apis.disabled -= set(words[1:])
-        return ""
-
     def _storage(self, words: list[str], options: dict[str, str]) -> str:
         store = self._cloud.gcs.store
         match words:
             case ["buckets", "create", address]:
                 store.create_bucket(address.removeprefix("gs://"), self._cloud.project)
-            case ["buckets", "update", address] if options.keys() == {"cors-file"}:
-                cors = json.loads((self._folder / options["cors-file"]).read_text())
-                store.bucket(address.removeprefix("gs://")).properties["cors"] = cors
             case ["rm", address] if "recursive" in options:
                 for name in self._cloud.gcs.names(f"{address}/"):
                     self._cloud.gcs.delete(f"{address}/{name}")
@@ -147,56 +122,34 @@ class Gcloud:
 
     def _artifacts(self, words: list[str], options: dict[str, str]) -> str:
         _, verb, name = words
-        if options["location"] != self._cloud.region:
+        if verb != "delete" or options["location"] != self._cloud.region:
             raise Failed(f"no repository {name} in {options['location']}")
-        if verb == "create":
-            self._cloud.registry.add(name, format=options["repository-format"].upper())
-        else:
-            found = f"projects/{self._cloud.project}/locations/{self._cloud.region}/repositories/{name}"
-            self._cloud.registry.repositories.pop(found)
+        found = f"projects/{self._cloud.project}/locations/{self._cloud.region}/repositories/{name}"
+        self._cloud.registry.repositories.pop(found)
         return ""
 
     def _secrets(self, words: list[str], options: dict[str, str]) -> str:
         verb, name = words
-        secret = f"projects/{self._cloud.project}/secrets/{name}"
-        if verb == "create":
-            self._cloud.secrets.add(secret, self._token)
-        else:
-            self._cloud.secrets.remove(secret)
+        if verb != "delete":
+            raise Failed("unknown")
+        self._cloud.secrets.remove(f"projects/{self._cloud.project}/secrets/{name}")
         return ""
 
     def _kms(self, words: list[str], options: dict[str, str]) -> str:
+        if words[:3] != ["keys", "versions", "get-public-key"]:
+            raise Failed("unknown")
+        ring = f"projects/{self._cloud.project}/locations/{options['location']}/keyRings/{options['keyring']}"
         keys = kms_v1.KeyManagementServiceClient(transport="rest")
-        location = f"projects/{self._cloud.project}/locations/{options['location']}"
-        ring = f"{location}/keyRings/{options.get('keyring')}"
-        match words:
-            case ["keyrings", "create", name]:
-                keys.create_key_ring(parent=location, key_ring_id=name, key_ring={})
-            case ["keys", "create", name] if options["purpose"] == "asymmetric-signing":
-                algorithm = options["default-algorithm"].upper().replace("-", "_")
-                key = {"purpose": "ASYMMETRIC_SIGN", "version_template": {"algorithm": algorithm}}
-                keys.create_crypto_key(parent=ring, crypto_key_id=name, crypto_key=key)
-            case ["keys", "versions", "get-public-key", number]:
-                version = f"{ring}/cryptoKeys/{options['key']}/cryptoKeyVersions/{number}"
-                return keys.get_public_key(name=version).pem
-            case _:
-                raise Failed("unknown")
-        return ""
+        return keys.get_public_key(name=f"{ring}/cryptoKeys/{options['key']}/cryptoKeyVersions/{words[3]}").pem
 
     def _iam(self, words: list[str], options: dict[str, str]) -> str:
         *kind, verb, name = words
-        if kind == ["service-accounts"]:
-            accounts = self._cloud.accounts.accounts
-            if verb == "create":
-                accounts[f"{name}@{self._cloud.project}.iam.gserviceaccount.com"] = False
-            else:
-                accounts.pop(name)
-        elif verb == "delete":
-            self.pools.pop(name)  # with its providers
-        elif pool := options.get("workload-identity-pool"):
-            self.pools[pool].add(name)
+        if kind == ["service-accounts"] and verb == "delete":
+            self._cloud.accounts.accounts.pop(name)
+        elif kind == ["workload-identity-pools"] and verb == "delete":
+            self._cloud.pools.delete(name)
         else:
-            self.pools[name] = set()
+            raise Failed("unknown")
         return ""
 
     def _ai(self, words: list[str], options: dict[str, str]) -> str:
@@ -222,9 +175,14 @@ class Gcloud:
         return ""
 
 
-def new_project(cloud: Cloud) -> None:
-    """Takes from the local servers all that a new project of Google Cloud lacks."""
+def new_project(cloud: Cloud) -> pathlib.Path:
+    """Takes from the local servers all that a new project of Google Cloud lacks; returns the key of its owner."""
+    owner = "owner@another-project.iam.gserviceaccount.com"
     cloud.policies.clear()
+    cloud.policies.grant(f"projects/{cloud.project}", OWNER, owner)
     cloud.accounts.accounts.clear()
     cloud.gcs.store.clear()
-    cloud.apis.disabled.update(f"{api}.googleapis.com" for api in APIS)
+    # https://cloud.google.com/service-usage/docs/enabled-service#default
+    enabled = ("serviceusage.googleapis.com", "storage.googleapis.com")
+    cloud.apis.disabled.update(set(apis(Config())).difference(enabled))
+    return cloud.oauth.key_file(owner)

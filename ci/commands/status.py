@@ -46,6 +46,7 @@ def status(config: Config) -> Outcome:
         training.outcome if training else None,
         corrected,
     )
+    typed = following.command(config.in_cloud)
     return Outcome(
         "\n".join(
             [
@@ -60,7 +61,7 @@ def status(config: Config) -> Outcome:
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
                 *([f"history: {history}"] if history else []),
                 *serving_lines(serving),
-                f"next: {following.action}, because {following.why}",
+                f"next: {typed}, because {following.why}",
             ]
         ),
         spans=[{"span": span.number, "images": span.images, "labels": span.labels} for span in published],
@@ -72,7 +73,7 @@ def status(config: Config) -> Outcome:
         last_evaluation=evaluation.to_json() if evaluation else None,
         history=history,
         serving=serving.to_json(),
-        next=asdict(following),
+        next={**asdict(following), "command": typed},
         action=following.action,  # again, for workflows, whose conditions look at single outputs
     )
 

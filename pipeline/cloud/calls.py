@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pipeline import retry
-from pipeline.errors import CloudRefused
+from pipeline.errors import CloudRefused, NoCredentials
 from pipeline.progress import Log, no_log
 
 if TYPE_CHECKING:
@@ -107,11 +107,13 @@ def converge(doing: str, step: Callable[[], Found | None]) -> Found:
 
 @contextlib.contextmanager
 def cloud_errors(doing: str) -> Iterator[None]:
-    """Converts API errors and missing credentials to CloudRefused."""
+    """Converts API errors to CloudRefused, and missing credentials to NoCredentials."""
     from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
+    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 
     try:
         yield
+    except DefaultCredentialsError as error:
+        raise NoCredentials(str(error)) from error
     except (GoogleAPIError, GoogleAuthError) as error:
         raise CloudRefused(doing, getattr(error, "message", "") or str(error)) from error

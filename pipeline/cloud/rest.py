@@ -1,4 +1,4 @@
-"""Google Cloud over plain REST: for questions to services whose own client takes longer to import than to answer."""
+"""Google Cloud over plain REST: for services whose own client takes longer to import than to answer."""
 
 import itertools
 from typing import Any
@@ -10,6 +10,7 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
 from pipeline import retry
+from pipeline.errors import NoCredentials
 
 TIMEOUT = 20  # seconds
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -26,7 +27,10 @@ class NoAnswer(Exception):
 
 
 class Rest:
-    """Calls with one identity that change nothing; thread-safe."""
+    """Calls with one identity; thread-safe.
+
+    A call whose answer was lost is repeated, so a caller that changes something has to look first what is there.
+    """
 
     def __init__(self, credentials: Credentials):
         self._session = google.auth.transport.requests.AuthorizedSession(credentials)
@@ -36,9 +40,17 @@ class Rest:
         """Returns the JSON at `url`; a parameter may have several values. Raises NoAnswer."""
         return self._ask("GET", url, params=parameters)
 
-    def post(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Returns the JSON of a method that changes nothing, such as testIamPermissions. Raises NoAnswer."""
-        return self._ask("POST", url, json=body)
+    def post(self, url: str, body: dict[str, Any], **parameters: str) -> dict[str, Any]:
+        """Creates something, or calls a method such as testIamPermissions; returns the answer. Raises NoAnswer."""
+        return self._ask("POST", url, json=body, params=parameters)
+
+    def patch(self, url: str, body: dict[str, Any], **parameters: str) -> dict[str, Any]:
+        """Changes the fields of `body`; returns the answer's JSON. Raises NoAnswer."""
+        return self._ask("PATCH", url, json=body, params=parameters)
+
+    def put(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Replaces what is at `url`; returns the answer's JSON. Raises NoAnswer."""
+        return self._ask("PUT", url, json=body)
 
     def _ask(self, verb: str, url: str, **how: Any) -> dict[str, Any]:
         def is_transient(error: NoAnswer) -> bool:
@@ -68,9 +80,9 @@ class Rest:
 
 
 def default_rest() -> Rest:
-    """Returns calls with the application default credentials. Raises NoAnswer without any."""
+    """Returns calls with the application default credentials. Raises NoCredentials."""
     try:
         credentials, _ = google.auth.default(scopes=SCOPES)
     except GoogleAuthError as error:
-        raise NoAnswer(str(error)) from error
+        raise NoCredentials(str(error)) from error
     return Rest(credentials)

@@ -3,7 +3,7 @@
 import os
 
 from pipeline.cloud.calls import read_retry, without_support_warnings
-from pipeline.errors import SecretUnreadable
+from pipeline.errors import NoCredentials, SecretUnreadable
 
 
 def github_token(secret: str) -> str:
@@ -15,16 +15,21 @@ def github_token(secret: str) -> str:
 
 
 def read(name: str) -> str:
-    """Returns the secret projects/PROJECT/secrets/NAME/versions/VERSION as text. Raises SecretUnreadable."""
+    """Returns the secret projects/PROJECT/secrets/NAME/versions/VERSION as text.
+
+    Raises SecretUnreadable, NoCredentials.
+    """
     with without_support_warnings():
         import google_crc32c
         from google.api_core.exceptions import GoogleAPIError
-        from google.auth.exceptions import GoogleAuthError
+        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
         from google.cloud import secretmanager_v1
 
     try:
         client = secretmanager_v1.SecretManagerServiceClient()
         payload = client.access_secret_version(name=name, retry=read_retry()).payload
+    except DefaultCredentialsError as error:
+        raise NoCredentials(str(error)) from error
     except (GoogleAPIError, GoogleAuthError) as error:
         raise SecretUnreadable(name, getattr(error, "message", "") or str(error)) from error
     if google_crc32c.value(payload.data) != payload.data_crc32c:

@@ -5,7 +5,7 @@ import importlib
 import re
 from typing import Any
 
-from pipeline.cloud.calls import without_support_warnings
+from pipeline.cloud.calls import cloud_errors, without_support_warnings
 from pipeline.config import Config, Machine
 
 
@@ -16,12 +16,16 @@ def client(config: Config, service: str, version: str = "v1") -> Any:
 
 @functools.lru_cache
 def cached_client(region: str, service: str, version: str = "v1") -> Any:
-    """Returns this process's client of a service: each client reads the credentials and opens a connection."""
+    """Returns this process's client of a service: each client reads the credentials and opens a connection.
+
+    Raises NoCredentials.
+    """
     with without_support_warnings():
         api = importlib.import_module(f"google.cloud.aiplatform_{version}")  # takes two seconds
 
     options = {"api_endpoint": f"{region}-aiplatform.googleapis.com"}
-    return getattr(api, f"{service}Client")(client_options=options)
+    with cloud_errors("Signing in to Vertex AI"):
+        return getattr(api, f"{service}Client")(client_options=options)
 
 
 def location(config: Config) -> str:

@@ -16,6 +16,13 @@ class Next:
     action: str
     why: str
 
+    def command(self, in_cloud: bool) -> str:
+        """Returns the action as it is typed: where the workspace is in a bucket, trainings run on Vertex AI."""
+        return SUBMITTED.get(self.action, self.action) if in_cloud else self.action
+
+
+SUBMITTED = {"train": "submit --pipeline training", "retrain": "submit --pipeline retraining"}
+
 
 def next_step(
     spans: Collection[int],

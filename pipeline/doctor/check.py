@@ -5,15 +5,7 @@ from collections.abc import Callable
 
 from pipeline.cloud.rest import Rest
 from pipeline.config import Config
-
-EXAMPLES = {
-    "workspace": "gs://MY-BUCKET/spanloop",
-    "project": "MY-PROJECT",
-    "region": "europe-west1",
-    "image_repository": "europe-west1-docker.pkg.dev/MY-PROJECT/spanloop/pipelines",
-    "service_account": "pipelines@MY-PROJECT.iam.gserviceaccount.com",
-    "build_service_account": "builds@MY-PROJECT.iam.gserviceaccount.com",
-}
+from pipeline.setup.resources import Grant, default_names
 
 
 class Missing(Exception):
@@ -51,7 +43,7 @@ class Context:
     def needs(self, *fields: str) -> None:
         """Raises Unknown unless all these settings are set."""
         if absent := unset(self.config, fields):
-            raise Unknown(f"{', '.join(map(variable, absent))}: not set", *exports(absent))
+            raise Unknown(f"{', '.join(map(variable, absent))}: not set", *exports(self.config, absent))
 
 
 def unset(config: Config, fields: tuple[str, ...]) -> list[str]:
@@ -59,9 +51,16 @@ def unset(config: Config, fields: tuple[str, ...]) -> list[str]:
     return [name for name in fields if not (config.in_cloud if name == "workspace" else getattr(config, name))]
 
 
-def exports(fields: list[str]) -> list[str]:
-    """Returns a command for each field that sets it to an example."""
-    return [f"export {variable(name)}={EXAMPLES[name]}" for name in fields]
+def exports(config: Config, fields: list[str]) -> list[str]:
+    """Returns a command for each field that sets it: to the name that `setup` gives, or to an example."""
+    project, region = config.project or "MY-PROJECT", config.region or "europe-west1"
+    examples = {
+        "GCP_PROJECT": project,
+        "GCP_REGION": region,
+        "WORKSPACE": f"gs://{project}-images/spanloop",
+        **default_names(project, region),
+    }
+    return [f"export {variable(name)}={examples[variable(name)]}" for name in fields]
 
 
 def variable(field: str) -> str:
@@ -73,6 +72,11 @@ def variable(field: str) -> str:
 def grant(kind: str, resource: str, member: str, role: str) -> str:
     """Returns the command that grants a role, such as grant("storage buckets", "gs://b", "user:a@b.c", "roles/...")."""
     return f"gcloud {kind} add-iam-policy-binding {resource} --member={member} --role={role}"
+
+
+def grant_command(wanted: Grant) -> str:
+    """Returns the command that grants a role of the table."""
+    return grant(wanted.on.kind.gcloud, wanted.on.gcloud, wanted.member, wanted.role)
 
 
 CheckFunction = Callable[[Context], str]  # returns the state in words; raises Missing or Unknown

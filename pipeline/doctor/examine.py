@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config
-from pipeline.doctor import access, places, repository, serving
-from pipeline.doctor.check import CheckFunction, Context, Missing, Unknown, exports, unset
+from pipeline.doctor import access, identity, places, repository, serving
+from pipeline.doctor.check import CheckFunction, Context, Missing, Unknown, exports, unset, variable
 from pipeline.errors import SpanloopError
 
 REQUIRED = ("workspace", "project", "region", "image_repository", "service_account", "build_service_account")
@@ -23,6 +23,7 @@ CHECKS: dict[str, CheckFunction] = {
     "pipelines' roles": access.pipelines_roles,
     "build account": access.build_account,
     "build roles": access.build_roles,
+    "workflows": identity.workflows,
     "Vertex AI": serving.vertex,
     "machines": serving.machines,
     "endpoint": serving.endpoint,
@@ -72,8 +73,7 @@ def run_check(name: str, check: Callable[[], str]) -> Check:
 
 def _settings(config: Config) -> str:
     if absent := unset(config, REQUIRED):
-        names = [export.split()[1].partition("=")[0] for export in exports(absent)]
-        raise Missing(f"not set: {', '.join(names)}", *exports(absent))
+        raise Missing(f"not set: {', '.join(map(variable, absent))}", *exports(config, absent))
     return "all required settings are set"
 
 

@@ -3,10 +3,11 @@
 import os
 
 from pipeline.cloud.rest import NoAnswer
-from pipeline.doctor.access import ARTIFACT_REGISTRY, STORAGE, enable, repository_of
-from pipeline.doctor.check import Context, Missing, Unknown, grant
-from pipeline.errors import SpanloopError
+from pipeline.doctor.access import unreadable
+from pipeline.doctor.check import Context, Missing, exports, grant
+from pipeline.errors import ConfigError, SpanloopError
 from pipeline.packaging import image as pipelines_image
+from pipeline.setup import resources
 from pipeline.storage.factory import open_storage
 
 FIELDS = ("location", "locationType", "iamConfiguration", "retentionPolicy", "defaultEventBasedHold", "versioning")
@@ -22,10 +23,13 @@ def bucket(context: Context) -> str:
         " --uniform-bucket-level-access --public-access-prevention"
     )
     try:
-        found = context.rest.get(f"{STORAGE}/{name}", fields=",".join(FIELDS))
+        wanted = resources.bucket(context.config, context.config.workspace)
+        found = context.rest.get(wanted.url, fields=",".join(FIELDS))
     except NoAnswer as refused:
         if refused.status == 404:
             raise Missing(f"gs://{name} does not exist", create) from None
+        if refused.disabled:
+            raise unreadable(context, refused) from None
         see = grant("storage buckets", f"gs://{name}", context.member, "roles/storage.legacyBucketReader")
         raise Missing(f"gs://{name} cannot be read: {refused}", see) from None
     place = found["location"].lower()
@@ -56,9 +60,10 @@ def objects(context: Context) -> str:
     fix = grant("storage buckets", f"gs://{name}", context.member, "roles/storage.objectUser")
     wanted = [f"storage.objects.{verb}" for verb in OBJECTS]
     try:
-        held = context.rest.get(f"{STORAGE}/{name}/iam/testPermissions", permissions=wanted).get("permissions", [])
+        url = f"{resources.bucket(context.config, context.config.workspace).url}/iam/testPermissions"
+        held = context.rest.get(url, permissions=wanted).get("permissions", [])
     except NoAnswer as refused:
-        raise Unknown(f"gs://{name}: {refused}", fix) from None
+        raise unreadable(context, refused, fix) from None
     if absent := [permission for permission in wanted if permission not in held]:
         raise Missing(f"{context.caller or 'you'} may not {', '.join(absent)} in gs://{name}", fix)
     storage, probe = open_storage(context.config.workspace), f"doctor/{os.urandom(8).hex()}"
@@ -78,18 +83,16 @@ def objects(context: Context) -> str:
 def repository(context: Context) -> str:
     """Checks that the image repository exists and holds Docker images."""
     context.needs("project", "image_repository")
-    place, project, name = repository_of(context.config)
+    wanted = _images(context)
+    name, place = wanted.short, wanted.name.split("/")[3]
     try:
-        found = context.rest.get(f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}")
+        found = context.rest.get(wanted.url)
     except NoAnswer as refused:
-        where = f"{name} --location={place} --project={project}"
-        if refused.disabled:
-            raise Unknown(str(refused), enable(context.config, [refused.disabled])) from None
         if refused.status == 404:
-            create = f"gcloud artifacts repositories create {where} --repository-format=docker"
+            create = f"gcloud artifacts repositories create {wanted.gcloud} --repository-format=docker"
             raise Missing(f"the repository {name} does not exist", create) from None
-        fix = grant("artifacts repositories", where, context.member, "roles/artifactregistry.reader")
-        raise Unknown(str(refused), fix) from None
+        fix = grant("artifacts repositories", wanted.gcloud, context.member, "roles/artifactregistry.reader")
+        raise unreadable(context, refused, fix) from None
     if found.get("format") != "DOCKER":
         raise Missing(
             f"the repository {name} is for {found.get('format')}, not for images",
@@ -99,20 +102,30 @@ def repository(context: Context) -> str:
 
 
 def image(context: Context) -> str:
-    """Checks that the pipelines' image exists and that the workspace has its record."""
+    """Checks that the pipelines' image exists: the one of PIPELINE_IMAGE, or that of this code once it was built."""
     context.needs("workspace", "project", "image_repository")
-    if not context.config.image:
-        raise Missing("PIPELINE_IMAGE is not set", "export $(python -m ci build-image | tail -n 1)")
-    place, project, name = repository_of(context.config)
-    path, _, digest = context.config.image.partition("@")
-    wanted = f"{'%2F'.join(path.split('/')[3:])}@{digest}"
-    parent = f"{ARTIFACT_REGISTRY}/projects/{project}/locations/{place}/repositories/{name}"
+    wanted, repository = context.config.image, _images(context)
+    if not wanted:
+        built = pipelines_image.of_this_code(context.config)
+        if not built:
+            return "none of this code yet: `python -m ci build-image` builds it before the first run"
+        wanted = built.image
+    path, _, digest = wanted.partition("@")
     try:
-        context.rest.get(f"{parent}/dockerImages/{wanted}")
+        context.rest.get(f"{repository.url}/dockerImages/{'%2F'.join(path.split('/')[3:])}@{digest}")
     except NoAnswer as refused:
         if refused.status == 404:
-            raise Missing(f"{context.config.image} does not exist", "python -m ci build-image") from None
-        raise Unknown(str(refused)) from None
-    if not pipelines_image.record(open_storage(context.config.workspace), context.config.image):
-        raise Missing(f"{context.config.workspace} has no record of {context.config.image}", "python -m ci build-image")
-    return context.config.image
+            raise Missing(f"{wanted} does not exist", "python -m ci build-image") from None
+        raise unreadable(context, refused) from None
+    if not pipelines_image.record(open_storage(context.config.workspace), wanted):
+        raise Missing(f"{context.config.workspace} has no record of {wanted}", "python -m ci build-image")
+    return wanted
+
+
+def _images(context: Context) -> resources.Resource:
+    """Returns the image repository; raises Missing outside Artifact Registry."""
+    try:
+        return resources.images(context.config)
+    except ConfigError:
+        shown = f"{context.config.image_repository} is not on Artifact Registry"
+        raise Missing(shown, *exports(context.config, ["image_repository"])) from None

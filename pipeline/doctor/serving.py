@@ -7,10 +7,12 @@ from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.cloud.vertex import client, location
 from pipeline.config import is_kms_key
-from pipeline.doctor.access import SIGNER, enable, held_permissions, on_key, on_secret, roles
-from pipeline.doctor.check import Context, Missing, Unknown, grant
+from pipeline.doctor.access import enable, exists, held_permissions, roles
+from pipeline.doctor.check import Context, Missing, Unknown, grant, grant_command
 from pipeline.errors import CloudRefused, SecretUnreadable, SigningKeyUnusable, UsageError
 from pipeline.serving.device_manifest import parse_time
+from pipeline.setup import resources
+from pipeline.setup.resources import Grant
 
 
 def vertex(context: Context) -> str:
@@ -23,6 +25,8 @@ def vertex(context: Context) -> str:
     try:
         client(context.config, "PipelineService").list_pipeline_jobs(request, timeout=20)
     except PermissionDenied as refused:
+        if is_disabled(refused):
+            raise _not_enabled(context, "aiplatform.googleapis.com") from None
         may = grant("projects", context.config.project, context.member, "roles/aiplatform.user")
         raise Missing(refused.message, may) from None
     except GoogleAPIError as refused:
@@ -46,6 +50,16 @@ def machines(context: Context) -> str:
     )
 
 
+def is_disabled(error: BaseException | None) -> bool:
+    """True for the answer of a service whose API the project has not enabled."""
+    message = getattr(error, "message", "")
+    return getattr(error, "reason", "") == "SERVICE_DISABLED" or "it is disabled" in message
+
+
+def _not_enabled(context: Context, api: str) -> Unknown:
+    return Unknown(f"{api} is not enabled", enable(context.config, [api]))
+
+
 def endpoint(context: Context) -> str:
     """Checks the endpoint, which the first deployment creates."""
     name = context.config.endpoint
@@ -56,6 +70,8 @@ def endpoint(context: Context) -> str:
 
     try:
         vertex(context)
+    except Unknown:
+        raise
     except Missing as missing:
         raise Unknown("Vertex AI does not answer", missing.fix) from None
     try:
@@ -79,11 +95,11 @@ def devices(context: Context) -> str:
     from pipeline.serving.device_channel import DeviceChannel
 
     if is_kms_key(config.device_signing_key):
-        kind, name, _, url = on_key(config.device_signing_key)
-        url = url.replace(":getIamPolicy", ":testIamPermissions")
-        held = held_permissions(context, url, list(SIGNING))
+        key = resources.key(config.device_signing_key)
+        held = held_permissions(context, f"{key.url}:testIamPermissions", list(SIGNING))
         if absent := [permission for permission in SIGNING if permission not in held]:
-            raise Missing(f"you may not {', '.join(absent)}", grant(kind, name, context.member, SIGNER))
+            signer = Grant(key, "roles/cloudkms.signerVerifier", context.member)
+            raise Missing(f"you may not {', '.join(absent)}", grant_command(signer))
     try:
         channels = DeviceChannel(config).look().channels
     except SigningKeyUnusable as unusable:
@@ -105,18 +121,22 @@ def secret(context: Context) -> str:
     name, reader = context.config.release_token_secret, context.config.service_account
     if not name:
         return "not set: pipelines need none"
-    place = on_secret(name)
+    place = resources.secret(name)
     try:
         empty = not secrets.read(name)
-    except SecretUnreadable as unreadable:
-        if _denied(unreadable) and reader != context.caller:
+    except SecretUnreadable as refused:
+        if is_disabled(refused.__cause__):
+            raise _not_enabled(context, "secretmanager.googleapis.com") from None
+        create = f"gcloud secrets create {place.gcloud} --data-file=-  # unless it exists"
+        if _denied(refused) and reader != context.caller:
             context.needs("service_account")
-            roles(context, reader, [(place, ACCESSOR)])
+            if not exists(context, place):
+                raise Missing(f"{name} does not exist", create) from None
+            roles(context, [Grant(place, ACCESSOR, f"serviceAccount:{reader}")])
             return f"{name} is for {reader} to read"
-        create = f"gcloud secrets create {place[1]} --data-file=-  # unless it exists"
-        raise Missing(str(unreadable), create, grant(place[0], place[1], context.member, ACCESSOR)) from None
+        raise Missing(str(refused), create, grant_command(Grant(place, ACCESSOR, context.member))) from None
     if empty:
-        raise Missing(f"{name} is empty", f"gcloud secrets versions add {place[1]} --data-file=-")
+        raise Missing(f"{name} is empty", f"gcloud secrets versions add {place.gcloud} --data-file=-")
     return f"{name} can be read"
 
 

@@ -21,7 +21,7 @@ from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
 from pipeline import retry
-from pipeline.errors import ObjectNotFound, StorageError
+from pipeline.errors import NoCredentials, ObjectNotFound, StorageError
 from pipeline.storage.base import NO_HEADERS
 
 HOST = "https://storage.googleapis.com"
@@ -100,7 +100,7 @@ def _login_errors() -> Iterator[None]:
     try:
         yield
     except google.auth.exceptions.DefaultCredentialsError as error:
-        raise StorageError(_CREDENTIALS, f"not found ({_short(error)})", _LOG_IN) from None
+        raise NoCredentials(_short(error)) from None
     except google.auth.exceptions.TransportError as error:
         raise StorageError(_CREDENTIALS, f"no answer to the request for a token ({_short(error)})", _RETRY) from error
     except GoogleAuthError as error:

@@ -1,9 +1,14 @@
-"""Artifact Registry: looking up repositories and images."""
+"""Artifact Registry: repositories and images.
 
+https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories
+"""
+
+import re
 from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
+from tests.emulators.policies import requested_version
 from tests.emulators.services import Caller, Refused, Request, Route, Service
 
 if TYPE_CHECKING:
@@ -30,8 +35,12 @@ class ArtifactRegistry(Service):
         return name
 
     def routes(self):
-        name = "/v1/projects/{project}/locations/{location}/repositories/{repository}"
+        place = "/v1/projects/{project}/locations/{location}"
+        name = f"{place}/repositories/{{repository}}"
         return [
+            Route("POST", f"{place}/repositories", "CreateRepository", self.create),
+            Route("GET", f"{place}/operations/{{operation}}", "GetOperation", self.operation),
+            Route("POST", f"{name}:setIamPolicy", "SetIamPolicy", self.set_policy),
             Route("GET", f"{name}:getIamPolicy", "GetIamPolicy", self.policy),
             Route("GET", name, "GetRepository", self.get),
             Route("GET", f"{name}/dockerImages/{{image}}", "GetDockerImage", self.image),
@@ -43,7 +52,26 @@ class ArtifactRegistry(Service):
 
     def policy(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
         name, _ = self._find(caller, "artifactregistry.repositories.getIamPolicy", **parts)
-        return self._cloud.policies.policy(name)
+        return self._cloud.policies.policy(name, requested_version(request))
+
+    def set_policy(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
+        name, _ = self._find(caller, "artifactregistry.repositories.setIamPolicy", **parts)
+        return self._cloud.policies.replace(name, request.json().get("policy"))
+
+    def create(self, request: Request, caller: Caller, project: str, location: str) -> dict[str, Any]:
+        """Begins to create a repository; it exists when the operation is read."""
+        self._cloud.policies.demand(caller.principal, f"projects/{project}", "artifactregistry.repositories.create")
+        short, body = request.parameters().get("repositoryId", ""), request.json()
+        name = f"projects/{project}/locations/{location}/repositories/{short}"
+        if not re.fullmatch(r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", short) or not body.get("format"):
+            raise Refused(StatusCode.INVALID_ARGUMENT, f"repositoryId and format are required: {short!r} {body}")
+        if name in self.repositories:
+            raise Refused(StatusCode.ALREADY_EXISTS, "the repository already exists")
+        self.repositories[name] = (body["format"], set())
+        return {"name": f"projects/{project}/locations/{location}/operations/{short}"}
+
+    def operation(self, request: Request, caller: Caller, project: str, location: str, operation: str) -> dict:
+        return {"name": f"projects/{project}/locations/{location}/operations/{operation}", "done": True}
 
     def image(self, request: Request, caller: Caller, image: str, **parts: str) -> dict[str, Any]:
         name, (_, images) = self._find(caller, "artifactregistry.dockerimages.get", **parts)

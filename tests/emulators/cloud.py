@@ -31,6 +31,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
     from tests.emulators.firebase_ml import FirebaseMl
     from tests.emulators.github.service import GitHub
     from tests.emulators.iam import Iam
+    from tests.emulators.identity_pools import IdentityPools
     from tests.emulators.kms import Kms
     from tests.emulators.policies import Policies
     from tests.emulators.resource_manager import ResourceManager
@@ -45,6 +46,7 @@ def services(cloud: "Cloud") -> dict[str, Service]:
         "kms": Kms(cloud),
         "projects": ResourceManager(cloud),
         "accounts": Iam(cloud),
+        "pools": IdentityPools(cloud),
         "apis": ServiceUsage(cloud),
         "registry": ArtifactRegistry(cloud),
         "builds": CloudBuild(cloud),
@@ -118,6 +120,8 @@ class Cloud:
             service.gateway = gateway
             # Two services may be one for clients: objects and IAM policies of Cloud Storage.
             gateway.scopes[service.name] = gateway.scopes.get(service.name, frozenset()).union(service.scopes)
+            if service.name == "serviceusage":
+                gateway.disabled = service.disabled
         self.reset()
 
     def _make_environment(self) -> dict[str, str]:

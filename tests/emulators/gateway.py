@@ -45,6 +45,7 @@ class Gateway:
         self._oauth = oauth
         self._requests = requests
         self.scopes: dict[str, frozenset[str]] = {}  # by service; a token needs one of them
+        self.disabled: set[str] = set()  # hosts of APIs that the project has not enabled
 
     def perform(self, service: str, call: Call, headers: Mapping[str, str], body: bytes, host: str) -> Any:
         """Performs `call` and returns its response; raises Refused, or Lost for a fault without a response."""
@@ -59,6 +60,7 @@ class Gateway:
                 if not token.scopes & self.scopes[service]:
                     raise Refused(StatusCode.PERMISSION_DENIED, "Request had insufficient authentication scopes.")
                 caller = Caller(token.principal, headers, host, token.scopes)
+                self._check_enabled(service)
             if fault == "cut":
                 raise Lost
             if fault in REFUSALS:
@@ -76,6 +78,22 @@ class Gateway:
         except Exception:
             record.status = 500
             raise
+
+    def _check_enabled(self, service: str) -> None:
+        """Raises Refused while the project has not enabled the API.
+
+        https://cloud.google.com/apis/docs/troubleshooting#api_not_enabled
+        """
+        api = f"{service}.googleapis.com"
+        if api in self.disabled:
+            reason = {
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "SERVICE_DISABLED",
+                "domain": "googleapis.com",
+                "metadata": {"service": api},
+            }
+            message = f"{api} has not been used in this project before or it is disabled. Enable it, then retry."
+            raise Refused(StatusCode.PERMISSION_DENIED, message, [reason])
 
     def unknown(self, service: str, request: Request) -> Response:
         """Logs and refuses a request that no service of the host handles."""

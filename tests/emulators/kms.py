@@ -15,6 +15,7 @@ from google.cloud import kms_v1 as types
 from google.protobuf import json_format
 from grpc import StatusCode
 
+from tests.emulators.policies import requested_version
 from tests.emulators.services import Caller, Refused, Request, Route, Service
 
 if TYPE_CHECKING:
@@ -68,6 +69,9 @@ class Kms(Service):
             Route("POST", _RING, "CreateKeyRing", self.create_ring),
             Route("POST", _KEY, "CreateCryptoKey", self.create_key),
             Route("GET", f"{key}:getIamPolicy", "GetIamPolicy", self.policy),
+            Route("POST", f"{key}:setIamPolicy", "SetIamPolicy", self.set_policy),
+            Route("GET", f"{_RING}/{{ring}}", "GetKeyRing", self.get_ring),
+            Route("GET", key, "GetCryptoKey", self.get_key),
             Route("POST", f"{key}:testIamPermissions", "TestIamPermissions", self.test),
             Route("GET", f"{_VERSION}/publicKey", "GetPublicKey", self.public_key),
             Route("POST", f"{_VERSION}:asymmetricSign", "AsymmetricSign", self.sign),
@@ -84,6 +88,22 @@ class Kms(Service):
             raise Refused(StatusCode.ALREADY_EXISTS, f"KeyRing {name} already exists.")
         self._rings.add(name)
         return {"name": name}
+
+    def get_ring(self, request: Request, caller: Caller, project: str, location: str, ring: str) -> dict[str, Any]:
+        name = f"projects/{project}/locations/{location}/keyRings/{ring}"
+        self._demand(caller, project, f"projects/{project}", "cloudkms.keyRings.get")
+        if name not in self._rings:
+            raise Refused(StatusCode.NOT_FOUND, f"KeyRing {name} not found.")
+        return {"name": name}
+
+    def get_key(self, request: Request, caller: Caller, project: str, location: str, ring: str, key: str) -> dict:
+        name = f"projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}"
+        self._demand(caller, project, name, "cloudkms.cryptoKeys.get")
+        if f"{name}/cryptoKeyVersions/1" not in self._keys:
+            raise Refused(StatusCode.NOT_FOUND, f"CryptoKey {name} not found.")
+        algorithm = self._keys[f"{name}/cryptoKeyVersions/1"][0]
+        template = {"algorithm": algorithm, "protectionLevel": "SOFTWARE"}
+        return {"name": name, "purpose": "ASYMMETRIC_SIGN", "versionTemplate": template}
 
     def create_key(self, request: Request, caller: Caller, project: str, location: str, ring: str) -> dict[str, Any]:
         parent = f"projects/{project}/locations/{location}/keyRings/{ring}"
@@ -106,7 +126,14 @@ class Kms(Service):
     ) -> dict[str, Any]:
         name = f"projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}"
         self._demand(caller, project, name, "cloudkms.cryptoKeys.getIamPolicy")
-        return self._cloud.policies.policy(name)
+        if f"{name}/cryptoKeyVersions/1" not in self._keys:
+            raise Refused(StatusCode.NOT_FOUND, f"CryptoKey {name} not found.")
+        return self._cloud.policies.policy(name, requested_version(request))
+
+    def set_policy(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
+        name = "projects/{project}/locations/{location}/keyRings/{ring}/cryptoKeys/{key}".format(**parts)
+        self._demand(caller, parts["project"], name, "cloudkms.cryptoKeys.setIamPolicy")
+        return self._cloud.policies.replace(name, request.json().get("policy"))
 
     def test(self, request: Request, caller: Caller, project: str, location: str, ring: str, key: str) -> dict:
         asked = request.json()

@@ -48,6 +48,7 @@ class ResourceManager(Service):
                 "TestIamPermissions",
                 self._rest(None, iam_policy_pb2.TestIamPermissionsRequest, self.test),
             ),
+            Route("POST", f"{name}:setIamPolicy", "SetIamPolicy", self.set_policy),
         ]
 
     def _rest(self, bare: Any, kind: type, handler: Any) -> Any:
@@ -78,8 +79,13 @@ class ResourceManager(Service):
 
     def policy(self, request: iam_policy_pb2.GetIamPolicyRequest, caller: Caller) -> policy_pb2.Policy:
         self._demand(request.resource, caller, "resourcemanager.projects.getIamPolicy")
-        policy = self._cloud.policies.policy(f"projects/{self._cloud.project}")
+        version = request.options.requested_policy_version or 1
+        policy = self._cloud.policies.policy(f"projects/{self._cloud.project}", version)
         return json_format.ParseDict(policy, policy_pb2.Policy())
+
+    def set_policy(self, request: Request, caller: Caller, project: str) -> dict[str, Any]:
+        self._demand(f"projects/{project}", caller, "resourcemanager.projects.setIamPolicy")
+        return self._cloud.policies.replace(f"projects/{self._cloud.project}", request.json().get("policy"))
 
     def test(
         self, request: iam_policy_pb2.TestIamPermissionsRequest, caller: Caller

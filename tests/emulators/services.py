@@ -31,7 +31,7 @@ import functools
 import json
 import re
 import urllib.parse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from grpc import StatusCode
@@ -60,10 +60,11 @@ HTTP_STATUS = {
 class Refused(Exception):
     """An error response of the service: a gRPC status; over REST the HTTP status and Google's JSON error."""
 
-    def __init__(self, code: StatusCode, message: str):
+    def __init__(self, code: StatusCode, message: str, details: Sequence[Mapping[str, Any]] = ()):
         super().__init__(message)
         self.code = code
         self.message = message
+        self.details = details  # https://google.aip.dev/193
 
     @property
     def status(self) -> int:
@@ -71,6 +72,7 @@ class Refused(Exception):
 
     def response(self) -> "Response":
         error = {"code": self.status, "message": self.message, "status": self.code.name}
+        error |= {"details": list(self.details)} if self.details else {}
         return Response(self.status, json.dumps({"error": error}).encode(), JSON)
 
 

@@ -132,6 +132,9 @@ class JsonApi:
 
     def patch_bucket(self, target: Target) -> Response:
         found = self._store.bucket(target.bucket)
+        wanted = number(target.parameters, "ifMetagenerationMatch")
+        if wanted not in (None, found.metageneration):
+            raise condition_not_met()
         found.properties = merged(found.properties, check_body(target.request.json(), BUCKET_FIELDS))
         found.metageneration += 1
         return _shown(masked(show_bucket(found, self._project_number), bucket_mask(target.parameters)))

@@ -4,7 +4,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from pipeline.cloud.kms import KmsKey
-from pipeline.errors import CloudRefused
+from pipeline.errors import CloudRefused, NoCredentials
 
 
 @pytest.fixture
@@ -42,5 +42,5 @@ def test_a_disabled_key_is_named(key, cloud):
 
 def test_without_credentials_the_next_step_is_named(key, monkeypatch):
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere.json")
-    with pytest.raises(CloudRefused, match="nowhere.json"):
+    with pytest.raises(NoCredentials, match="nowhere.json.*gcloud auth application-default login"):
         key.sign(b"a message")

@@ -11,9 +11,13 @@ import pytest
 from pipeline.config import Config
 from pipeline.doctor.examine import CHECKS, Check, examine
 from pipeline.serving import canary, device_channel
+from pipeline.setup import apply, resources
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace
 from tests.devices import Devices
+from tests.emulators.cloud import Cloud
+from tests.pipeline.setup import conftest as setup_project
+from tests.pipeline.setup.conftest import Project
 
 ROOT = pathlib.Path(__file__).parents[3]
 DIGEST = "sha256:" + "5" * 64
@@ -95,9 +99,12 @@ def test_a_project_that_cannot_be_seen(config):
 
 def test_apis_that_are_not_enabled(config, cloud):
     cloud.apis.disabled |= {"aiplatform.googleapis.com", "cloudbuild.googleapis.com"}
-    (check,) = wrong(config).values()
+    found = wrong(config)
     enable = "gcloud services enable aiplatform.googleapis.com cloudbuild.googleapis.com --project=spanloop-local"
-    assert (check.name, check.ok, check.fix) == ("APIs", False, enable)
+    assert (found["APIs"].ok, found["APIs"].fix) == (False, enable)
+    for name in ("Vertex AI", "endpoint"):  # the same cause, no other command
+        assert (found[name].ok, found[name].problem) == (None, "aiplatform.googleapis.com is not enabled")
+    assert set(found) == {"APIs", "Vertex AI", "endpoint"}
 
 
 def test_dataflow_is_asked_for_where_it_is_used(config, cloud):
@@ -148,8 +155,9 @@ def test_a_repository_and_an_image(config, cloud):
     assert (check.name, check.ok, check.fix) == ("image", False, "python -m ci build-image")
     cloud.registry.reset()
     assert "artifacts repositories create spanloop --location=europe-west1" in wrong(config)["image repository"].fix
-    unset = wrong(dataclasses.replace(config, image=""))["image"]
-    assert unset.ok is False and unset.fix.startswith("export $(python -m ci build-image")
+    cloud.registry.add("spanloop")
+    unset = examined(dataclasses.replace(config, image=""))["image"]
+    assert unset.ok and unset.found.startswith("none of this code yet")
 
 
 def test_accounts_that_are_missing_or_may_not_be_used(config, cloud):
@@ -259,6 +267,8 @@ def test_channels_and_their_key_are_checked(publishing, cloud, tmp_path):
 def test_what_publishing_for_devices_lacks_is_named(publishing, cloud, tmp_path):
     cloud.apis.disabled.add("cloudkms.googleapis.com")
     assert "cloudkms" in wrong(publishing)["APIs"].fix
+    assert wrong(publishing)["devices"].problem == "cloudkms.googleapis.com is not enabled"
+    cloud.apis.disabled.clear()
     cloud.policies.clear()
     fix = wrong(publishing)["devices"].fix
     assert fix.startswith("gcloud kms keys add-iam-policy-binding device-models --keyring=spanloop --location=europe")
@@ -274,3 +284,104 @@ def test_a_pipelines_account_that_may_not_sign(publishing, cloud):
     found = wrong(publishing)
     assert "lacks roles/cloudkms.signerVerifier on device-models" in found["pipelines' roles"].problem
     assert "gcloud kms keys add-iam-policy-binding device-models" in found["pipelines' roles"].fix
+
+
+@pytest.fixture
+def set_up(cloud_environment) -> Project:
+    """A project in which `setup` created everything, and the workflows' account looks."""
+    made = setup_project.of(cloud_environment)
+    made.apply()
+    account = resources.workflows_account(made.config)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(made.cloud.oauth.key_file(account)))
+        apply.add_version(made.rest, resources.secret(made.config.release_token_secret), b"ghp_of-a-test")
+        yield made
+
+
+def test_a_project_that_was_set_up_is_ready(set_up):
+    assert wrong(set_up.config) == {}
+
+
+WANTED = resources.with_defaults(
+    Config(workspace="gs://spanloop-local/spanloop", project="spanloop-local", region="europe-west1"), True
+)
+TABLE = resources.table(WANTED, Cloud.project_number, setup_project.REPOSITORY)
+CHECKED = [*resources.pipelines_grants(WANTED), *resources.builds_grants(WANTED)]
+
+
+@pytest.mark.parametrize("grant", CHECKED, ids=lambda grant: f"{grant.role}-{grant.on.kind.label}-{grant.member}")
+def test_each_role_of_the_table_that_is_missing_is_named_with_its_command(set_up, grant):
+    name = grant.on.short.removeprefix("gs://")
+    places = {"bucket": f"buckets/{name}", "service account": f"serviceAccounts/{name}"}
+    member = grant.member.removeprefix("serviceAccount:")
+    set_up.cloud.policies.revoke(places.get(grant.on.kind.label, grant.on.name), grant.role, member)
+
+    found = wrong(set_up.config)
+
+    command = f"gcloud {grant.on.kind.gcloud} add-iam-policy-binding {grant.on.gcloud} --member={grant.member}"
+    assert f"{command} --role={grant.role}" in [line for check in found.values() for line in check.fix.splitlines()]
+    assert set_up.plan() == [f"+ {grant.role} on {grant.on.short} for {grant.member}"]
+
+
+@pytest.mark.parametrize("api", [api for api in TABLE.apis if api != "serviceusage.googleapis.com"])
+def test_each_api_of_the_table_that_is_not_enabled_is_named_with_its_command(set_up, api):
+    set_up.cloud.apis.disabled.add(api)
+
+    found = wrong(set_up.config)
+
+    assert found["APIs"].problem == f"not enabled: {api}"
+    enable = f"gcloud services enable {api} --project=spanloop-local"
+    assert {check.fix for check in found.values()} <= {enable, ""}, found
+
+
+@pytest.mark.parametrize("resource", TABLE.resources, ids=lambda resource: f"{resource.kind.label} {resource.short}")
+def test_each_resource_of_the_table_that_is_missing_is_named_with_its_command(set_up, resource):
+    cloud = set_up.cloud
+    remove = {
+        "bucket": lambda: cloud.gcs.store.buckets.pop(cloud.bucket),
+        "image repository": lambda: cloud.registry.repositories.pop(resource.name),
+        "service account": lambda: cloud.accounts.accounts.pop(resource.short),
+        "identity pool": cloud.pools.found.clear,
+        "identity provider": lambda: cloud.pools.found.pop(resource.name),
+        "secret": lambda: cloud.secrets.remove(resource.name),
+    }
+    remove[resource.kind.label]()
+
+    found = examined(set_up.config)
+
+    if resource.short == resources.workflows_account(set_up.config) or resource.kind.label.startswith("identity"):
+        assert "ci setup --repository" in f"{found['workflows'].found}{found['workflows'].fix}"
+        return
+    created = f"gcloud {resource.kind.gcloud} create {resource.short.partition('@')[0]}"
+    assert [check for check in found.values() if check.ok is False and check.fix.startswith(created)]
+
+
+@pytest.mark.parametrize(
+    "condition, problem",
+    [
+        ("assertion.repository == 'acme/widget'", "no assertion.repository_id"),
+        ("assertion.repository_id == '4711' && assertion.repository_owner_id == '42'", "other branches"),
+        ("assertion.repository_id == '4711' || assertion.ref == 'refs/heads/main'", "with alternatives"),
+    ],
+)
+def test_an_identity_provider_that_lets_others_in_is_named(set_up, condition, problem):
+    name = f"{resources.pool(set_up.config).name}/providers/github"
+    set_up.cloud.pools.found[name]["attributeCondition"] = condition
+
+    check = wrong(set_up.config)["workflows"]
+
+    assert check.ok is False and problem in check.problem
+    assert check.fix == "python -m ci setup --repository OWNER/NAME"
+
+
+def test_a_binding_that_lets_every_job_of_the_pool_in_is_named(set_up):
+    account = resources.workflows_account(set_up.config)
+    member = (
+        f"principalSet://iam.googleapis.com/projects/{Cloud.project_number}/locations/global/workloadIdentityPools/x/*"
+    )
+    set_up.cloud.policies.grant(f"serviceAccounts/{account}", resources.FEDERATED, member)
+
+    check = wrong(set_up.config)["workflows"]
+
+    assert check.ok is False and member in check.problem
+    assert check.fix.startswith(f"gcloud iam service-accounts remove-iam-policy-binding {account}")

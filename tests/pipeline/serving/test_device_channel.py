@@ -21,9 +21,10 @@ from pipeline.errors import (
 from pipeline.serving import canary, device_channel, device_manifest
 from pipeline.serving.device_channel import DeviceChannel
 from pipeline.serving.device_manifest import DocumentRefused
+from tests import documentation
 from tests.devices import INPUT, Devices, Key, change
 from tests.documentation import commands, paste
-from tests.gcloud import Programs
+from tests.gcloud import Programs, new_project
 from tests.killing import killed_at_each_step
 from tests.places import in_a_bucket, in_a_folder
 
@@ -212,10 +213,13 @@ def test_each_call_may_fail_once(devices, cloud, retry_waits, failure):
 @in_a_bucket
 def test_the_commands_of_the_pages_make_a_key_and_a_bucket_that_anyone_may_read(devices, cloud, tmp_path):
     scripts = [*commands("docs/devices.md#a-key-in-cloud-kms"), *commands("docs/devices.md#a-bucket-for-devices")]
-    given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "MODELS": "models-of-a-test"}
+    given = {"GCP_PROJECT": cloud.project, "GCP_REGION": cloud.region, "APP_BUCKET": "models-of-a-test"}
+    given |= {"WORKSPACE": f"gs://{cloud.bucket}/spanloop", "REPOSITORY": cloud.github.repository}
+    given |= documentation.signed_in_as(cloud, new_project(cloud))
+    scripts = ["alias ci='.venv/bin/python -m ci'", *scripts]
     accounts = {name: f"{name.lower()}@{cloud.project}.iam.gserviceaccount.com" for name in ("PIPELINES", "GITHUB")}
     with Programs(cloud) as programs:
-        printed = paste("\n".join([*scripts, "export"]), tmp_path, programs.folder, **given, **accounts)
+        printed = paste("\n".join([*scripts, "export"]), tmp_path, programs.folder, **given)
     exports = dict(re.findall(r'^declare -x (DEVICE_\w+)="(.+)"$', printed, re.M))
     config = devices.settings(
         device_channel=exports["DEVICE_CHANNEL"], device_signing_key=exports["DEVICE_SIGNING_KEY"]

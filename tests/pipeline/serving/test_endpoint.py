@@ -304,11 +304,11 @@ def test_the_commands_of_the_pages_remove_all_that_they_created_and_what_runs_le
         config = serving.settings(endpoint=project.exports["VERTEX_ENDPOINT"])
         for number in (1, 2):
             endpoint.deploy(config, serving.release(number))
-        assert cloud.gcs.names(f"gs://{cloud.bucket}/") and programs.gcloud.pools and cloud.registry.repositories
+        assert cloud.gcs.names(f"gs://{cloud.bucket}/") and cloud.pools.found and cloud.registry.repositories
 
         github = f"github@{cloud.project}.iam.gserviceaccount.com"
         paste(f"{empty}\n{remove}", tmp_path, programs.folder, **project.exports, **accounts, GITHUB=github)
 
-        assert not programs.gcloud.pools
+        assert {pool["state"] for name, pool in cloud.pools.found.items() if "/providers/" not in name} == {"DELETED"}
     assert not serving.endpoints() and not cloud.vertex.models.models and not cloud.gcs.store.buckets
     assert not cloud.accounts.accounts and not cloud.registry.repositories and not cloud.secrets.names()

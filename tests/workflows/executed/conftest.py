@@ -34,7 +34,7 @@ def configured(servers, tmp_path_factory) -> Repository:
     """A repository for which the pages' commands were typed in, and nothing else."""
     folder = tmp_path_factory.mktemp("configured")
     token = servers.github.token(contents="write")
-    project = documentation.make(servers, folder, servers.github.repository, token.encode())
+    project = documentation.make(servers, folder, token.encode())
     servers.oauth.key_file(workflows_account(servers))
     return Repository(servers, folder, project.variables | SETTINGS)
 

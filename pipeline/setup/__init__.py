@@ -1,0 +1,1 @@
+"""The resources on Google Cloud: one table of them, and what creates those that are missing."""
