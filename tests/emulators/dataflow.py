@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DONE = "JOB_STATE_DONE"
 FAILED = "JOB_STATE_FAILED"
+COMPUTE = "compute.googleapis.com"
 OVER_GRPC = importlib.util.find_spec("google.cloud.dataflow_v1beta3") is not None
 NAME = re.compile(r"[a-z]([-a-z0-9]{0,1022}[a-z0-9])?")
 
@@ -40,6 +41,7 @@ class Dataflow(Service):
     def reset(self) -> None:
         self.jobs: dict[str, dict[str, Any]] = {}
         self.ends = DONE
+        self.failure = "the test set this state."
 
     def routes(self) -> list[Route]:
         jobs = "/v1b3/projects/{project}/locations/{region}/jobs"
@@ -92,6 +94,11 @@ class Dataflow(Service):
     def _create(self, job: dict[str, Any], caller: Caller, project: str, region: str) -> dict[str, Any]:
         self._check_location(project, region)
         self._cloud.policies.demand(caller.principal, f"projects/{project}", "dataflow.jobs.create")
+        if (
+            COMPUTE in self._cloud.apis.disabled
+        ):  # https://cloud.google.com/dataflow/docs/quickstarts/create-pipeline-python
+            message = f"Compute Engine API has not been used in project {project} before or it is disabled."
+            raise Refused(StatusCode.FAILED_PRECONDITION, message)
         self._check(job, caller)
         with self._lock:
             if any(other["name"] == job["name"] and not _is_over(other) for other in self.jobs.values()):
@@ -104,6 +111,9 @@ class Dataflow(Service):
                 "createTime": "2026-01-01T00:00:00Z",
             }
             self.jobs[job["id"]] = job
+            if image := self._denied_image(job):
+                self.ends = FAILED
+                self.failure = f"Workers cannot pull the image {image}: permission denied."
         return {
             name: job[name] for name in ("id", "projectId", "location", "name", "type", "currentState", "createTime")
         }
@@ -126,6 +136,21 @@ class Dataflow(Service):
             self._cloud.policies.demand(caller.principal, f"serviceAccounts/{account}", "iam.serviceAccounts.actAs")
         if not environment.get("tempStoragePrefix", "").startswith("storage.googleapis.com/"):
             raise _invalid("Temp location must be set to a GCS path.")
+
+    def _denied_image(self, job: dict[str, Any]) -> str:
+        """Returns an image of Artifact Registry that the workers' account may not pull, "" for none.
+
+        https://cloud.google.com/dataflow/docs/guides/run-custom-container
+        """
+        account = job["environment"].get("serviceAccountEmail", "")
+        for pool in job["environment"].get("workerPools", []):
+            for harness in pool.get("sdkHarnessContainerImages", []):
+                image = harness["containerImage"]
+                if match := re.match(r"([\w-]+)-docker\.pkg\.dev/([^/]+)/([^/]+)/", image):
+                    repository = f"projects/{match[2]}/locations/{match[1]}/repositories/{match[3]}"
+                    if not self._cloud.policies.allowed(account, repository, ["artifactregistry.dockerimages.get"]):
+                        return image
+        return ""
 
     def _check_staged(self, location: str) -> None:
         """Raises Refused unless a file for the workers is in the bucket."""
@@ -167,7 +192,7 @@ class Dataflow(Service):
         time = "2026-01-01T00:00:01Z"
         if self.ends != FAILED:
             return {}
-        text = "Workflow failed. Causes: the test set this state."
+        text = f"Workflow failed. Causes: {self.failure}"
         return {
             "jobMessages": [{"id": "1", "time": time, "messageText": text, "messageImportance": "JOB_MESSAGE_ERROR"}]
         }

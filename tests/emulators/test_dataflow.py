@@ -44,6 +44,18 @@ def test_a_job_is_kept_with_its_limits_image_account_and_staged_files(cloud, run
     assert {asked.principal for asked in cloud.asked("dataflow", "CreateJob")} == {cloud.account}
 
 
+def test_workers_need_compute_engine_and_an_account_that_may_pull_their_image(cloud, run_client):
+    cloud.apis.disabled.add("compute.googleapis.com")
+    arguments = (cloud.bucket, cloud.region, cloud.account, cloud.project)
+    assert "Compute Engine API" in run_client(PIPELINE, *arguments) and not cloud.dataflow.jobs
+
+    cloud.apis.disabled.clear()
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.reader", cloud.account)
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", cloud.account)
+    run_client(PIPELINE, *arguments)
+    assert cloud.dataflow.ends == "JOB_STATE_FAILED" and "cannot pull the image" in cloud.dataflow.failure
+
+
 def test_an_invalid_job_is_refused(cloud, run_client):
     program = """
         import json, sys

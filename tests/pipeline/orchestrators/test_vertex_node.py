@@ -51,17 +51,15 @@ def test_a_node_submits_to_dataflow_and_writes_its_output_through_the_api(cloud_
     """StatisticsGen as Vertex AI starts it; the local Dataflow runs no job, so there are no statistics."""
     root = f"{cloud_config.workspace}/root"
     cloud.gcs.put(f"{root}/examples/Split-train/data.tfrecord", b"")
-    type_ = {"instanceSchema": "title: tfx.Examples\ntype: object\nproperties:\n  span: {type: integer}\n"}
-    kinds = {"examples": (type_, f"{root}/examples")}
-    kinds["statistics"] = ({"instanceSchema": "title: tfx.ExampleStatistics\ntype: object\n"}, f"{root}/statistics")
-    artifacts = {
-        key: {"artifacts": [{"name": key, "uri": uri, "type": kind, "metadata": {"split_names": '["train"]'}}]}
-        for key, (kind, uri) in kinds.items()
-    }
+
+    def artifact(name: str, kind: str) -> dict:
+        made = {"name": name, "uri": f"{root}/{name}", "metadata": {"split_names": '["train"]'}}
+        return {name: {"artifacts": [made | {"type": {"instanceSchema": f"title: tfx.{kind}\ntype: object\n"}}]}}
+
     executor_input = {
-        "inputs": {"artifacts": {"examples": artifacts["examples"]}, "parameterValues": {"exclude_splits": "[]"}},
+        "inputs": {"artifacts": artifact("examples", "Examples"), "parameterValues": {"exclude_splits": "[]"}},
         "outputs": {
-            "artifacts": {"statistics": artifacts["statistics"]},
+            "artifacts": artifact("statistics", "ExampleStatistics"),
             "outputFile": f"/gcs/{root.removeprefix('gs://')}/executor_output.json",
         },
     }
