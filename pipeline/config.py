@@ -386,11 +386,11 @@ class Config:
         _replicas,
         "machines that serve a model: 2, or 1:3 for one to three by their load; 0:3 stops them while no request comes",
     )
-    serving_log: float = _setting(
+    serving_log: float | None = _setting(
         "SERVING_LOG",
-        0.0,
+        None,
         _share,
-        "share of the endpoint's requests that BigQuery keeps, images and answers; 0: none",
+        "share of the endpoint's requests that BigQuery keeps, images and answers; 0: none; left as it is unless set",
     )
     canary_traffic: int = _setting(
         "CANARY_TRAFFIC",

@@ -204,7 +204,9 @@ class Endpoint:
         self._endpoints.update_endpoint(endpoint=endpoint, update_mask={"paths": paths})
 
     def _logs_as_set(self, found: Any) -> bool:
-        """True when the endpoint logs the share of requests that SERVING_LOG names."""
+        """True when the endpoint logs the share of requests that SERVING_LOG names, or that names none."""
+        if self._config.serving_log is None:
+            return True
         logging = getattr(found, LOGGING)
         return (logging.sampling_rate if logging.enabled else 0.0) == self._config.serving_log
 
