@@ -18,6 +18,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import simplejpeg
 
+from pipeline.data.images import without_metadata
+
 SIDE = 8
 PIXELS = 32  # a side of the image from which a look is taken is at least so long, if the image is
 RECORD = np.dtype(
@@ -121,11 +123,18 @@ def _areas(length: int) -> np.ndarray:
 
 
 def brightness(data: bytes) -> np.ndarray:
-    """Encoded image to uint8 [height, width], reduced where that makes decoding cheaper."""
+    """Encoded image to uint8 [height, width], reduced where that makes decoding cheaper.
+
+    What only TensorFlow can decode is noise that no other image is like.
+    """
     try:
         return simplejpeg.decode_jpeg(data, "GRAY", min_height=PIXELS, min_width=PIXELS, min_factor=1)[..., 0]
     except ValueError:  # PNG, CMYK, or a sampling that only Pillow knows
+        pass
+    try:
         return np.asarray(_opened(data).convert("L"))
+    except Exception:  # Pillow has no common class for what it raises, and no image may stop an import
+        return np.frombuffer(hashlib.sha512(data).digest(), np.uint8).reshape(SIDE, SIDE)
 
 
 def mean_colour(data: bytes) -> np.ndarray:
@@ -137,6 +146,8 @@ def _opened(data: bytes):
     """Opens an image with Pillow: on white where it is transparent, and no larger than looks need."""
     from PIL import Image
 
+    if data.startswith(b"\x89PNG"):
+        data = without_metadata(data)
     image = Image.open(io.BytesIO(data))
     image.draft("RGB" if image.mode not in ("L", "CMYK") else image.mode, (2 * PIXELS, 2 * PIXELS))
     if image.mode.startswith("I"):  # 16 bits of grey

@@ -2,10 +2,10 @@
 
 from pipeline.data.images.formats import format_of
 from pipeline.data.images.jpeg import check_jpeg
-from pipeline.data.images.png import check_png, nearly_black
+from pipeline.data.images.png import check_png, nearly_black, without_metadata
 from pipeline.data.images.rules import MOST_BYTES, MOST_PIXELS, BadImage
 
-__all__ = ["MOST_BYTES", "MOST_PIXELS", "BadImage", "check", "nearly_black"]
+__all__ = ["MOST_BYTES", "MOST_PIXELS", "BadImage", "check", "nearly_black", "without_metadata"]
 
 
 def check(data: bytes) -> None:

@@ -14,6 +14,7 @@ _ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), 
 _PIECE = 1 << 20  # bytes inflated at a time, so that a bomb takes no memory
 _MOST_CHUNKS = 20_000  # the largest file has 16,000 of 4 kB, and encoders write larger ones
 _USED = frozenset({b"tRNS", b"eXIf", b"sBIT"})  # chunks that a decoder can do without, but preprocessing reads
+_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"})
 _PACKED = frozenset({b"iCCP", b"zTXt", b"iTXt"})  # TensorFlow inflates each of them, up to 8 MB
 _MOST_METADATA = 8 * 2**20  # bytes, of all of them together when they are inflated
 _DEFLATE_RATIO = 1032  # no deflated data inflate to more than this multiple (https://zlib.net/zlib_tech.html)
@@ -40,10 +41,22 @@ def nearly_black(data: bytes) -> str:
     """
     if not data.startswith(b"\x89PNG") or data[24] != 16 or any(kind == b"sBIT" for kind, _ in _png_chunks(data)):
         return ""
-    values = int(decoder.ask(b"most", data))
+    try:
+        values = int(decoder.ask(b"most", without_metadata(data)))
+    except BadImage:  # not one that Pillow reads
+        return ""
     if not 0 < values < 4096:
         return ""
     return f"looks nearly black: 16-bit values up to {values}; scale them, or add an sBIT chunk"
+
+
+def without_metadata(data: bytes) -> bytes:
+    """Returns an accepted PNG with no more chunks than its pixels need: Pillow fails on others that TensorFlow skips."""
+    parts = [data[:8]]
+    for kind, body in _png_chunks(data):
+        if kind in _PIXELS:
+            parts += [len(body).to_bytes(4, "big"), kind, body, zlib.crc32(body, zlib.crc32(kind)).to_bytes(4, "big")]
+    return b"".join(parts)
 
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import zlib
 
 import pytest
+from PIL import Image
 
 from pipeline.data import looks, span_writer, spans, tfrecord
 from pipeline.data.incoming import conflicts
@@ -40,6 +42,27 @@ def test_collected_images_become_a_span_that_says_what_it_was_made_of(storage, w
     assert {(e.image, e.label) for e in examples} == {(data, name[:3]) for name, data in files.items()}
     assert {name.removeprefix("span-0001/sources/"): data for name, data in workspace.archived().items()} == files
     assert workspace.collected() == workspace.rejected() == {}
+
+
+@in_a_folder
+@pytest.mark.parametrize("mode, bits", [("RGB", 8), ("I;16", 16)])
+def test_images_that_only_tensorflow_reads_become_part_of_a_span(storage, workspace, mode, bits):
+    """Pillow refuses a PNG with a wrong checksum in any chunk, and transparency that is not as long as it has to be."""
+    size = (16, 16)
+    pixels = noise(1, "RGB", size) if bits == 8 else Image.frombytes("I;16", size, bytes(range(256)) * 2)
+    png = encoded(pixels, "PNG")
+    unread = {
+        "cat/text.png": png[:33] + b"\0\0\0\1tEXtx\0\0\0\0" + png[33:],
+        "cat/transparency.png": png[:33] + b"\0\0\0\1tRNS\0" + zlib.crc32(b"tRNS\0").to_bytes(4, "big") + png[33:],
+    }
+    workspace.collect(unread)
+    for data in unread.values():
+        with pytest.raises(OSError):
+            Image.open(io.BytesIO(data)).load()
+
+    prepared = spans.prepare(storage)
+
+    assert (prepared.images, prepared.rejected) == (2, ())
 
 
 def test_span_json_lists_every_source(storage, workspace):
