@@ -6,11 +6,12 @@ import logging
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, BinaryIO, TypeVar
 
-from pipeline.errors import ObjectNotFound
+from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import files, folder_sources, folder_stage
 from pipeline.storage.base import NO_HEADERS, Storage, checked
 from pipeline.storage.files import os_errors
@@ -62,10 +63,12 @@ class Folder(Storage):
         """Opens a file to read. Raises ObjectNotFound."""
         with os_errors(self._root):
             try:
-                file = open(self._path(name), "rb")
+                file = open(self._path(name), "rb", opener=_open_at_once)
             except FileNotFoundError:
                 raise ObjectNotFound(self._path(name)) from None
             with file:
+                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                    raise StorageError(self._path(name), "not a file", "Name a file.")
                 yield file
 
     def write(
@@ -184,6 +187,11 @@ class Folder(Storage):
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{checked(name, self._root)}"
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Opens a file, without waiting for a writer where it is a pipe."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class FolderEntry:

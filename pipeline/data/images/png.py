@@ -51,7 +51,7 @@ def nearly_black(data: bytes) -> str:
 
 
 def without_metadata(data: bytes) -> bytes:
-    """Returns an accepted PNG with no more chunks than its pixels need: Pillow fails on others that TensorFlow skips."""
+    """Returns an accepted PNG with the chunks that its pixels need: Pillow fails on others that TensorFlow skips."""
     parts = [data[:8]]
     for kind, body in _png_chunks(data):
         if kind in _PIXELS:

@@ -158,6 +158,8 @@ class _Examination:
         for source in sources_of(self._folder, self._separator):
             try:
                 label = examine(source, self._convert)
+                if label != label_of(source.name):  # which only a list can give
+                    raise BadImage(f"unknown label: {label!r} is no folder's name; import it without --collect")
             except BadImage as bad:
                 yield source, "", Rejected(source.name, str(bad))
                 continue

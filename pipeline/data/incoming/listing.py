@@ -10,12 +10,13 @@ import csv
 import io
 import json
 import posixpath
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pipeline.errors import StorageError, UsageError
-from pipeline.storage.base import Source, Storage, map_in_order, too_large
+from pipeline.storage.base import Source, Storage, map_in_order, too_large, truncated_name
 from pipeline.storage.factory import open_storage
 
 ENDINGS = (".csv", ".jsonl")
@@ -75,20 +76,34 @@ def _read(place: Storage, buckets: dict[str, Storage], row: Row, max_bytes: int)
         place, path = open_storage("/"), row.image[1:]
     else:
         path = row.image
-    found = LabelledFile(
-        f"{row.label}/{row.image.removeprefix('gs://').strip('/').replace('/', '_')}", row.label, row.group
-    )
+    found = LabelledFile(_name_of(row), row.label, row.group)
     try:
-        found.data = place.read(posixpath.normpath(path))
-    except StorageError as error:
+        found.data = place.read(posixpath.normpath(path), last=max_bytes + 1)
+    except (StorageError, ValueError) as error:  # ValueError: of a name that no file can have
         found.problem = f"cannot be read: {error}"
     if len(found.data) > max_bytes:
         found.data, found.problem = b"", too_large(max_bytes)
     return found
 
 
+def _name_of(row: Row) -> str:
+    """Returns `<label>/<image>`, each changed to what a file system takes for a name."""
+    image = row.image.removeprefix("gs://").strip("/")
+    return f"{_file_name(row.label)}/{_file_name(image)}"
+
+
+def _file_name(text: str) -> str:
+    name = re.sub(r"^\.|[/\0]", "_", text.encode("utf-8", "replace").decode())
+    stem, ending = posixpath.splitext(name)
+    return name if len(name.encode()) <= 255 else truncated_name(stem, ending[:20])
+
+
 def _csv_rows(address: str, text: str) -> list[Row]:
-    table = [[cell.strip() for cell in row] for row in csv.reader(io.StringIO(text)) if any(row)]
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        table = [[cell.strip() for cell in row] for row in reader if any(row)]
+    except csv.Error as error:
+        raise UsageError(f"{address} line {reader.line_num} cannot be read: {error}.") from None
     if not table:
         return []
     head = [cell.lower() for cell in table[0]]
@@ -116,9 +131,16 @@ def _json_rows(address: str, text: str) -> list[Row]:
             continue
         try:
             found = json.loads(line)
-            image = found.get("image") or found["imageGcsUri"]
-            label = found.get("label") or found["classificationAnnotation"]["displayName"]
-            rows.append(Row(str(image), str(label), str(found.get("group") or "")))
-        except (ValueError, KeyError, TypeError, AttributeError):
+            image = found["image"] if "image" in found else found["imageGcsUri"]
+            label = found["label"] if "label" in found else found["classificationAnnotation"]["displayName"]
+            rows.append(Row(_text(image), _text(label), _text(found.get("group") or "")))
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise UsageError(f"{address} line {number} does not name an image and its label: {line[:80]!r}.") from None
     return rows
+
+
+def _text(value: object) -> str:
+    """Returns text or a whole number as text; raises TypeError for anything else and for nothing."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise TypeError
+    return str(value)

@@ -1,13 +1,16 @@
 """Images that a list names, with labels and groups: CSV and JSON lines, local and in a bucket."""
 
 import json
+import os
 
 import pytest
 
 from pipeline.data import spans
+from pipeline.data.incoming import collected
 from pipeline.errors import UsageError
 from tests.conftest import encoded, jpeg, noise, put
 from tests.pipeline.data.test_spans import sha256
+from tests.places import in_a_folder
 
 IMAGES = {f"photos/{number}.jpg": jpeg(number) for number in range(4)}
 ROWS = [("photos/0.jpg", "cat", "a"), ("photos/1.jpg", "big dog", "b"), ("photos/2.jpg", "cat", "a")]
@@ -51,7 +54,11 @@ def test_lists_as_vertex_ai_imports_them(storage, workspace, cloud_environment, 
         ("list.csv", "", "names no image"),
         ("list.csv", "photos/0.jpg\n", "line 1: 'photos/0.jpg' does not name an image and its label"),
         ("list.jsonl", '{"image": "photos/0.jpg"}\n', "line 1 does not name an image and its label"),
+        ("list.csv", 'photos/0.jpg,"cat\nphotos/1.jpg,dog\n', "line 2 cannot be read: unexpected end of data"),
+        ("list.csv", f"photos/0.jpg,{'l' * 200_000}\n", "line 1 cannot be read: field larger than"),
         ("list.jsonl", "[]\n", "line 1 does not name an image and its label"),
+        ("list.jsonl", '{"image": ["photos/0.jpg"], "label": "cat"}\n', "line 1 does not name"),
+        ("list.jsonl", f'{{"image": {"[" * 100_000}\n', "line 1 does not name"),
     ],
 )
 def test_a_list_that_says_nothing_is_a_wrong_argument(storage, tmp_path, name, text, message):
@@ -61,6 +68,28 @@ def test_a_list_that_says_nothing_is_a_wrong_argument(storage, tmp_path, name, t
         spans.import_folder(storage, str(tmp_path / name))
     with pytest.raises(UsageError, match="cannot be read as a list of images"):
         spans.import_folder(storage, str(tmp_path / "absent.csv"))
+
+
+@in_a_folder
+def test_whatever_a_list_names_the_others_are_imported(storage, workspace, tmp_path):
+    put(tmp_path, IMAGES)
+    os.mkfifo(tmp_path / "pipe")
+    odd = ["absent\0", "\ud800", "pipe", "photos", "../x", "/dev/zero", "n" * 5000, "plain/plain"]
+    lines = [{"image": image, "label": label} for image in odd for label in ("cat", "\ud800", "a\0", "..", "l" * 300)]
+    lines += [
+        {"image": f"photos/{number}.jpg", "label": label} for number, label in enumerate((0, "..", "a/b", "c" * 300))
+    ]
+    (tmp_path / "list.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+
+    collected_ones = collected.add(storage, str(tmp_path / "list.jsonl"))
+    imported = spans.import_folder(storage, str(tmp_path / "list.jsonl"))
+
+    assert imported.labels == {"0": 1, "..": 1, "a/b": 1, "c" * 300: 1}
+    assert len(imported.rejected) == 5 * len(odd)
+    assert collected_ones.labels == {"0": 1}
+    reasons = [bad.reason for bad in collected_ones.rejected]
+    assert len(reasons) == 5 * len(odd) + 3
+    assert "unknown label: 'a/b' is no folder's name; import it without --collect" in reasons
 
 
 def test_labels_in_flat_names_have_to_be_clear(storage, workspace, tmp_path):
