@@ -41,6 +41,8 @@ def withdraw(storage: Storage, wanted: Sequence[str], why: str, erase: bool = Fa
 
     With `erase` they are to be removed, too: see erasing.py.
     """
+    if not why.strip():
+        raise UsageError("--why is empty: write the reason, which is kept.")
     with storage.exclusive(DOING):
         spans = published(storage)
         found, corrected = find(spans, wanted), _corrected(spans)

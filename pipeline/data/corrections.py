@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from pipeline.data import manifest
 from pipeline.data.manifest import FOLDER, Listed, name_of
 from pipeline.errors import BrokenSpan
 from pipeline.storage.base import Storage
@@ -68,23 +69,22 @@ def read(storage: Storage, number: int, files: Collection[str], last: int | None
         total.update(data)
         try:
             _apply(images, one, json.loads(data))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise BrokenSpan(name_of(number), f"{_file(one)} cannot be read ({error!r})") from None
     return Corrections(numbers[-1], images, total.hexdigest())
 
 
 def _apply(images: dict[str, Corrected], number: int, correction: dict) -> None:
-    for listed in correction["images"]:
-        listed = Listed(**listed)
+    for listed in map(manifest.listed, correction["images"]):
         image = images.setdefault(listed.sha256, Corrected(listed, listed.label, listed.split))
         if correction["kind"] == RELABEL:
-            image.label = correction["to"]
+            image.label = manifest.listed(listed._asdict() | {"label": correction["to"]}).label
         elif correction["kind"] == MOVE:
-            image.split = correction["to"]
+            image.split = manifest.listed(listed._asdict() | {"split": correction["to"]}).split
         elif correction["kind"] == WITHDRAW:
             image.withdrawn_by = image.withdrawn_by or number
-            image.withdrawn = image.withdrawn or correction["why"]
-            image.erase = image.erase or correction["erase"]
+            image.withdrawn = image.withdrawn or str(correction["why"]) or "no reason given"
+            image.erase = image.erase or bool(correction["erase"])
         else:
             raise ValueError(correction["kind"])
 

@@ -5,9 +5,9 @@ import io
 import re
 from collections.abc import Callable
 
-from pipeline.data.manifest import SPLITS
+from pipeline.data.manifest import MANIFEST, SPLITS, name_of
 from pipeline.data.span import Span
-from pipeline.errors import UsageError
+from pipeline.errors import BrokenSpan, UsageError
 from pipeline.storage.base import Storage
 
 INDEX = "images.csv"
@@ -26,7 +26,9 @@ def export(span: Span, label: str | None, to: Storage, progress: Callable[[int],
         for example in span.examples(split):
             if label not in (None, example.label):
                 continue
-            source = sources[example.source]
+            source = sources.get(example.source)
+            if source is None:
+                raise BrokenSpan(name_of(span.number), f"{MANIFEST} does not list an image that it holds")
             name = f"{_folder(example.label)}/{example.source}.{_suffix(example.image)}"
             to.write(name, example.image, create_only=True, durable=False)
             rows.append((name, example.label, source.group, split, example.source, source.name, source.original))

@@ -33,7 +33,10 @@ class Published:
         """Returns the number of the span of an image, and what span.json lists of it."""
         span = self.spans[int(np.searchsorted(self.begins, position, "right")) - 1]
         key = int(self.records["image"][position])
-        return span.number, next(one for one in span.listed if image_key(bytes.fromhex(one.sha256)) == key)
+        for one in span.listed:
+            if image_key(bytes.fromhex(one.sha256)) == key:
+                return span.number, one
+        raise BrokenSpan(name_of(span.number), f"{manifest.MANIFEST} does not list an image that {NAME} has")
 
 
 def published(storage: Storage, spans: Sequence[Span]) -> Published:

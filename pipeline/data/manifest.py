@@ -100,7 +100,7 @@ def summary(number: int, data: bytes) -> dict[str, Any]:
     _, end, text = data.rpartition(END_OF_SOURCES)
     try:
         found = json.loads(b"{" + text if end else data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BrokenSpan(name_of(number), f"{MANIFEST} cannot be read ({error})") from None
     if wrong := _wrong(number, found):
         raise BrokenSpan(name_of(number), f"{MANIFEST} {wrong}")
@@ -112,20 +112,32 @@ def _wrong(number: int, found: Any) -> str:
     if not isinstance(found, dict):
         return f"holds {type(found).__name__}, but has to hold an object"
     kinds = {"created": str, "images": int, "labels": dict, "shards": dict}
-    for field, kind in kinds.items():
-        if not isinstance(found.get(field), kind):
+    later = {"files": {}, "erased": []}  # that older ones lack
+    for field, kind in (kinds | {field: type(default) for field, default in later.items()}).items():
+        if not isinstance(found.get(field, later.get(field)), kind):
             return f"has no {field!r} of type {kind.__name__}"
     if found.get("span", number) != number:
         return f"names span {found['span']!r}"
-    if not all(isinstance(count, int) for count in found["labels"].values()):
-        return "counts labels in something else than numbers"
+    if (
+        not all(map(_is_count, (found["images"], *found["labels"].values())))
+        or sum(found["labels"].values()) != found["images"]
+    ):
+        return "counts other images than its labels have"
+    if not all(isinstance(text, str) for text in (*found.get("files", {}).values(), *found.get("erased", ()))):
+        return "names something else than sha256 of files and images"
     for split in found["shards"]:
         if split not in SPLITS or not isinstance(found["shards"][split], list):
             return f"names shards of {split!r}"
         for shard in found["shards"][split]:
             if not _is_shard(split, shard):
                 return f"names the shard {shard!r}"
+    if sum(shard["images"] for shards in found["shards"].values() for shard in shards) != found["images"]:
+        return "counts other images than its shards have"
     return ""
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
 def _is_shard(split: str, shard: Any) -> bool:
@@ -133,7 +145,7 @@ def _is_shard(split: str, shard: Any) -> bool:
         isinstance(shard, dict)
         and isinstance(shard.get("name"), str)
         and re.fullmatch(rf"{split}/[\w.-]+\.tfrecord", shard["name"], re.ASCII) is not None
-        and all(isinstance(shard.get(count), int) for count in ("images", "bytes"))
+        and all(_is_count(shard.get(count)) for count in ("images", "bytes"))
         and isinstance(shard.get("sha256", ""), str)
     )
 
@@ -142,17 +154,29 @@ def sources(number: int, data: bytes) -> Iterator[Listed]:
     """Yields the sources of a whole manifest, line by line where it is as this project writes it; raises BrokenSpan."""
     try:
         for source in _source_objects(data):
-            yield Listed(
-                source["name"],
-                source["sha256"],
-                source["label"],
-                source["split"],
-                source["generation"],
-                source.get("group", ""),
-                source.get("original", ""),
-            )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+            yield listed(source)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BrokenSpan(name_of(number), f"{MANIFEST} lists something else than sources ({error!r})") from None
+
+
+def listed(source: dict) -> Listed:
+    """Returns a source from its JSON; raises KeyError, TypeError or ValueError where that is something else."""
+    found = Listed(
+        source["name"],
+        source["sha256"],
+        source["label"],
+        source["split"],
+        source["generation"],
+        source.get("group", ""),
+        source.get("original", ""),
+    )
+    if found.split not in SPLITS or not all(map(_SHA256.fullmatch, found.digests)):
+        raise ValueError(f"{found.sha256!r} in {found.split!r}")
+    "".join(found)  # raises TypeError where one is no text
+    return found
+
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def _source_objects(data: bytes) -> Iterable[dict]:

@@ -127,7 +127,12 @@ class Span:
     @functools.cached_property
     def listed(self) -> tuple[Listed, ...]:
         """What the span was made of, as published."""
-        return tuple(manifest.sources(self.number, self._storage.read(manifest.manifest_of(self.number))))
+        listed = tuple(manifest.sources(self.number, self._storage.read(manifest.manifest_of(self.number))))
+        images = sum(shard["images"] for shards in self._shards.values() for shard in shards)
+        if len(listed) != images:
+            what = f"{manifest.MANIFEST} lists {len(listed):,} images, but its shards have {images:,}"
+            raise BrokenSpan(name_of(self.number), what)
+        return listed
 
     @property
     def sources(self) -> tuple[Listed, ...]:

@@ -9,6 +9,7 @@ from pipeline.data.known import Known
 from pipeline.errors import BrokenSpan, UsageError
 from tests.conftest import encoded, jpeg, noise, photographs, put
 from tests.pipeline.data.test_spans import sha256
+from tests.places import in_a_folder
 
 
 @pytest.fixture
@@ -95,14 +96,35 @@ def test_a_name_in_several_spans_has_to_be_made_clear(storage, workspace, publis
     assert correcting.relabel(storage, ["span-0003/cat/0.jpg"], "dog").spans == {3: 1}
 
 
+def test_a_withdrawal_needs_a_reason(storage, published):
+    with pytest.raises(UsageError, match="--why is empty"):
+        correcting.withdraw(storage, ["cat/0.jpg"], " ")
+
+
 @pytest.mark.parametrize("label", ["", " ", "two\nlines"])
 def test_a_label_that_nobody_can_read_is_refused(storage, published, label):
     with pytest.raises(UsageError, match="no readable text"):
         correcting.relabel(storage, ["cat/0.jpg"], label)
 
 
-def test_a_damaged_correction_is_named(storage, workspace, published):
-    workspace.put({"spans/span-0001/corrections/00001.json": b'{"kind": "relabel"}'})
+IMAGE = {"name": "cat/0.jpg", "sha256": "5e" * 32, "label": "cat", "split": "train", "generation": ""}
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"kind": "relabel"},
+        {"kind": "relabel", "to": None, "images": [IMAGE]},
+        {"kind": "move", "to": "test", "images": [IMAGE]},
+        {"kind": "relabel", "to": "dog", "images": [IMAGE | {"sha256": "5e"}]},
+        {"kind": "withdraw", "why": "asked for", "erase": True, "images": ["cat/0.jpg"]},
+        [],
+    ],
+    ids=str,
+)
+@in_a_folder
+def test_a_damaged_correction_is_named(storage, workspace, published, damaged):
+    workspace.put({"spans/span-0001/corrections/00001.json": json.dumps(damaged).encode()})
 
     with pytest.raises(BrokenSpan, match="span-0001 cannot be used: corrections/00001.json"):
         spans.published(storage)

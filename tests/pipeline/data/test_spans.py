@@ -13,7 +13,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from pipeline.data import looks, span_writer, spans, tfrecord
+from pipeline.data import correcting, exporting, looks, span_writer, spans, tfrecord
 from pipeline.data.incoming import conflicts
 from pipeline.data.known import Holder, Known
 from pipeline.data.split import split_of
@@ -822,6 +822,13 @@ def test_a_selection_beyond_all_numbers_is_refused(selection):
         MANIFEST.replace(b'"shards": {}', b'"shards": {"train": [{"name": "../../x.tfrecord"}]}'),
         MANIFEST.replace(b'"shards": {}', b'"shards": {"train": 1}'),
         MANIFEST.replace(b'"images": 0', b'"images": "0"'),
+        MANIFEST.replace(b'"images": 0', b'"images": 5'),
+        MANIFEST.replace(b'"images": 0', b'"images": false'),
+        MANIFEST.replace(b'"labels": {}', b'"labels": {"cat": -5, "dog": 5}'),
+        b'{"files": [], ' + MANIFEST[1:],
+        b'{"files": {"looks-1.bin": 1}, ' + MANIFEST[1:],
+        b'{"erased": 5, ' + MANIFEST[1:],
+        b"[" * 200_000,
         b'{"span": 2, ' + MANIFEST[1:],
     ],
 )
@@ -831,6 +838,62 @@ def test_a_damaged_manifest_is_named(storage, workspace, damaged):
 
     with pytest.raises(BrokenSpan, match="span-0001 cannot be used: span.json"):
         spans.published(storage)
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"sha256": 5},
+        {"sha256": "zz"},
+        {"sha256": "AB" * 32},
+        {"original": "zz"},
+        {"label": None},
+        {"name": ["a"]},
+        {"generation": 5},
+        {"group": 5},
+        {"split": "test"},
+        {"split": None},
+        "text",
+        None,
+    ],
+    ids=str,
+)
+@in_a_folder
+def test_damaged_sources_are_named(storage, workspace, tmp_path, damaged):
+    workspace.collect(photographs(range(6)))
+    spans.prepare(storage)
+    found = json.loads(workspace.read("spans/span-0001/span.json"))
+    if damaged is None:
+        del found["sources"][0]
+    else:
+        found["sources"][0] = found["sources"][0] | damaged if isinstance(damaged, dict) else damaged
+    workspace.put({"spans/span-0001/span.json": json.dumps(found).encode()})
+    workspace.collect(photographs(range(20)))
+    (span,) = spans.published(storage)
+
+    for reads in (
+        lambda: spans.prepare(storage),
+        lambda: exporting.export(span, None, Folder(str(tmp_path / "out"))),
+        lambda: correcting.withdraw(storage, ["cat/0.jpg"], "not ours"),
+    ):
+        with pytest.raises(BrokenSpan, match="span-0001 cannot be used: span.json lists"):
+            reads()
+
+
+@in_a_folder
+def test_an_image_that_span_json_does_not_list_is_named(storage, workspace, tmp_path):
+    workspace.collect(photographs(range(6)))
+    spans.prepare(storage)
+    manifest = workspace.read("spans/span-0001/span.json")
+    workspace.put({"spans/span-0001/span.json": manifest.replace(sha256(jpeg(0)).encode(), b"5e" * 32)})
+    workspace.collect({"cat/again.jpg": encoded(noise(0, "RGB", (32, 32)), "PNG")})
+
+    for reads in (
+        lambda: exporting.export(spans.published(storage)[0], None, Folder(str(tmp_path / "out"))),
+        lambda: spans.prepare(storage),
+    ):
+        with pytest.raises(BrokenSpan, match="span-0001 cannot be used: span.json does not list an image that"):
+            reads()
 
 
 def damage(workspace, how) -> None:
