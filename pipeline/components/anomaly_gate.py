@@ -9,11 +9,14 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 from tfx.types import artifact_utils
 
 from pipeline.components import tfx_api as tfx
-from pipeline.components.beam import ON_THIS_MACHINE
+from pipeline.components.beam import ON_THIS_MACHINE, batch_by_bytes
 from pipeline.components.span_example_gen import spans_of
 from pipeline.errors import DataAnomalies
 
 artifacts = tfx.artifacts
+
+# Otherwise every image is a key of a GroupByKey: for 50 photographs 2 GB of memory and ten times the time.
+STATISTICS = tfdv.StatsOptions(use_sketch_based_topk_uniques=True)
 
 
 @tfx.component
@@ -42,10 +45,12 @@ def _by_feature(anomalies: anomalies_pb2.Anomalies) -> dict[str, str]:
 
 def _anomalous_spans(examples: str, splits: list[str], schema: schema_pb2.Schema) -> list[int]:
     """Returns the spans whose own statistics do not fit. Expensive, so done only when all of them together do not."""
+    batch_by_bytes()
+    options = PipelineOptions(ON_THIS_MACHINE)
     found = []
     for span, shards in spans_of(examples, splits).items():
         statistics = (
-            tfdv.generate_statistics_from_tfrecord(shard, pipeline_options=PipelineOptions(ON_THIS_MACHINE))
+            tfdv.generate_statistics_from_tfrecord(shard, stats_options=STATISTICS, pipeline_options=options)
             for shard in shards
         )
         if any(_by_feature(tfdv.validate_statistics(shard, schema)) for shard in statistics):
