@@ -141,13 +141,19 @@ class Folder(Storage):
 
     def unpublished(self, prefix: str) -> Iterator["FolderEntry"]:
         # Claimed sources are not published yet, also after a kill.
-        with os_errors(self._root):
-            yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
+        if not self._is_foreign(prefix):
+            with os_errors(self._root):
+                yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
         yield from self.list(prefix)
 
     def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
-        yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", max_bytes)
+        if not self._is_foreign(prefix):
+            yield from self.sources(f"{prefix}/{folder_stage.CLAIMED_SOURCES}", max_bytes)
         yield from self.sources(prefix, max_bytes)
+
+    def _is_foreign(self, prefix: str) -> bool:
+        """Returns whether a link is in the place of the stage, which making one refuses: nothing behind it is ours."""
+        return os.path.islink(self._path(f"{prefix}/{folder_stage.NAME}"))
 
     def take(self, source: FolderSource, name: str) -> bool:
         return source.move(self._path(name))

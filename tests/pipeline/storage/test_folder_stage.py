@@ -16,7 +16,7 @@ from pipeline.errors import StorageError
 from pipeline.storage import files
 from pipeline.storage.base import HIDDEN
 from pipeline.storage.folder import Folder
-from tests.conftest import Workspace, files_in, jpeg, photographs
+from tests.conftest import Workspace, files_in, jpeg, photographs, put
 from tests.killing import killed_at_each_step
 
 PREPARE = """
@@ -220,6 +220,17 @@ def test_a_users_file_folder_or_link_in_the_place_of_the_stage_is_refused_untouc
 
     assert files_in(tmp_path / "outside") | files_in(workspace.root / "collected") == before
     assert (workspace.root / "collected/.preparing").is_symlink() == kind.startswith("link")
+
+
+def test_nothing_behind_a_link_in_the_place_of_the_stage_is_counted_or_read(tmp_path):
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.collect({"cat/1.jpg": jpeg(1)})
+    put(tmp_path / "outside/archive/sources", {"cat/2.jpg": jpeg(2)})
+    (workspace.root / "collected/.preparing").symlink_to(tmp_path / "outside")
+    storage = Folder(str(workspace.root))
+
+    assert [entry.name for entry in storage.unpublished("collected")] == ["collected/cat/1.jpg"]
+    assert [source.name for source in storage.unpublished_sources("collected", 1000)] == ["cat/1.jpg"]
 
 
 def test_unfinished_files_are_deleted_only_where_they_are_written(tmp_path):
