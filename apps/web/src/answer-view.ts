@@ -10,7 +10,7 @@ const SHOWN = 3; // most probable labels
 export function showWaiting(device: Answer | null): void {
   const card = find("answer");
   card.setAttribute("aria-busy", "true");
-  find("answer-who").textContent = device ? "The device thinks, and asks the server …" : "Looking …";
+  find("answer-who").textContent = device ? "The device says this, and asks the server …" : "Looking …";
   find("answer-label").textContent = device?.label ?? "";
   find("answer-why").textContent = device ? `${percent(device.confidence)} sure.` : "";
   for (const id of ["answer-shares", "answer-facts", "answer-other"]) find(id).replaceChildren();

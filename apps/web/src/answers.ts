@@ -60,7 +60,7 @@ export async function answer(
     bytes: 0,
   };
   if (choice.mode !== "cloud" || !server) outcome.device = (await device?.classify(picture)) ?? null;
-  if (choice.mode === "layered" && outcome.device) outcome.yes = probability(outcome.device, choice.question);
+  if (choice.mode === "layered" && outcome.device) answerQuestion(outcome, outcome.device, choice.question);
   if (choice.mode !== "cloud" && outcome.device) {
     const alone = withoutServer(choice.mode, outcome, device?.manifest.escalation_threshold ?? null);
     if (alone) return { ...outcome, answer: outcome.device, reason: alone };
@@ -108,6 +108,14 @@ export function isUnsure(answer: Answer | null, threshold: number | null): boole
   return answer !== null && threshold !== null && answer.confidence < threshold;
 }
 
-function probability(answer: Answer, labels: ReadonlySet<string>): number {
-  return answer.probabilities.reduce((sum, [label, share]) => sum + (labels.has(label) ? share : 0), 0);
+/**
+ * Notes the device's answer to the question of the layered mode. It is a yes where the labels in question have at least
+ * half of the probability; the label is the most probable one of them, or else of the others.
+ */
+function answerQuestion(outcome: Outcome, device: Answer, question: ReadonlySet<string>): void {
+  const inQuestion = device.probabilities.filter(([label]) => question.has(label));
+  outcome.yes = inQuestion.reduce((sum, [, share]) => sum + share, 0);
+  const among = outcome.yes < 0.5 ? device.probabilities.filter(([label]) => !question.has(label)) : inQuestion;
+  const [label, confidence] = among.reduce((best, other) => (other[1] > best[1] ? other : best));
+  outcome.device = { ...device, label, confidence };
 }

@@ -28,7 +28,6 @@ export class Channel {
   private readonly name: string; // such as stable
   private readonly tabs: BroadcastChannel;
   private readonly records = modelsTable<Installed>();
-  private readonly data = modelsTable<Uint8Array>();
 
   /** `onModel` is called with each model that takes the place of another. */
   constructor(
@@ -40,18 +39,13 @@ export class Channel {
     this.address = new URL(address, document.baseURI);
     this.name = /([^/]+)\.json$/.exec(this.address.pathname)?.[1] ?? "";
     this.tabs = new BroadcastChannel(`spanloop ${this.address.href}`);
-    this.tabs.onmessage = () => this.start().catch(console.warn);
+    this.tabs.onmessage = () => this.restore().catch(console.warn);
   }
 
   /** Returns the channel that a configuration names; null when it names none. */
   static of(config: Config, onModel: (model: DeviceModel) => void): Channel | null {
     const { channel, task, publicKey } = config;
     return channel && task && publicKey ? new Channel(channel, task, publicKey, onModel) : null;
-  }
-
-  /** Loads the model that was installed before, if there is one. */
-  async start(): Promise<void> {
-    await this.locked(() => this.restore());
   }
 
   /** Looks at the channel and installs what it names; one tab at a time. Never leaves the page with less than it had. */
@@ -107,12 +101,12 @@ export class Channel {
     }
   }
 
-  /** Uses what is installed, which another tab may have changed. */
-  private async restore(): Promise<void> {
-    const { manifest } = await this.installed();
+  /** Uses what is installed, which another tab may have changed. Waits for no other tab. */
+  async restore(): Promise<void> {
+    const manifest = (await this.records.get(this.address.href))?.manifest;
     if (!manifest || manifest.tag === this.model?.manifest.tag) return;
-    const data = await this.data.get(`${this.address.href} data`);
-    if (data) this.use(await DeviceModel.load(manifest, data));
+    const [installed, data] = await modelsTable<unknown>().beginning(this.address.href); // of one moment
+    this.use(await DeviceModel.load((installed as Installed).manifest as Manifest, data as Uint8Array));
   }
 
   private use(model: DeviceModel): void {
@@ -121,6 +115,7 @@ export class Channel {
     this.onModel(model);
   }
 
+  /** Returns what is installed. Called by one tab at a time, because the first call makes the record. */
   private async installed(): Promise<Installed> {
     const found = await this.records.get(this.address.href);
     if (found) return found;

@@ -44,16 +44,16 @@ export class DeviceModel {
   /** Compiles a model and runs it once. Rejects with Refused for one that does not give what its manifest says. */
   static async load(manifest: Manifest, data: Uint8Array): Promise<DeviceModel> {
     await startRuntime();
+    let model: DeviceModel | undefined;
     try {
-      const model = new DeviceModel(manifest, await loadAndCompile(data, { accelerator: "wasm" }));
-      const size = manifest.input.shape.reduce((product, side) => product * side, 1);
-      const probabilities = await model.run(new Float32Array(size));
+      model = new DeviceModel(manifest, await loadAndCompile(data, { accelerator: "wasm" }));
+      const probabilities = await model.run(model.blank());
       if (probabilities.length !== manifest.labels.length || !probabilities.every(Number.isFinite)) {
-        model.delete();
         throw new Error(`it gives ${probabilities.length} numbers for ${manifest.labels.length} labels`);
       }
       return model;
     } catch (error) {
+      model?.delete();
       throw new Refused(`the model of ${manifest.tag} does not run here: ${(error as Error).message ?? error}`);
     }
   }
@@ -61,7 +61,8 @@ export class DeviceModel {
   /** Classifies a picture. Rejects when it cannot be decoded. */
   async classify(picture: Blob): Promise<Answer> {
     const start = performance.now();
-    const probabilities = await this.run(await pixels(picture, this.manifest.input));
+    const outputs = await this.run(await pixels(picture, this.manifest.input));
+    const probabilities = outputs.map((share) => (Number.isFinite(share) ? share : 0)); // so that the server is asked
     const best = probabilities.indexOf(Math.max(...probabilities));
     return {
       by: "device",
@@ -75,14 +76,17 @@ export class DeviceModel {
 
   /** True when the model still runs, which it does not when another one made the runtime stop. */
   async isAlive(): Promise<boolean> {
-    const size = this.manifest.input.shape.reduce((product, side) => product * side, 1);
-    return await this.run(new Float32Array(size)).then(
+    return await this.run(this.blank()).then(
       () => true,
       () => {
         stopRuntime();
         return false;
       },
     );
+  }
+
+  private blank(): Float32Array {
+    return new Float32Array(this.manifest.input.shape.reduce((product, side) => product * side, 1));
   }
 
   /** Frees the model's memory once what runs has ended. */

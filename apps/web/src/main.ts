@@ -12,6 +12,8 @@ import { showKept, startKept } from "./kept-view";
 import { Server } from "./server";
 import { loadSettings, NO_TOTALS, saveSettings } from "./settings";
 
+const LONGEST_PAUSE = 3_600_000; // milliseconds between two looks at a channel that is broken or away
+
 class Page {
   private readonly camera = new Camera(find("view"));
   private readonly server: Server | null;
@@ -37,11 +39,20 @@ class Page {
       this.showLook({ kind: "refused", why: "no channel is followed: config.json names none, or no key" });
       return;
     }
-    await this.channel.start().catch((error) => this.showLook({ kind: "refused", why: error.message }));
+    await this.channel.restore().catch((error) => this.showLook({ kind: "refused", why: error.message }));
     await this.look();
-    setInterval(() => document.visibilityState === "visible" && this.look(), 1000 * this.config.checkSeconds);
-    document.addEventListener("visibilitychange", () => document.visibilityState === "visible" && this.look());
+    this.watch();
+    document.addEventListener("visibilitychange", () => document.hidden || this.look());
     addEventListener("online", () => this.look());
+  }
+
+  /** Looks at the channel again and again while the page is seen, and less often after failures. */
+  private watch(failures = 0): void {
+    const pause = Math.min(1000 * this.config.checkSeconds * 2 ** failures, LONGEST_PAUSE);
+    setTimeout(async () => {
+      const kind = document.hidden ? "unchanged" : await this.look();
+      this.watch(kind === "refused" || kind === "unreachable" ? failures + 1 : 0);
+    }, pause);
   }
 
   private listen(): void {
@@ -103,11 +114,11 @@ class Page {
   }
 
   private async useCamera(): Promise<void> {
-    if (this.camera.isOpen) {
-      this.show(await this.camera.take());
-      return;
-    }
     try {
+      if (this.camera.isOpen) {
+        this.show(await this.camera.take());
+        return;
+      }
       await this.camera.open();
     } catch (error) {
       showError(`The camera cannot be used: ${(error as Error).message}. Choose a picture instead.`);
@@ -173,9 +184,10 @@ class Page {
     if (!this.picture || !this.outcome) return;
     const turn = this.turn;
     const outcome = { ...this.outcome, calls: 0, bytes: 0 };
-    find<HTMLButtonElement>("ask-server").disabled = true;
+    const button = find<HTMLButtonElement>("ask-server");
+    button.disabled = true;
     await ask(this.picture, this.server, 1000 * this.config.budgetSeconds, true, outcome);
-    find<HTMLButtonElement>("ask-server").disabled = false;
+    button.disabled = false;
     this.count(outcome.calls, outcome.bytes, 0);
     if (turn !== this.turn) return;
     await this.finish(this.picture, outcome);
@@ -259,12 +271,14 @@ class Page {
     return make("label", {}, box, label);
   }
 
-  private async look(): Promise<void> {
-    if (!this.channel) return;
+  private async look(): Promise<Look["kind"]> {
+    if (!this.channel) return "unchanged";
     const button = find<HTMLButtonElement>("check");
     button.disabled = true;
-    this.showLook(await this.channel.look());
+    const look = await this.channel.look();
+    this.showLook(look);
     button.disabled = false;
+    return look.kind;
   }
 
   private showLook(look: Look): void {
@@ -305,6 +319,7 @@ async function startServiceWorker(): Promise<void> {
   };
   offer();
   registration.addEventListener("updatefound", () => registration.installing?.addEventListener("statechange", offer));
+  document.addEventListener("visibilitychange", () => document.hidden || registration.update().catch(() => undefined));
   await serviceWorker.ready;
   find("offline").hidden = false;
 }

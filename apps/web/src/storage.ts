@@ -26,6 +26,11 @@ class Table<Value> {
     return this.run("readonly", (store) => store.get(key));
   }
 
+  /** Returns the values of all keys that begin with a text, in the order of the keys. */
+  beginning(key: string): Promise<Value[]> {
+    return this.run("readonly", (store) => store.getAll(IDBKeyRange.bound(key, `${key}\uffff`)));
+  }
+
   all(): Promise<Value[]> {
     return this.run("readonly", (store) => store.getAll());
   }

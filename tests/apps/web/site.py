@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.apps.client.faulty import Fault, hangs_up
+from tests.apps.client.faulty import Fault, hangs_up, never
 
 DIST = pathlib.Path(__file__).resolve().parents[3] / "apps" / "web" / "dist"
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
@@ -30,6 +30,7 @@ class Site:
         self.replaced: dict[str, bytes] = {}  # {path: what is served in its place}
         self.is_down = False  # every connection is cut
         self.cut: set[str] = set()  # paths that are cut off
+        self.hanging: set[str] = set()  # paths without an answer
         self.pictures: list[bytes] = []  # that predictions were asked for
         self.uploaded: dict[str, bytes] = {}  # {name: content} below /unlabelled/
         self.requests: list[str] = []  # paths
@@ -74,6 +75,8 @@ class Site:
         self.requests.append(request.path)
         if request.path in self.replaced:
             return web.Response(body=self.replaced[request.path], content_type=_type(request.path))
+        if request.path in self.hanging:
+            return await never(request)
         return await (hangs_up if request.path in self.cut else handler)(request)
 
     async def _config(self, _: web.Request) -> web.Response:

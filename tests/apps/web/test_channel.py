@@ -179,3 +179,37 @@ def test_a_staged_rollout_reaches_the_devices_whose_turn_it_is(app, publisher):
     publisher.rollout(2, int(place) + 1)
     app.look()
     app.has_model("model-2")
+
+
+def test_a_second_tab_opens_while_the_first_one_downloads(site, publisher, new_tab):
+    first = new_tab().open()
+    publisher.release(2)
+    site.hanging.add(NEXT)
+    first.part("check").click()
+
+    second = new_tab().open()
+
+    second.choose(BRIGHT)
+    second.says("bright", by="device")
+
+
+def test_a_bad_model_is_not_downloaded_again_and_again(site, publisher, new_tab):
+    site.config["checkSeconds"] = 0.2
+    site.replaced[NEXT] = b"bad"
+    app = new_tab().open()
+    publisher.release(2)
+
+    expect(app.part("look")).to_have_attribute("data-kind", "refused")
+    app.tab.wait_for_timeout(3000)
+
+    assert 2 <= site.requests.count(NEXT) <= 5
+
+
+def test_a_model_that_ruins_the_runtime_leaves_the_one_before_running(app, publisher):
+    # as on a phone without memory: LiteRT.js then writes a large file over its own memory
+    app.tab.evaluate("() => { WebAssembly.Memory.prototype.grow = () => { throw new RangeError('out of memory'); }; }")
+    publisher.release(2, data=bytes(64 << 20))
+
+    app.look()
+
+    refusal(app, "The model of model-2 does not run here")
