@@ -236,7 +236,9 @@ def modules(tmp_path_factory) -> Any:
     def made(name: str) -> bytes:
         out = folder / f"{name}.js"
         build = [WEB / "node_modules" / ".bin" / "esbuild", WEB / "src" / f"{name}.ts", f"--outfile={out}"]
-        subprocess.run([*build, "--bundle", "--format=esm", "--log-level=error"], check=True)
+        runtime = next(DIST.glob("litert-*")).name
+        options = ["--bundle", "--format=esm", "--log-level=error", f"--define:LITERT={json.dumps(runtime)}"]
+        subprocess.run([*build, *options], check=True)
         return out.read_bytes()
 
     return made

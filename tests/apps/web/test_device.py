@@ -1,5 +1,7 @@
 """The browser runs the model as LiteRT does here, in both variants of the runtime."""
 
+import json
+
 import pytest
 
 from pipeline.device.input import InputSpec, pixels
@@ -31,3 +33,25 @@ def test_the_model_gives_the_same_probabilities_as_here(variant, site, context, 
 
     loaded = app.tab.evaluate("() => performance.getEntriesByType('resource').map(({ name }) => name)")
     assert any("compat" in name for name in loaded) == (variant == "compat")
+
+
+def test_a_runtime_that_stopped_is_started_again(app, site, modules, publisher):
+    site.replaced["/device.js"] = modules("device")
+    manifest = json.loads((publisher.devices / "classification" / "model-1" / "manifest.json").read_bytes())
+
+    lives = app.tab.evaluate(
+        """async (manifest) => {
+          const { DeviceModel } = await import("/device.js");
+          const file = await fetch("/devices/classification/model-1/model.tflite");
+          const data = new Uint8Array(await file.arrayBuffer());
+          const first = await DeviceModel.load(manifest, data);
+          const before = await first.isAlive();
+          first.network.delete(); // it runs no more, as after another model has stopped the runtime
+          const after = await first.isAlive();
+          const second = await DeviceModel.load(manifest, data);
+          return [before, after, await second.isAlive()];
+        }""",
+        manifest,
+    )
+
+    assert lives == [True, False, True]
