@@ -10,7 +10,7 @@ import * as esbuild from "esbuild";
 
 const DIST = "dist";
 const CACHE = "node_modules/.cache/compressed"; // by content: the runtime takes ten seconds, and hardly ever changes
-const COMPRESSED = /\.(css|html|js|json|svg|wasm|webmanifest)$/;
+const COMPRESSED = /\.(css|html|js|svg|wasm|webmanifest)$/; // not config.json, which people edit
 const ICONS_OF_SYSTEMS = ["icon-192.png", "icon-512.png"]; // fetched when the page is installed, not by the page
 
 const json = async (file) => JSON.parse(await readFile(file, "utf8"));
