@@ -7,11 +7,14 @@ import keyword
 import os
 import pathlib
 import re
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from pipeline.errors import ConfigError, MissingSettings, MisspelledSetting
+
+SERVER = "Server (`serve`, also on Google Cloud)"  # group of settings
 
 
 class Unusable(ValueError):
@@ -140,6 +143,17 @@ def _positive(text: str) -> float:
     if not re.fullmatch(r"\d{1,9}(\.\d{1,9})?", text, re.ASCII):
         raise Unusable("a number such as 20 or 0.5")
     return float(text)
+
+
+_ROUTE = r"/[\w/.:-]*"
+
+
+def _arguments(text: str) -> str:
+    try:
+        shlex.split(text)
+    except ValueError:
+        raise Unusable("arguments as in a shell, with closed quotes") from None
+    return text
 
 
 _EMAIL = "a service account: NAME@PROJECT.iam.gserviceaccount.com"
@@ -373,9 +387,30 @@ class Config:
     )
     serving_image: str = _setting(
         "SERVING_IMAGE",
-        "us-docker.pkg.dev/vertex-ai/prediction/tf2-cpu.2-15:latest",
+        "",
         _matching(r"\S+", "an image"),
-        "container that serves models on the endpoint",
+        "container that serves models on the endpoint; unless set, the pipelines' image in which a model was trained",
+    )
+    serving_port: int = _setting(
+        "SERVING_PORT", 8080, lambda text: _number(text, 1, 65535), "port on which SERVING_IMAGE listens"
+    )
+    serving_health_route: str = _setting(
+        "SERVING_HEALTH_ROUTE",
+        "",
+        _matching(_ROUTE, "a path such as /v1/models/model"),
+        "path of SERVING_IMAGE that answers 200 while it is healthy; the one that Vertex AI chooses unless set",
+    )
+    serving_predict_route: str = _setting(
+        "SERVING_PREDICT_ROUTE",
+        "",
+        _matching(_ROUTE, "a path such as /v1/models/model:predict"),
+        "path of SERVING_IMAGE that takes predictions; the one that Vertex AI chooses unless set",
+    )
+    serving_arguments: str = _setting(
+        "SERVING_ARGUMENTS",
+        "",
+        _arguments,
+        "arguments of SERVING_IMAGE, as in a shell; Vertex AI puts in $(AIP_STORAGE_URI) and its other variables",
     )
     serving_machine: str = _setting(
         "SERVING_MACHINE", "n1-standard-2", _matching(_MACHINE, "a machine type"), "machine type of the endpoint"
@@ -403,7 +438,7 @@ class Config:
         32,
         lambda text: _number(text, 1, 4096),
         "most instances that the server has a model compute at once",
-        group="Server (`serve`, also on Google Cloud)",
+        group=SERVER,
     )
     serving_batch_milliseconds: float = _setting(
         "SERVING_BATCH_MILLISECONDS",

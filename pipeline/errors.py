@@ -137,6 +137,24 @@ class ReleaseGone(SpanloopError):
         )
 
 
+class NoServingImage(UsageError):
+    """No image is known that serves a release on Vertex AI."""
+
+    def __init__(self, tag: str):
+        self.tag = tag
+        super().__init__(
+            f"No image is known that serves {tag}, which was not trained in an image of IMAGE_REPOSITORY: set"
+            " PIPELINE_IMAGE, which `python -m ci build-image` prints, or SERVING_IMAGE."
+        )
+
+
+class BrokenTraffic(SpanloopError):
+    """The file that says which releases `serve` serves cannot be read."""
+
+    def __init__(self, place: str, reason: str):
+        super().__init__(f"{place} cannot be read: {reason}. Delete it; `serve` then begins with the newest release.")
+
+
 class BrokenRelease(SpanloopError):
     """A release differs from what its model.json says, so its model is not used."""
 

@@ -1,6 +1,7 @@
 """Releases to serve, and the state of an endpoint as read by a separate client."""
 
 import dataclasses
+import pathlib
 from typing import Any
 
 from pipeline.cloud.vertex import client, location
@@ -10,13 +11,20 @@ from pipeline.releases.factory import open_releases
 from pipeline.releases.record import Release
 from tests.emulators.cloud import Cloud
 
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+# An image whose files are this checkout's.
+IMAGE = f"europe-west1-docker.pkg.dev/spanloop-local/images/pipelines@sha256:{'2b' * 32}"
+
 
 class Serving:
     """A workspace in the local servers' bucket, and the endpoint "digits" that serves its models."""
 
     def __init__(self, cloud: Cloud, workspace: str, model: str):
         self.cloud = cloud
-        self.config = Config(workspace=workspace, project=cloud.project, region=cloud.region, endpoint="digits")
+        cloud.vertex.workers.images.add(IMAGE, ROOT)
+        self.config = Config(
+            workspace=workspace, project=cloud.project, region=cloud.region, endpoint="digits", image=IMAGE
+        )
         self._model = model
 
     def settings(self, **changes: Any) -> Config:
@@ -25,7 +33,11 @@ class Serving:
     @property
     def variables(self) -> dict[str, str]:
         """Environment variables of a command."""
-        return self.cloud.environment | {"WORKSPACE": self.config.workspace, "VERTEX_ENDPOINT": self.config.endpoint}
+        return self.cloud.environment | {
+            "WORKSPACE": self.config.workspace,
+            "VERTEX_ENDPOINT": self.config.endpoint,
+            "PIPELINE_IMAGE": IMAGE,
+        }
 
     def release(self, number: int = 1) -> Release:
         """Publishes the model as a release; each number makes a distinct release."""

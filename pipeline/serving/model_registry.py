@@ -3,14 +3,15 @@
 import dataclasses
 import hashlib
 import os
+import shlex
 import tempfile
 from collections.abc import Iterator
 from typing import Any
 
 from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation, wait_for_pending
 from pipeline.cloud.vertex import client, encryption, label_value, location
-from pipeline.config import Config
-from pipeline.errors import numbers
+from pipeline.config import SERVER, Config
+from pipeline.errors import NoServingImage, numbers
 from pipeline.progress import Log, no_log
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.factory import releases_of
@@ -102,11 +103,51 @@ class Registry:
             f" {numbers(release.spans)}",
             "labels": labels(release),
             "artifact_uri": serving_copy(self._config, release),
-            "container_spec": {"image_uri": self._config.serving_image},
+            "container_spec": container(self._config, release),
             "encryption_spec": encryption(self._config),
         }
         which = {"model_id": self.model_id} if first else {"parent_model": self._model}
         return {"parent": location(self._config), "model": model, **which}
+
+
+def container(config: Config, release: Release) -> dict[str, Any]:
+    """Returns the container that serves a release: SERVING_IMAGE, or the server of the image that it was trained in.
+
+    The TensorFlow that wrote a model then also serves it. Raises NoServingImage where no image is known.
+    """
+    if config.serving_image:
+        chosen = {
+            "ports": [{"container_port": config.serving_port}],
+            "health_route": config.serving_health_route,
+            "predict_route": config.serving_predict_route,
+            "args": shlex.split(config.serving_arguments),
+        }
+        return {"image_uri": config.serving_image} | {name: value for name, value in chosen.items() if value}
+    # A record may name any image, which would run as ours: one that did not come from our repository does not count.
+    repository = config.image_repository or _repository(config.image)
+    trusted = repository and _repository(release.image) == repository
+    image = release.image if trusted else config.image
+    if not image:
+        raise NoServingImage(release.tag)
+    variables = {"MODULES": config.modules} | dict(server_settings(config))
+    return {
+        "image_uri": image,
+        "command": ["python", "-m", "ci", "serve"],
+        "ports": [{"container_port": config.serving_port}],
+        "env": [{"name": name, "value": value} for name, value in variables.items()],
+    }
+
+
+def server_settings(config: Config) -> Iterator[tuple[str, str]]:
+    """Yields the server's settings, variable and value, that differ from their defaults."""
+    defaults = {setting.variable: setting.value for setting in Config().settings({})}
+    for setting in config.settings({}):
+        if setting.group == SERVER and setting.value != defaults[setting.variable]:
+            yield setting.variable, setting.value
+
+
+def _repository(image: str) -> str:
+    return image.partition("@")[0]
 
 
 def labels(release: Release) -> dict[str, str]:

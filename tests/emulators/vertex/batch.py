@@ -217,7 +217,7 @@ class BatchPredictions:
         for start in range(0, len(lines), size):
             if not self._continues(job):
                 return
-            answers = self._serving.predict(model.artifact_uri, instances[start : start + size])
+            answers = self._serving.predict(model, instances[start : start + size])
             for line, answer in zip(lines[start : start + size], answers, strict=True):
                 if "prediction" in answer:
                     results.append(json.dumps(_named(line, job.instance_config) | {"prediction": answer["prediction"]}))

@@ -1,4 +1,4 @@
-"""Predictions by the SavedModel that the traffic split selects."""
+"""Predictions by the container of the model that the traffic split selects."""
 
 import json
 from typing import Any
@@ -35,7 +35,7 @@ class Predictions:
         deployed = self._endpoints.choose(request.endpoint, caller)
         model = self._models.find(f"{deployed.model}@{deployed.model_version_id}", caller)
         instances = [_as_json(json_format.MessageToDict(row)) for row in plain.instances]
-        answers = self._serving.predict(model.artifact_uri, instances)
+        answers = self._serving.predict(model, instances)
         for answer in answers:
             if "error" in answer:  # one invalid instance fails the whole request
                 raise Refused(StatusCode.INVALID_ARGUMENT, json.dumps({"error": answer["error"]}))

@@ -32,13 +32,13 @@ class Vertex(Service):
     def __init__(self, cloud: "Cloud"):
         self.names = Names(cloud)
         self.machines = Machines()
-        self.serving = Serving(cloud)
+        self.workers = Workers(cloud)
+        self.serving = Serving(cloud, self.workers)
         self.operations = Operations(self.names)
         self.models = Models(cloud, self.names, self.operations)
         self.endpoints = Endpoints(self.names, self.operations, self.models, self.machines)
         self.predictions = Predictions(self.endpoints, self.models, self.serving)
         self.batches = BatchPredictions(cloud, self.names, self.operations, self.models, self.machines, self.serving)
-        self.workers = Workers(cloud)
         self.custom_jobs = CustomJobs(self.names, self.operations, self.machines, self.workers)
         self.pipelines = Pipelines(cloud, self.names, self.operations, self.workers)
         # In the order of resets; closed in reverse.

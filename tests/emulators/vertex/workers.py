@@ -73,15 +73,18 @@ class Workers:
         folder.mkdir(parents=True)
         return folder
 
+    def environment(self, account: str = "") -> dict[str, str]:
+        """The environment of a container that runs as a service account, by default Compute Engine's."""
+        account = account or f"{self._cloud.project_number}-compute@developer.gserviceaccount.com"
+        return {**self._common, "GOOGLE_APPLICATION_CREDENTIALS": str(self._cloud.oauth.key_file(account))}
+
     def run(
         self, name: str, image: str, command: Sequence[str], account: str, stop: Stop, more: Mapping[str, str]
     ) -> None:
         """Runs a container as a service account. Raises Failed."""
         folder = self.folder()
         log = folder / f"{folder.name}-{name}.log"
-        account = account or f"{self._cloud.project_number}-compute@developer.gserviceaccount.com"
-        key = str(self._cloud.oauth.key_file(account))
-        environment = {**self._common, "GOOGLE_APPLICATION_CREDENTIALS": key, **more}
+        environment = self.environment(account) | more
         self.commands.append(list(command))
         self._logs.append(log)
         try:

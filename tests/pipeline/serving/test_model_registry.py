@@ -4,8 +4,12 @@ import dataclasses
 
 import pytest
 
-from pipeline.errors import BrokenRelease, CloudRefused, MissingSettings
-from pipeline.serving.model_registry import Registry, labels, serving_copy
+from pipeline.config import Config
+from pipeline.errors import BrokenRelease, CloudRefused, MissingSettings, NoServingImage
+from pipeline.outcomes import Metrics
+from pipeline.releases.record import Release
+from pipeline.serving.model_registry import Registry, container, labels, serving_copy
+from tests.serving import IMAGE
 
 
 def test_a_release_becomes_a_version_with_its_origin_in_labels(serving):
@@ -17,7 +21,8 @@ def test_a_release_becomes_a_version_with_its_origin_in_labels(serving):
     assert version.number == found.version_id == "1"
     assert version.model.rpartition("/")[2] == found.name.rpartition("/")[2].partition("@")[0]
     assert "model-1" in found.version_aliases
-    assert found.container_spec.image_uri == serving.config.serving_image
+    assert found.container_spec.image_uri == IMAGE
+    assert list(found.container_spec.command) == ["python", "-m", "ci", "serve"]
     assert dict(found.labels) == labels(release)
     assert found.labels["spans"] == "1-3_11" and found.labels["commit"].endswith("-dirty")
     assert all(len(value) <= 63 for value in found.labels.values())
@@ -93,6 +98,51 @@ def test_encryption_key_and_container_come_from_the_configuration(serving):
     (found,) = serving.versions()
     assert found.encryption_spec.kms_key_name == key
     assert found.container_spec.image_uri == config.serving_image
+
+
+OTHER = IMAGE.replace("2b", "3c")
+
+
+def release(image: str) -> Release:
+    """A release whose record names an image."""
+    files = {"model.tar.gz": "0" * 64}
+    return Release("model-3", "", "", "", (1,), ("cat",), Metrics(), files, "2026-11-22T12:04:05Z", None, image=image)
+
+
+def test_a_model_is_served_by_the_image_that_it_was_trained_in():
+    config = Config(image=IMAGE, serving_batch=8, modules="modules.nuclei")
+
+    spec = container(config, release(image=OTHER))
+
+    assert spec["image_uri"] == OTHER and spec["ports"] == [{"container_port": 8080}]
+    assert {each["name"]: each["value"] for each in spec["env"]} == {"MODULES": "modules.nuclei", "SERVING_BATCH": "8"}
+    assert container(config, release(image=""))["image_uri"] == IMAGE
+
+
+def test_an_image_of_another_repository_that_a_record_names_is_not_run():
+    foreign = f"evil.example/images/pipelines@sha256:{'0' * 64}"
+    assert container(Config(image=IMAGE), release(image=foreign))["image_uri"] == IMAGE
+    for config in (Config(), Config(image_repository="europe-docker.pkg.dev/p/r/images")):
+        with pytest.raises(NoServingImage, match="model-3.*PIPELINE_IMAGE") as error:
+            container(config, release(image=foreign))
+        assert error.value.exit_code == 2
+
+
+def test_another_container_has_its_port_routes_and_arguments():
+    config = Config(
+        serving_image="tensorflow/serving:2.16.1",
+        serving_port=8501,
+        serving_health_route="/v1/models/model",
+        serving_predict_route="/v1/models/model:predict",
+        serving_arguments="--rest_api_port=8501 '--model_base_path=$(AIP_STORAGE_URI)'",
+    )
+    assert container(config, release(image=IMAGE)) == {
+        "image_uri": "tensorflow/serving:2.16.1",
+        "ports": [{"container_port": 8501}],
+        "health_route": "/v1/models/model",
+        "predict_route": "/v1/models/model:predict",
+        "args": ["--rest_api_port=8501", "--model_base_path=$(AIP_STORAGE_URI)"],
+    }
 
 
 def test_the_copy_for_serving_is_written_once(serving):

@@ -39,7 +39,7 @@ def pair(serving, saved_model, tmp_path) -> Pair:
     """model-1 is promoted, model-2 is tried."""
     workspace = BucketWorkspace(serving.cloud, serving.config.workspace)
     of = serving.config
-    devices = Devices(workspace, tmp_path, project=of.project, region=of.region, endpoint=of.endpoint)
+    devices = Devices(workspace, tmp_path, project=of.project, region=of.region, endpoint=of.endpoint, image=of.image)
     made = Pair(serving, devices, saved_model)
     for number in (1, 2):
         made.release(number)
@@ -126,7 +126,7 @@ def test_a_release_without_a_device_model_moves_nothing_or_the_endpoint_alone(pa
 
 def test_a_half_that_has_nothing_to_roll_back_does_not_stop_the_other(serving, saved_model, tmp_path):
     workspace, of = BucketWorkspace(serving.cloud, serving.config.workspace), serving.config
-    devices = Devices(workspace, tmp_path, project=of.project, region=of.region, endpoint=of.endpoint)
+    devices = Devices(workspace, tmp_path, project=of.project, region=of.region, endpoint=of.endpoint, image=of.image)
     pair, logged = Pair(serving, devices, saved_model), []
     pair.release(1)
     rollout.promote(pair.config)
