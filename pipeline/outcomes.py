@@ -494,6 +494,7 @@ class Served:
 
     endpoint: Mapping[str, int] | None  # {tag: percent of the traffic}
     devices: Mapping[str, ChannelState] | None  # by name of the channel
+    server: Mapping[str, int] | None = None  # {tag: percent of the requests to `serve`}
     problems: tuple[str, ...] = ()  # why a half cannot be read
 
     def to_json(self) -> dict[str, Any]:
@@ -502,17 +503,22 @@ class Served:
 
 @dataclass(frozen=True)
 class RolloutOutcome:
-    """A promotion or a rollback; a half that did not take part is None."""
+    """A promotion or a rollback; a part that did not move is None."""
 
     endpoint: ServingOutcome | None = None
     devices: DevicesOutcome | None = None
+    server: ServingOutcome | None = None  # what `serve` serves
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the endpoint's fields, and those of the devices below `devices`."""
-        stable = self.devices.channels["stable"].tag if self.devices else None
+        """Returns the endpoint's fields, those of the devices below `devices`, and the traffic of `serve`."""
+        stable = self.devices.channels["stable"].tag if self.devices else self.server and self.server.promoted
         served = self.endpoint or ServingOutcome(stable, None, {}, stable, False)
-        changed = served.changed or bool(self.devices and self.devices.changed)
-        return served.to_json() | {"changed": changed, "devices": self.devices and self.devices.to_json()}
+        parts = (self.endpoint, self.devices, self.server)
+        return served.to_json() | {
+            "changed": any(part.changed for part in parts if part),
+            "devices": self.devices and self.devices.to_json(),
+            "server": self.server and dict(self.server.traffic),
+        }
 
 
 def _known(kind: type, found: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ GROUP = "Google Cloud"
 
 @command
 @click.argument("tag", required=False)
-@click.option("--only", type=click.Choice([rollout.ENDPOINT, rollout.DEVICES]), help="Move one of both.")
+@click.option("--only", type=click.Choice(rollout.PARTS), help="Move one of them.")
 @click.option(
     "--percent",
     type=click.IntRange(0, 100),
@@ -27,7 +27,8 @@ def promote(config: Config, tag: str | None, only: str | None, percent: int) -> 
     """Gives the release TAG all traffic of the endpoint, and the devices on the channel stable.
 
     Without TAG it promotes the canary; if there is none, the newest release. A release that was rolled back is promoted
-    again only by its TAG. The endpoint and devices move together where both VERTEX_ENDPOINT and DEVICE_CHANNEL are set.
+    again only by its TAG. The endpoint (VERTEX_ENDPOINT), devices (DEVICE_CHANNEL) and what `serve` serves of this
+    workspace move together, where they are there.
     """
     done = rollout.promote(config, tag or None, only, percent, log)  # a button's empty field is an empty argument
     return Outcome(summary(done, config), **done.to_json())
@@ -42,6 +43,9 @@ def summary(done: RolloutOutcome, config: Config) -> str:
     if done.devices:
         changed = "" if done.devices.changed else " (as it was already)"
         lines.append(f"devices: {channels_text(done.devices.channels)}{changed}.")
+    if done.server:
+        changed = "" if done.server.changed else " (as it was already)"
+        lines.append(f"server: {traffic_text(done.server.traffic)}{changed}.")
     return "\n".join(lines)
 
 

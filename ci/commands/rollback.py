@@ -12,7 +12,7 @@ GROUP = "Google Cloud"
 
 
 @command
-@click.option("--only", type=click.Choice([rollout.ENDPOINT, rollout.DEVICES]), help="Move one of both.")
+@click.option("--only", type=click.Choice(rollout.PARTS), help="Move one of them.")
 def rollback(config: Config, only: str | None) -> Outcome:
     """Stops the canary; if there is none, returns to the release that was promoted before.
 

@@ -10,27 +10,35 @@ from ci.progress import log
 from pipeline.config import Config
 
 GROUP = "models"
+FOLLOWS = 2.0  # seconds between two looks at the releases and at what was promoted
 
 
 @command
 @click.argument("tag", required=False)
+@click.option("--device", is_flag=True, help="Serve the models for devices of the releases.")
 @click.option("--host", help="Address to listen on: 127.0.0.1, or 0.0.0.0 where AIP_HTTP_PORT is set.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port: AIP_HTTP_PORT or 8080; 0 for any free one.")
 @click.option("--page", type=click.Path(file_okay=False), help="Folder of the built web client: apps/web/dist.")
-def serve(config: Config, tag: str | None, host: str | None, port: int | None, page: str | None) -> Outcome:
+def serve(
+    config: Config, tag: str | None, device: bool, host: str | None, port: int | None, page: str | None
+) -> Outcome:
     """Serves a released model by HTTP, and the web client, until Ctrl-C or SIGTERM.
 
-    TAG is a release; without it the newest of RELEASES is served, and each new one as soon as it is released. Where
-    Vertex AI sets AIP_STORAGE_URI, the model there is served instead.
+    TAG is a release. Without it the promoted one is served, at first the newest; one that is released later gets
+    CANARY_TRAFFIC percent of the requests until `promote`. Where Vertex AI sets AIP_STORAGE_URI, the model there is
+    served instead.
 
     \b
     curl -d '{"instances": [{"b64": "..."}]}' http://127.0.0.1:8080/v1/models/classification:predict
     """
     from pipeline.serving.server.app import Place, Server
-    from pipeline.serving.server.models import Address, Releases
+    from pipeline.serving.server.models import Address, DeviceReleases, Releases
 
     address = os.environ.get("AIP_STORAGE_URI", "")
-    source = Address(address, os.environ.get("AIP_DEPLOYED_MODEL_ID") or "model") if address else Releases(config, tag)
+    if address:
+        source = Address(address, os.environ.get("AIP_DEPLOYED_MODEL_ID") or "model")
+    else:
+        source = (DeviceReleases if device else Releases)(config, tag)
     follows = not address and not tag
     place = Place.of(os.environ, host, port, page)
 
@@ -40,7 +48,7 @@ def serve(config: Config, tag: str | None, host: str | None, port: int | None, p
         def started(url: str) -> None:
             log(f"Serving at {url}{server.predict_path}; open {url}/ for the web client. Ctrl-C stops it.")
 
-        await server.run(seconds=2.0 if follows else None, started=started)
+        await server.run(seconds=FOLLOWS if follows else None, started=started)
         return server.requests
 
     requests = asyncio.run(run())

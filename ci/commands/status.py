@@ -79,12 +79,14 @@ def status(config: Config) -> Outcome:
 
 
 def serving_lines(serving: Served) -> list[str]:
-    """Returns lines about the endpoint and devices, where they are configured."""
+    """Returns lines about the endpoint, devices and `serve`, where they are configured."""
     lines = []
     if serving.endpoint is not None:
         lines.append(f"endpoint: {promote.traffic_text(serving.endpoint) or 'nothing yet'}")
     if serving.devices is not None:
         lines.append(f"devices: {promote.channels_text(serving.devices) or 'nothing yet'}")
+    if serving.server is not None:
+        lines.append(f"server: {promote.traffic_text(serving.server)}")
     return [*lines, *serving.problems]
 
 

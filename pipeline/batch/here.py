@@ -37,10 +37,10 @@ def device_classifier(releases: Releases, release: Release, log: Log = no_log) -
 
     Raises BrokenRelease or UnsafeModel; classifying raises ModelFailed.
     """
-    from pipeline.batch import on_device  # imports LiteRT
+    from pipeline.device import released  # imports the schema of TensorFlow Lite, which takes a while
 
     with tempfile.TemporaryDirectory(prefix="spanloop-") as folder:
-        on_device.fetch(releases, release, os.path.join(folder, "model"))
+        released.fetch(releases, release, os.path.join(folder, "model"))
         with ModelClient(folder, release.tag, log) as model:
             yield model.classify
 

@@ -6,14 +6,10 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from pipeline.batch.predictor import Classification
-from pipeline.device import description, file_check
-from pipeline.device.description import Description
-from pipeline.device.input import InputSpec, pixels
+from pipeline.device import description
+from pipeline.device.input import pixels
 from pipeline.device.litert import LiteRTModel
-from pipeline.releases.base import Releases
-from pipeline.releases.record import Release
-
-TFLITE = "tflite"  # the name that TFX and TFMA give the file in a model's folder
+from pipeline.device.released import TFLITE
 
 
 class DeviceClassifier:
@@ -42,14 +38,3 @@ def classification(probabilities: np.ndarray, labels: tuple[str, ...]) -> Classi
     """Returns the most probable of the labels; `probabilities` are float32 [labels]."""
     best = int(probabilities.argmax())
     return Classification(labels[best], float(probabilities[best]), probabilities)
-
-
-def fetch(releases: Releases, release: Release, folder: str) -> None:
-    """Writes the device model of a release, which has one, to a new folder. Raises BrokenRelease or UnsafeModel."""
-    device = release.device
-    os.makedirs(folder)
-    file_check.fetch(releases, release, os.path.join(folder, TFLITE))
-    # its parameters count while it is converted only
-    described = Description(device.labels, InputSpec.from_json(device.input), device.quantization, parameters=0)
-    with open(os.path.join(folder, description.FILE), "w", encoding="utf-8") as file:
-        file.write(described.to_json())

@@ -2,9 +2,9 @@
 
 from tfx.utils import path_utils
 
-from pipeline.batch import on_device
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
+from pipeline.device import released
 from pipeline.releases.factory import open_releases
 
 
@@ -35,5 +35,5 @@ def CurrentDeviceModel(
     """Fetches the device model of the release `tag`, which has one; its output is DeviceEvaluator's baseline model."""
     catalog = open_releases(releases, token_secret)
     with local_copies.to_write(path_utils.serving_model_dir(model.uri)) as folder:
-        on_device.fetch(catalog, catalog.get(tag), folder)
+        released.fetch(catalog, catalog.get(tag), folder)
     model.set_string_custom_property("release", tag)

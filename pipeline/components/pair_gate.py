@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfx.utils import path_utils
 
 from pipeline.batch import inference
-from pipeline.batch.on_device import TFLITE, DeviceClassifier, classification
+from pipeline.batch.on_device import DeviceClassifier, classification
 from pipeline.batch.predictor import Classification
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
@@ -18,6 +18,7 @@ from pipeline.components.device_converter import COMPARED
 from pipeline.components.span_example_gen import examples_of
 from pipeline.data import tfrecord
 from pipeline.device.examination import examine
+from pipeline.device.released import TFLITE
 from pipeline.outcomes import CurrentModel, DeviceOutcome
 from pipeline.quality import evaluator_config, pair_gate, release_gate
 from pipeline.quality.pair_gate import Agreement, Difference, PairRequirements

@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 import tensorflow as tf
 from tfx.utils import path_utils
 
-from pipeline.batch.on_device import TFLITE
 from pipeline.components import local_copies, undecodable
 from pipeline.components import tfx_api as tfx
 from pipeline.data import reports
 from pipeline.data.spans import Span, published
+from pipeline.device.released import TFLITE
 from pipeline.outcomes import CurrentModel, DeviceOutcome, TrainingOutcome, states_from_json
 from pipeline.quality import evaluator_config
 from pipeline.quality.pair_gate import Agreement

@@ -1,7 +1,7 @@
-"""Promotes and rolls back a release where it serves: on the endpoint, on devices, or on both.
+"""Promotes and rolls back a release where it serves: on the endpoint, on devices, by `serve`, or on all of them.
 
-The endpoint moves first. Asked twice, each half takes one step, so the same call after one that was killed in between
-moves the other half.
+The endpoint moves first. Asked twice, each part takes one step, so the same call after one that was killed in between
+moves the others.
 """
 
 from pipeline.config import Config
@@ -12,8 +12,10 @@ from pipeline.releases.factory import releases_of
 from pipeline.serving import canary, endpoint
 from pipeline.serving.device_channel import DeviceChannel
 from pipeline.serving.endpoint import Endpoint
+from pipeline.serving.local_traffic import LocalTraffic
 
-ENDPOINT, DEVICES = "endpoint", "devices"
+ENDPOINT, DEVICES, SERVER = "endpoint", "devices", "server"
+PARTS = (ENDPOINT, DEVICES, SERVER)
 
 
 def promote(
@@ -21,44 +23,47 @@ def promote(
 ) -> RolloutOutcome:
     """Gives a release all of the endpoint's traffic, and `percent` of the devices on the channel stable.
 
-    `tag` is by default the canary, or without one the newest release. `only` is ENDPOINT or DEVICES; without it both
-    move that are configured. Raises ReleaseNotFound, NoRelease, NoDeviceModel before anything has moved.
+    `tag` is by default the canary, or without one the newest release. `only` is one of PARTS; without it all move that
+    are configured. Raises ReleaseNotFound, NoRelease, NoDeviceModel before anything has moved.
     """
     moving = _moving(config, only)
-    releases = releases_of(config)
-    if DEVICES not in moving:
-        if percent != 100:
-            raise UsageError("--percent is about devices: set DEVICE_CHANNEL, or leave out --only endpoint.")
-        return RolloutOutcome(endpoint=endpoint.promote(config, tag, log))
-    channel = DeviceChannel(config, log)
-    looked_at = Endpoint(config, log) if ENDPOINT in moving else channel
-    release = canary.candidate(looked_at.state(), releases, tag)
-    channel.publish(release)
-    served = endpoint.promote(config, release.tag, log) if ENDPOINT in moving else None
-    return RolloutOutcome(served, channel.reach(canary.promotion(release.tag), percent))
+    if DEVICES not in moving and percent != 100:
+        raise UsageError("--percent is about devices: set DEVICE_CHANNEL, or leave out --only.")
+    channel = DeviceChannel(config, log) if DEVICES in moving else None
+    looked_at = Endpoint(config, log) if ENDPOINT in moving else channel or LocalTraffic(config)
+    release = canary.candidate(looked_at.state(), releases_of(config), tag)
+    if channel:
+        channel.publish(release)
+    return RolloutOutcome(
+        endpoint.promote(config, release.tag, log) if ENDPOINT in moving else None,
+        channel.reach(canary.promotion(release.tag), percent) if channel else None,
+        LocalTraffic(config).promote(release.tag) if SERVER in moving else None,
+    )
 
 
 def roll_back(config: Config, only: str | None = None, log: Log = no_log) -> RolloutOutcome:
-    """Removes the canary, or without one returns to the release before. Raises NothingToRollBack if no half can."""
+    """Removes the canary, or without one returns to the release before. Raises NothingToRollBack if no part can."""
     done, refusals = {}, []
-    for half in _moving(config, only):
+    take_back = {
+        ENDPOINT: lambda: endpoint.roll_back(config, log),
+        DEVICES: lambda: DeviceChannel(config, log).reach(canary.roll_back),
+        SERVER: lambda: LocalTraffic(config).roll_back(),
+    }
+    for part in _moving(config, only):
         try:
-            if half == ENDPOINT:
-                done[half] = endpoint.roll_back(config, log)
-            else:
-                done[half] = DeviceChannel(config, log).reach(canary.roll_back)
+            done[part] = take_back[part]()
         except NothingToRollBack as nothing:
             refusals.append(nothing)
     if not done:
         raise refusals[0]
     for refusal in refusals:
         log(str(refusal))
-    return RolloutOutcome(done.get(ENDPOINT), done.get(DEVICES))
+    return RolloutOutcome(*map(done.get, PARTS))
 
 
 def served(config: Config) -> Served:
-    """Looks at the halves that are configured. What cannot be read is a problem, no error: others are to be shown."""
-    traffic, channels, problems = None, None, []
+    """Looks at the parts that are configured. What cannot be read is a problem, no error: others are to be shown."""
+    traffic, channels, shares, problems = None, None, None, []
     if config.endpoint and config.in_cloud:
         try:
             traffic = endpoint.traffic(config)
@@ -69,12 +74,21 @@ def served(config: Config) -> Served:
             channels = DeviceChannel(config).look().channels
         except SpanloopError as error:
             problems.append(f"devices: {error}")
-    return Served(traffic, channels, tuple(problems))
+    try:
+        local = LocalTraffic(config)
+        shares = dict(local.state().traffic) if local.exists() else None
+    except SpanloopError as error:
+        problems.append(f"server: {error}")
+    return Served(traffic, channels, shares, tuple(problems))
 
 
 def _moving(config: Config, only: str | None) -> list[str]:
-    """Returns the halves to move. Without any the endpoint, whose settings are then asked for."""
+    """Returns the parts to move. Without any the endpoint, whose settings are then asked for."""
     if only:
         return [only]
-    configured = {ENDPOINT: config.endpoint, DEVICES: config.device_channel}
-    return [half for half, place in configured.items() if place] or [ENDPOINT]
+    configured = {
+        ENDPOINT: config.endpoint,
+        DEVICES: config.device_channel,
+        SERVER: LocalTraffic(config).exists(),
+    }
+    return [part for part, place in configured.items() if place] or [ENDPOINT]

@@ -122,7 +122,7 @@ SPAN |= {"dark"}
             ServingOutcome("model-1", "e", {"model-1": 100}, "model-1", True),
             {"release", "endpoint", "traffic", "promoted", "changed"},
         ),
-        (RolloutOutcome(), {"release", "endpoint", "traffic", "promoted", "changed", "devices"}),
+        (RolloutOutcome(), {"release", "endpoint", "traffic", "promoted", "changed", "devices", "server"}),
     ],
 )
 def test_the_keys_are_those_of_the_commands(outcome, keys):

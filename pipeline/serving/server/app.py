@@ -5,7 +5,6 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 """
 
 import asyncio
-import contextlib
 import json
 import os
 import re
@@ -29,6 +28,8 @@ from pipeline.serving.server.web import PAGE, Pages
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 JSON = {"Content-Type": "application/json", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+GRACE = 0.25  # seconds after SIGTERM in which new connections are accepted still
+LOG_SECONDS = 0.1  # in which lines of the log are collected
 BODIES = 8  # bodies of the largest size that are in memory at a time
 
 
@@ -70,9 +71,12 @@ class Server:
         self._limits = Limits.of(config)
         self._metrics = Metrics()
         self.models = Models(source, config, self._metrics, log)
-        self.task = config.modules.rpartition(".")[2]
+        self.task = config.modules.rpartition(".")[2] or "model"  # an image has no task of its own
         self._stopping = asyncio.Event()
         self._bodies = 0  # bytes of bodies that are being read
+        self._lines: list[str] = []  # of the log, not written yet
+        self._active = 0  # requests for predictions that are not answered yet
+        self._unused: dict[Any, asyncio.TimerHandle] = {}  # by connection: ends those without a first request
         self.requests = 0
 
     @property
@@ -99,10 +103,12 @@ class Server:
         """Answers a request for predictions."""
         began, identity, model, count = time.monotonic(), _identity(request), "", 0
         self.requests += 1
+        self._active += 1
         headers = JSON | {"X-Request-Id": identity}
         try:
             worker = self.models.choose(self._wanted(request))
             model = worker.tag
+            worker.check()  # before anything is read: refusing has to be cheap
             instances = protocol.parse(await self._body(request), worker.inputs, self._limits)
             count = instances.count
             rows = await worker.predict(instances)
@@ -112,6 +118,8 @@ class Server:
             status, body, problem = refusal.status, protocol.error(str(refusal)), {"error": str(refusal)[:500]}
             if refusal.retry_after:
                 headers["Retry-After"] = str(refusal.retry_after)
+        finally:
+            self._active -= 1
         seconds = time.monotonic() - began
         self._metrics.request(model, status, seconds)
         self._write(
@@ -157,6 +165,8 @@ class Server:
     @web.middleware
     async def _answer_errors(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Answers in JSON whatever goes wrong outside of a prediction."""
+        if timer := self._unused.pop(request.protocol, None):
+            timer.cancel()
         try:
             return await handler(request)
         except Refusal as refusal:
@@ -184,6 +194,8 @@ class Server:
         size = self._limits.body if size is None else size
         if self._bodies + size > BODIES * self._limits.body:
             raise Refusal(429, "Too many large requests at a time.", 1)
+        if request.content.is_eof():  # all of it is there
+            return await request.read()
         self._bodies += size
         try:
             return await asyncio.wait_for(request.read(), self._config.serving_seconds)
@@ -198,7 +210,14 @@ class Server:
         """Writes a line of JSON: https://cloud.google.com/logging/docs/structured-logging"""
         now = time.time()
         moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e3):03d}Z"
-        print(json.dumps({"severity": severity, "time": moment, "message": text, **fields}), file=sys.stderr)
+        if not self._lines:  # a write for each line would take longer than the line
+            asyncio.get_running_loop().call_later(LOG_SECONDS, self._flush)
+        self._lines.append(json.dumps({"severity": severity, "time": moment, "message": text, **fields}))
+
+    def _flush(self) -> None:
+        if self._lines:
+            print("\n".join(self._lines), file=sys.stderr, flush=True)
+            self._lines.clear()
 
     # Life
 
@@ -213,7 +232,8 @@ class Server:
         runner = web.AppRunner(self.application(), access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            address = await self._listen(runner)
+            server = await self._listen(runner)
+            address = "http://{}:{}".format(*server.sockets[0].getsockname()[:2])
             self._log(f"Listening at {address}")
             loading = asyncio.create_task(self.models.load())
             stopping = asyncio.create_task(self._stopping.wait())
@@ -227,28 +247,40 @@ class Server:
             await stopping
             if following:
                 following.cancel()
-            await self._drain(runner)
+            await self._drain(server)
         finally:
             await runner.cleanup()
             await self.models.close()
+            self._flush()
 
-    async def _listen(self, runner: web.AppRunner) -> str:
-        site = web.TCPSite(runner, self._place.host, self._place.port)
+    async def _listen(self, runner: web.AppRunner) -> asyncio.Server:
+        loop = asyncio.get_running_loop()
+
+        def opened() -> web.RequestHandler:
+            connection = runner.server()
+            self._unused[connection] = loop.call_later(self._config.serving_seconds, self._close_unused, connection)
+            return connection
+
         try:
-            await site.start()
+            return await loop.create_server(opened, self._place.host, self._place.port, backlog=1024)
         except OSError as error:
             place = f"{self._place.host}:{self._place.port}"
             raise StorageError(place, error.strerror or str(error), "Choose another with --port.") from None
-        host, port = runner.addresses[0][:2]
-        return f"http://{host}:{port}"
 
-    async def _drain(self, runner: web.AppRunner) -> None:
-        """Takes no new connections, and answers the requests of those that there are."""
+    def _close_unused(self, connection: web.RequestHandler) -> None:
+        """Closes a connection on which the first request did not arrive in time; later ones aiohttp watches itself."""
+        del self._unused[connection]
+        if connection.transport:
+            connection.transport.abort()
+
+    async def _drain(self, server: asyncio.Server) -> None:
+        """Answers what was accepted, and for a moment also who has not seen yet that it is no longer healthy."""
         self._log("Stopping: answering what was accepted ...")
-        for site in list(runner.sites):
-            await site.stop()
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self.models.drain(), self._config.serving_seconds)
+        await asyncio.sleep(GRACE)
+        server.close()
+        until = time.monotonic() + self._config.serving_seconds
+        while self._active and time.monotonic() < until:
+            await asyncio.sleep(0.01)
 
 
 def _json(value: Any, status: int = 200) -> web.Response:

@@ -11,6 +11,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
+        self._known: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         its = {"registry": self._registry}
         self._requests = Counter("spanloop_requests", "Requests for predictions.", ["model", "status"], **its)
         self._latency = Histogram(
@@ -25,11 +26,17 @@ class Metrics:
         self.restarts = Counter(
             "spanloop_model_restarts", "Processes of a model that had to be replaced.", ["model"], **its
         )
-        self.connections = Gauge("spanloop_connections", "Open connections.", **its)
 
     def request(self, model: str, status: int, seconds: float) -> None:
-        self._requests.labels(model, str(status)).inc()
-        self._latency.labels(model).observe(seconds)
+        requests, latency = self._of(model, status)
+        requests.inc()
+        latency.observe(seconds)
+
+    def _of(self, model: str, status: int) -> tuple[Counter, Histogram]:
+        """Returns the metrics of requests; looking them up by labels takes longer than counting."""
+        if (model, status) not in self._known:
+            self._known[model, status] = self._requests.labels(model, str(status)), self._latency.labels(model)
+        return self._known[model, status]
 
     def batch(self, model: str, rows: int, seconds: float) -> None:
         self._rows.labels(model).observe(rows)

@@ -63,17 +63,22 @@ class ModelProcess:
                 " its graph was checked."
             )
 
-    async def run(self, requests: Sequence[Instances]) -> list[list[bytes] | Refusal]:
-        """Returns for each request its rows as JSON, or why the model refuses it. Raises ModelFailed."""
+    async def send(self, requests: Sequence[Instances]) -> None:
+        """Sends a batch; if the process has ended, `receive` says so."""
         columns, body = {}, []
         for name in requests[0].columns:
             columns[name], part = _joined([request.columns[name] for request in requests])
             body += part
-        try:
-            self._process.stdin.write(message({"columns": columns, "parts": [each.count for each in requests]}, *body))
+        head = {"columns": columns, "parts": [each.count for each in requests]}
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            self._process.stdin.write(message(head, *body))
             await self._process.stdin.drain()
-        except (BrokenPipeError, ConnectionResetError):
-            raise ModelFailed(self._tag, await self._last_message()) from None
+
+    async def receive(self) -> list[list[bytes] | Refusal]:
+        """Returns for each request of the next batch its rows as JSON, or why the model refuses it.
+
+        Raises ModelFailed.
+        """
         head, answer = await self._read()
         try:
             return _answers(head, answer)

@@ -26,10 +26,10 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from pipeline import confinement
+from pipeline.device.released import TFLITE
 
 SIZES = struct.Struct("<II")  # bytes of the head and of the body that follow
 LARGE = 16_384  # bytes of an image on average, from which on the rows of a batch are divided among processors
-TFLITE = "tflite"  # the name that TFX gives the file in a model's folder
 
 Columns = Mapping[str, Any]  # an array of rows for each input; object for strings
 

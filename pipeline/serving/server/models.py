@@ -9,12 +9,14 @@ import tempfile
 from typing import Protocol
 
 from pipeline.config import Config
-from pipeline.errors import NoRelease, SpanloopError
+from pipeline.device import file_check, released
+from pipeline.device.released import TFLITE
+from pipeline.errors import NoDeviceModel, SpanloopError
 from pipeline.progress import Log
 from pipeline.releases import saved_model
 from pipeline.releases.factory import releases_of
+from pipeline.serving.local_traffic import LocalTraffic
 from pipeline.serving.server.metrics import Metrics
-from pipeline.serving.server.model_process import TFLITE
 from pipeline.serving.server.protocol import Refusal
 from pipeline.serving.server.worker import Worker
 from pipeline.storage.factory import open_storage
@@ -31,21 +33,29 @@ class Source(Protocol):
 
 
 class Releases:
-    """RELEASES: the release `tag`, by default the newest."""
+    """RELEASES: the release `tag`, or without one those that were promoted and the canary."""
 
     def __init__(self, config: Config, tag: str | None = None):
-        self._releases, self._tag = releases_of(config), tag
+        self._releases, self._traffic, self._tag = releases_of(config), LocalTraffic(config), tag
 
     def wanted(self) -> dict[str, int]:
         if self._tag:
             return {self._releases.get(self._tag).tag: 100}
-        newest = self._releases.newest()
-        if newest is None:
-            raise NoRelease(self._releases.address)
-        return {newest.tag: 100}
+        self._traffic.start()
+        return dict(self._traffic.state().traffic)
 
     def fetch(self, tag: str, folder: str) -> None:
         self._releases.fetch(self._releases.get(tag), folder)
+
+
+class DeviceReleases(Releases):
+    """The same, of the models for devices."""
+
+    def fetch(self, tag: str, folder: str) -> None:
+        release = self._releases.get(tag)
+        if release.device is None:
+            raise NoDeviceModel(tag)
+        released.fetch(self._releases, release, folder)
 
 
 class Address:
@@ -65,8 +75,11 @@ class Address:
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "xb") as file:
                 self._storage.copy_to(name, file)
-        if not os.path.exists(os.path.join(folder, TFLITE)):
-            saved_model.check(folder, f"The model at {self._storage.address()}")
+        device_model, what = os.path.join(folder, TFLITE), f"The model at {self._storage.address()}"
+        if os.path.exists(device_model):
+            file_check.check(device_model, what)
+        else:
+            saved_model.check(folder, what)
 
 
 class Models:
@@ -137,10 +150,6 @@ class Models:
                 if str(error) != failed:  # once, not every few seconds
                     self._log(f"The models that are loaded go on serving: {error}")
                 failed = str(error)
-
-    async def drain(self) -> None:
-        """Waits until all requests are answered."""
-        await asyncio.gather(*(worker.drain() for worker in self._workers.values()))
 
     async def close(self) -> None:
         """Ends all processes."""

@@ -5,6 +5,7 @@ import collections
 import contextlib
 import math
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from pipeline.config import Config
@@ -14,6 +15,7 @@ from pipeline.serving.server.metrics import Metrics
 from pipeline.serving.server.model_client import ModelProcess
 from pipeline.serving.server.protocol import Input, Instances, Refusal
 
+AHEAD = 2  # batches that a model's process has at most, the one that it computes included
 RESTART_SECONDS = 1.0  # between the end of a model's process and the next one's start
 
 
@@ -27,17 +29,18 @@ class _Waiting:
 
 
 class Worker:
-    """One model: its process, the queue before it, and the task that moves batches from one to the other."""
+    """One model: its process, the queue before it, and the tasks that move batches to and fro."""
 
     def __init__(self, folder: str, tag: str, config: Config, metrics: Metrics, log: Log):
         self.tag, self._config, self._metrics, self._log = tag, config, metrics, log
         self._process = ModelProcess(folder, tag, config.serving_batch)
         self._queue: collections.deque[_Waiting] = collections.deque()
-        self._arrived = asyncio.Event()
+        self._sent: collections.deque[list[_Waiting]] = collections.deque()  # batches that the process computes
+        self._changed = asyncio.Event()  # set when a request or an answer has come
         self._rows = 0  # of all requests in the queue
-        self._computing = 0  # requests
+        self._since = 0.0  # when the process has begun with the first of the batches
         self._rate = 0.0  # rows a second, a moving average
-        self._task: asyncio.Task | None = None
+        self._tasks: list[asyncio.Task] = []
         self.ready = False  # False before the warm-up, and while a process that ended is started again
 
     @property
@@ -53,63 +56,70 @@ class Worker:
         """Loads and warms the model. Raises ModelFailed."""
         await self._process.start(self._log)
         self.ready = True
-        self._task = asyncio.create_task(self._work())
+        self._tasks = [asyncio.create_task(task) for task in (self._send(), self._receive(), self._watch())]
 
-    async def predict(self, instances: Instances) -> list[bytes]:
-        """Returns the predictions as JSON, one an instance. Raises Refusal."""
+    def check(self, instances: int = 1) -> None:
+        """Raises Refusal while so many instances cannot wait for the model, however large the queue is."""
         if not self.ready:
             raise Refusal(503, f"The model {self.tag} is not loaded yet.", 1)
         # one request that is larger than the queue may wait alone
-        if self._queue and self._rows + instances.count > self._config.serving_queue:
+        if self._queue and self._rows + instances > self._config.serving_queue:
             raise Refusal(429, f"{self._rows:,} instances wait for the model {self.tag} already.", self._retry_after())
+
+    async def predict(self, instances: Instances) -> list[bytes]:
+        """Returns the predictions as JSON, one an instance. Raises Refusal."""
+        self.check(instances.count)
         waiting = _Waiting(instances, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._rows += instances.count
-        self._arrived.set()
-        try:
-            return await asyncio.wait_for(waiting.answer, self._config.serving_seconds)
-        except asyncio.TimeoutError:
-            raise Refusal(503, f"No answer of the model {self.tag} in time.", self._retry_after()) from None
+        self._changed.set()
+        return await waiting.answer
 
     async def drain(self) -> None:
         """Waits until all requests are answered."""
-        while self._queue or self._computing:
+        while self._queue or self._sent:
             await asyncio.sleep(0.01)
 
     async def stop(self) -> None:
         """Ends the process; requests that still wait are refused."""
         self.ready = False
-        if self._task:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        if self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self._process.stop()
-        self._refuse(self._queue, "is being unloaded")
-        self._queue.clear()
+        self._refuse_all("is being unloaded")
 
-    async def _work(self) -> None:
+    async def _send(self) -> None:
+        """Sends batches: one while the model is idle, and one ahead once that is full, so that it never idles."""
         while True:
-            await self._arrived.wait()
-            if self._config.serving_batch_milliseconds:
+            await self._changed.wait()
+            self._changed.clear()
+            if self._config.serving_batch_milliseconds and not self._sent:
                 await self._fill()
-            batch = self._take()
-            if not batch:
-                self._arrived.clear()
-                continue
-            await self._compute(batch)
+            while (
+                self.ready
+                and self._queue
+                and (not self._sent or (len(self._sent) < AHEAD and self._rows >= self._config.serving_batch))
+            ):
+                if batch := self._take():
+                    if not self._sent:
+                        self._since = time.monotonic()
+                    self._sent.append(batch)
+                    await self._process.send([waiting.instances for waiting in batch])
 
     async def _fill(self) -> None:
         """Waits for a whole batch, at most as long as settings say since the first request came."""
         until = time.monotonic() + self._config.serving_batch_milliseconds / 1e3
         while 0 < self._rows < self._config.serving_batch and (left := until - time.monotonic()) > 0:
-            self._arrived.clear()
             with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self._arrived.wait(), left)
-        self._arrived.set()
+                await asyncio.wait_for(self._changed.wait(), left)
+            self._changed.clear()
 
     def _take(self) -> list[_Waiting]:
         """Takes requests of one form from the queue, as many as a batch holds; drops those whose client has left."""
         batch, rows, pixels = [], 0, 0
+        oldest = time.monotonic() - self._config.serving_seconds
         while self._queue:
             first = self._queue[0].instances
             if batch and (
@@ -120,51 +130,69 @@ class Worker:
                 break
             waiting = self._queue.popleft()
             self._rows -= first.count
-            if not waiting.answer.done():
+            if waiting.since < oldest:
+                self._refuse([waiting], "has too much to do")
+            elif not waiting.answer.done():
                 batch.append(waiting)
                 rows, pixels = rows + first.count, pixels + first.pixels
         return batch
 
-    async def _compute(self, batch: list[_Waiting]) -> None:
-        self._computing, began = len(batch), time.monotonic()
-        try:
-            run = self._process.run([waiting.instances for waiting in batch])
-            answers = await asyncio.wait_for(run, self._config.serving_seconds)
-        except (ModelFailed, asyncio.TimeoutError) as failure:
-            self._refuse(batch, "has failed and is started again")
-            await self._restart(failure)
-        else:
-            for waiting, answer in zip(batch, answers, strict=True):
-                if not waiting.answer.done():
-                    if isinstance(answer, Refusal):
-                        waiting.answer.set_exception(answer)
-                    else:
-                        waiting.answer.set_result(answer)
-            rows, seconds = sum(waiting.instances.count for waiting in batch), time.monotonic() - began
-            self._rate = rows / seconds if not self._rate else 0.9 * self._rate + 0.1 * rows / seconds
-            self._metrics.batch(self.tag, rows, seconds)
-        finally:
-            self._computing = 0
+    async def _receive(self) -> None:
+        """Hands the answers to batches out, in the order in which they were sent; replaces a process that fails."""
+        while True:
+            try:
+                answers = await self._process.receive()
+                now = time.monotonic()
+                self._answer(self._sent[0], answers, now - self._since)
+                self._sent.popleft()
+                self._since = now
+            except (ModelFailed, ValueError, IndexError) as failure:  # the process is not trusted
+                await self._restart(failure)
+            self._changed.set()
+
+    async def _watch(self) -> None:
+        """Ends a process that takes too long for a batch; `receive` then raises ModelFailed."""
+        while True:
+            await asyncio.sleep(self._config.serving_seconds / 4)
+            if self._sent and self.ready and time.monotonic() - self._since > self._config.serving_seconds:
+                self._log(f"{self.tag} takes more than {self._config.serving_seconds:g} seconds for a batch.")
+                self._process.kill()
+
+    def _answer(self, batch: list[_Waiting], answers: "list[list[bytes] | Refusal]", seconds: float) -> None:
+        for waiting, answer in zip(batch, answers, strict=True):
+            if waiting.answer.done():
+                continue
+            if isinstance(answer, Refusal):
+                waiting.answer.set_exception(answer)
+            else:
+                waiting.answer.set_result(answer)
+        rows = sum(waiting.instances.count for waiting in batch)
+        self._rate = rows / seconds if not self._rate else 0.9 * self._rate + 0.1 * rows / seconds
+        self._metrics.batch(self.tag, rows, seconds)
 
     async def _restart(self, failure: Exception) -> None:
         self.ready = False
-        self._log(f"{failure or f'The model {self.tag} took more than {self._config.serving_seconds:g} seconds.'}")
-        while True:
+        self._log(str(failure))
+        while not self.ready:
             await self._process.stop()
-            self._refuse(self._queue, "has failed and is started again")
-            self._queue.clear()
-            self._rows = 0
+            self._refuse_all("has failed and is started again")
             await asyncio.sleep(RESTART_SECONDS)
             try:
                 await self._process.start(self._log)
             except ModelFailed as again:
                 self._log(str(again))
-                continue
-            self.ready = True
-            self._metrics.restarts.labels(self.tag).inc()
-            return
+            else:
+                self.ready = True
+        self._metrics.restarts.labels(self.tag).inc()
 
-    def _refuse(self, batch: "collections.abc.Iterable[_Waiting]", why: str) -> None:
+    def _refuse_all(self, why: str) -> None:
+        self._refuse([waiting for batch in self._sent for waiting in batch], why)
+        self._refuse(self._queue, why)
+        self._sent.clear()
+        self._queue.clear()
+        self._rows = 0
+
+    def _refuse(self, batch: Iterable[_Waiting], why: str) -> None:
         for waiting in batch:
             if not waiting.answer.done():
                 waiting.answer.set_exception(Refusal(503, f"The model {self.tag} {why}.", 2))

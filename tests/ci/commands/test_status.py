@@ -59,7 +59,11 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
         "last_evaluation": None,
         "history": None,
     }
-    empty |= {"corrected": [], "saw_withdrawn": {}, "serving": {"endpoint": None, "devices": None, "problems": []}}
+    empty |= {
+        "corrected": [],
+        "saw_withdrawn": {},
+        "serving": {"endpoint": None, "devices": None, "server": None, "problems": []},
+    }
     assert done.json == empty | {"next": following, "action": following["action"]}
     assert not workspace.exists()
 

@@ -1,0 +1,83 @@
+"""Several releases in one server: their shares, a promotion and a rollback while it runs, releases that are refused."""
+
+import collections
+import pathlib
+import time
+
+import pytest
+
+from pipeline.config import Config
+from pipeline.releases.factory import open_releases
+from pipeline.serving import rollout
+from tests.pipeline.conftest import plain
+from tests.served import Served
+
+
+@pytest.fixture
+def config(tmp_path) -> Config:
+    return Config(workspace=str(tmp_path / "workspace"), canary_traffic=25)
+
+
+@pytest.fixture
+def release(config, pair_of_hand):
+    """Function that makes a release of the two small models, each time another one."""
+    releases, number = open_releases(config.releases), 0
+
+    class Numbered:
+        def publish(self, *arguments, **fields):
+            return releases.publish(*arguments, **fields | {"identity": f"{number}"})
+
+    def make():
+        nonlocal number
+        number += 1
+        return pair_of_hand(Numbered())
+
+    return make
+
+
+def served(config: Config, *arguments: str) -> Served:
+    return Served("", "--device", *arguments, WORKSPACE=config.workspace, CANARY_TRAFFIC="25")
+
+
+def counted(server: Served, requests: int = 20) -> dict[str, int]:
+    return collections.Counter(server.predict(plain(250)).headers["x-model-release"] for _ in range(requests))
+
+
+def test_a_canary_gets_its_share_until_it_is_promoted_or_taken_back(config, release):
+    release()
+    with served(config) as server:
+        assert counted(server, 4) == {"model-1": 4}
+        release()
+        server.waited("Traffic: model-1 75 %, model-2 25 %")
+        assert counted(server) == {"model-1": 15, "model-2": 5}
+        named = server.post({"instances": []}, "/v1/models/classification/versions/2:predict")
+        assert named.status == 400
+        assert len(server.get("/v1/models/classification").json["model_version_status"]) == 2
+
+        rollout.promote(config)
+        server.waited("Traffic: model-2 100 %")
+        assert counted(server) == {"model-2": 20}
+        server.waited("Unloaded model-1")
+        assert server.get("/health").json["models"] == {"model-2": 100}
+
+        rollout.roll_back(config)
+        server.waited("Unloaded model-2")
+        assert counted(server, 4) == {"model-1": 4}
+
+
+def test_a_release_that_cannot_be_trusted_does_not_replace_the_one_that_serves(config, release):
+    release()
+    with served(config) as server:
+        second = release()
+        pathlib.Path(config.releases, second.tag, "model.tflite").write_bytes(b"another model")
+        server.waited("go on serving: Release model-2 cannot be trusted")
+        assert counted(server, 4) == {"model-1": 4} and server.get("/health").status == 200
+        time.sleep(2.5)
+        assert sum("cannot be trusted" in line for line in server.lines) == 1
+
+
+def test_a_named_release_is_served_for_good(config, release):
+    release(), release()
+    with served(config, "model-1") as server:
+        assert counted(server, 4) == {"model-1": 4}
+    assert not pathlib.Path(config.workspace, "serving").exists()
