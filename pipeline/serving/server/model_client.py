@@ -54,14 +54,15 @@ class ModelProcess:
                 name: Input(each["dtype"], None if each["shape"] is None else tuple(each["shape"]), each["images"])
                 for name, each in hello["inputs"].items()
             }
+            missing = ", ".join(hello["missing"])
+        except (KeyError, TypeError, AttributeError) as problem:  # the process is not trusted
+            self.kill()
+            raise ModelFailed(self._tag, f"its answer cannot be read ({problem!r})") from None
         except BaseException:
             self.kill()
             raise
-        if hello["missing"]:
-            log(
-                f"This system cannot keep {', '.join(hello['missing'])} from the process of {self._tag};"
-                " its graph was checked."
-            )
+        if missing:
+            log(f"This system cannot keep {missing} from the process of {self._tag}; its graph was checked.")
 
     async def send(self, requests: Sequence[Instances]) -> None:
         """Sends a batch; if the process has ended, `receive` says so."""

@@ -11,7 +11,7 @@ from typing import Protocol
 from pipeline.config import Config
 from pipeline.device import file_check, released
 from pipeline.device.released import TFLITE
-from pipeline.errors import NoDeviceModel, SpanloopError
+from pipeline.errors import NoDeviceModel
 from pipeline.progress import Log
 from pipeline.releases import saved_model
 from pipeline.releases.factory import releases_of
@@ -124,13 +124,14 @@ class Models:
 
     async def load(self) -> None:
         """Loads what the source wants now, moves the traffic, and unloads the others. Raises SpanloopError."""
-        wanted = await asyncio.to_thread(self._source.wanted)
+        found = await asyncio.to_thread(self._source.wanted)
+        wanted = {tag: share for tag, share in found.items() if share}
         for tag in wanted:
             if tag not in self._workers:
                 self._workers[tag] = await self._started(tag)
         if wanted == self._shares:
             return
-        self._shares = {tag: share for tag, share in wanted.items() if share}
+        self._shares = wanted
         self._credit.clear()
         self._log("Traffic: " + ", ".join(f"{tag} {share} %" for tag, share in self._shares.items()))
         for tag in [*self._workers]:
@@ -146,7 +147,7 @@ class Models:
             try:
                 await self.load()
                 failed = ""
-            except SpanloopError as error:
+            except Exception as error:  # whatever it is, what is loaded goes on serving
                 if str(error) != failed:  # once, not every few seconds
                     self._log(f"The models that are loaded go on serving: {error}")
                 failed = str(error)

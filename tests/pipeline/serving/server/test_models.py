@@ -35,8 +35,8 @@ def release(config, pair_of_hand):
     return make
 
 
-def served(config: Config, *arguments: str) -> Served:
-    return Served("", "--device", *arguments, WORKSPACE=config.workspace, CANARY_TRAFFIC="25")
+def served(config: Config, *arguments: str, canary: str = "25") -> Served:
+    return Served("", "--device", *arguments, WORKSPACE=config.workspace, CANARY_TRAFFIC=canary)
 
 
 def counted(server: Served, requests: int = 20) -> dict[str, int]:
@@ -74,6 +74,15 @@ def test_a_release_that_cannot_be_trusted_does_not_replace_the_one_that_serves(c
         assert counted(server, 4) == {"model-1": 4} and server.get("/health").status == 200
         time.sleep(2.5)
         assert sum("cannot be trusted" in line for line in server.lines) == 1
+
+
+def test_a_canary_without_traffic_is_not_loaded(config, release):
+    release()
+    with served(config, canary="0") as server:
+        release()
+        time.sleep(5)
+        assert server.get("/health").json["models"] == {"model-1": 100}
+        assert sum(line.startswith(("Traffic", "Loading")) for line in server.lines) == 2
 
 
 def test_a_named_release_is_served_for_good(config, release):
