@@ -75,12 +75,21 @@ def endpoint(context: Context) -> str:
     except Missing as missing:
         raise Unknown("Vertex AI does not answer", missing.fix) from None
     try:
-        found = Endpoint(context.config).find()
+        deployed = Endpoint(context.config)
+        found = deployed.find()
+        unused = deployed.unused(found)
     except UsageError as several:
         raise Missing(str(several), f"gcloud ai endpoints list --region={context.config.region}") from None
     except CloudRefused as refused:
         may = grant("projects", context.config.project, context.member, "roles/aiplatform.user")
         raise Missing(str(refused), may) from None
+    if unused:
+        undeploy = f"gcloud ai endpoints undeploy-model {found.name} --region={context.config.region}"
+        raise Missing(
+            f"{', '.join(unused.values())} without traffic: no releases of {context.config.releases}, but each keeps a"
+            " machine running",
+            *(f"{undeploy} --deployed-model-id={each}" for each in unused),
+        )
     served = found and ", ".join(f"{model} {share} %" for model, share in found.traffic_split.items())
     return f"{name} serves {served or 'nothing yet'}" if found else f"{name} will be created by the first deployment"
 

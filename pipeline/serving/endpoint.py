@@ -59,6 +59,15 @@ def traffic(config: Config) -> dict[str, int]:
     return _served(endpoint.state())
 
 
+def unused(config: Config) -> dict[str, str]:
+    """Returns the deployed models that have no traffic and are no releases of RELEASES: {ID: display name}.
+
+    Each keeps a machine running. They are left when RELEASES gets another name, as after a rename of the repository.
+    """
+    endpoint = Endpoint(config)
+    return endpoint.unused(endpoint.find())
+
+
 class Endpoint:
     """The endpoint VERTEX_ENDPOINT: finds it, reads its state, and changes it step by step to the wanted state."""
 
@@ -77,6 +86,11 @@ class Endpoint:
     def state(self) -> State:
         """Returns the endpoint's state; no traffic where there is no endpoint."""
         return self._read(self.find())
+
+    def unused(self, found: Any) -> dict[str, str]:
+        """Returns what the function `unused` does, of an endpoint as it was read; nothing for None."""
+        foreign = [each for each in found.deployed_models if self._model(each) == f"id:{each.id}"] if found else []
+        return {each.id: each.display_name for each in foreign if not found.traffic_split.get(each.id, 0)}
 
     def upload(self, release: Release) -> None:
         """Uploads a release unless the registry has it, and remembers its version."""

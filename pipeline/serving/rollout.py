@@ -67,6 +67,11 @@ def served(config: Config) -> Served:
     if config.endpoint and config.in_cloud:
         try:
             traffic = endpoint.traffic(config)
+            problems += [
+                f"endpoint: {name} ({identifier}) has no traffic, is no release of {config.releases} and keeps a"
+                " machine running: `python -m ci doctor` prints the command that ends it."
+                for identifier, name in endpoint.unused(config).items()
+            ]
         except SpanloopError as error:
             problems.append(f"endpoint: {error}")
     if config.device_channel:

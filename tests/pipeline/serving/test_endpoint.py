@@ -8,11 +8,14 @@ import time
 
 import pytest
 
+from pipeline.cloud.rest import default_rest
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.data import digits
+from pipeline.doctor import serving as doctor
+from pipeline.doctor.check import Context, Missing
 from pipeline.errors import MissingSettings, NoRelease, NothingToRollBack, ReleaseNotFound, UsageError, WrongModelServed
-from pipeline.serving import endpoint
+from pipeline.serving import endpoint, rollout
 from pipeline.serving.model_registry import Registry
 from tests import documentation
 from tests.documentation import commands, paste
@@ -282,6 +285,28 @@ def test_refusals_name_the_next_step(serving):
     with pytest.raises(NothingToRollBack, match="model-1 is the first") as nothing:
         endpoint.roll_back(serving.config)
     assert nothing.value.promoted == "model-1"
+
+
+def test_models_of_a_former_name_of_the_repository_are_named_and_ended_by_the_command_of_the_doctor(serving, tmp_path):
+    endpoint.deploy(serving.config, serving.release())
+    renamed = serving.settings(releases=f"{serving.config.workspace}/renamed")
+    serving.config = renamed
+    releases = [serving.release(number) for number in (1, 2)]
+    endpoint.deploy(renamed, releases[1])
+    assert endpoint.unused(renamed) == {}  # the old one still has most of the traffic
+    endpoint.promote(renamed, "model-2")
+    (left,) = endpoint.unused(renamed).items()
+    assert left[1] == "model-1" and serving.traffic == {"model-1": 0, "model-2": 100}
+    (problem,) = rollout.served(renamed).problems
+    assert left[0] in problem and "keeps a machine running" in problem
+
+    with pytest.raises(Missing) as missing:
+        doctor.endpoint(Context(renamed, default_rest(), ""))
+    with Programs(serving.cloud) as programs:
+        paste(missing.value.fix, tmp_path, programs.folder)
+
+    assert endpoint.unused(renamed) == {} and serving.traffic == {"model-2": 100}
+    assert doctor.endpoint(Context(renamed, default_rest(), "")).startswith("digits serves")
 
 
 def test_the_commands_of_the_pages_empty_the_endpoint(tried, tmp_path):
