@@ -1,8 +1,10 @@
 """Shared functions of all benchmarks: measure the cost of a process, print the final line of JSON."""
 
+import contextlib
 import json
 import os
 import pathlib
+import platform
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,6 +34,17 @@ def run(command: list[str], folder: str | pathlib.Path = ROOT, **environment: st
     return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, out)
 
 
+def processor() -> str:
+    """Returns the name of the processor and the number of cores that this process may use."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # not Linux
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                name = line.partition(":")[2].strip()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{name}, {cores} cores"
+
+
 def finish(
     job: str, ours: float, against: float, unit: str, reach: float, at_least: bool = False, missed: Sequence[str] = ()
 ) -> None:
@@ -41,6 +54,7 @@ def finish(
     """
     ratio = ours / against
     reached = ratio >= reach if at_least else ratio <= reach
+    print(f"on {processor()}")
     print(f"{job}: {ratio:.3g}, {'' if reached else 'NOT '}{'at least' if at_least else 'at most'} {reach:.3g}")
     for limit in missed:
         print(f"error: {limit}")

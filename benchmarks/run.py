@@ -6,6 +6,8 @@ import subprocess
 import sys
 import time
 
+import measure
+
 HERE = pathlib.Path(__file__).resolve().parent
 NOT_BENCHMARKS = {"run", "measure"}
 
@@ -47,7 +49,8 @@ def main(wanted: list[str]) -> None:
     for job in wanted or jobs():
         print(f"{job}:", flush=True)
         results.append(run(job))
-    print(f"\n{'job':<18}{'ours':>12}{'against':>12}{'ratio':>10}{'reach':>10}  {'':<9}{'unit':<22}{'took':>6}")
+    print(f"\non {measure.processor()}")
+    print(f"{'job':<18}{'ours':>12}{'against':>12}{'ratio':>10}{'reach':>10}  {'':<9}{'unit':<22}{'took':>6}")
     print("\n".join(map(row, results)))
     sys.exit(not all(result["reached"] for result in results))
 
