@@ -1,12 +1,15 @@
 """Shared fixtures: workspaces, small real images, and the local servers of Google Cloud."""
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import io
 import itertools
 import json
 import os
 import pathlib
+import pickle
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -53,7 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         fixtures = getattr(item, "fixturenames", ())
         if "cloud" in fixtures or "emulators" in item.path.parts:
             item.add_marker(pytest.mark.cloud)
-        if "trained" in fixtures or item.get_closest_marker("timeout"):
+        if "training" in fixtures or item.get_closest_marker("timeout"):
             long.add(item.path)
     items.sort(key=lambda item: item.path not in long)
 
@@ -205,32 +208,85 @@ def workspace(tmp_path) -> Workspace:
     return Workspace(tmp_path / "workspace")
 
 
-@pytest.fixture(scope="session")
-def trained(tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
-    """A workspace with span 1 of handwritten digits, and the outcome of training on it."""
-    root = tmp_path_factory.mktemp("trained")
-    images, workspace = root / "images", root / "workspace"
-    digits.write(str(images), digits.FIRST, limit=600)
-    spans.import_folder(open_storage(str(workspace)), str(images))
-    return workspace, local.train(Config(workspace=str(workspace)), "all")
+class Training:
+    """A training on span 1 of handwritten digits, made once for all test processes of a run.
+
+    `workspace` is what it left, for reading alone: copy it before changing it.
+    """
+
+    def __init__(self, root: pathlib.Path):
+        self._root, self.workspace = root, root / "kept"
+        root.mkdir(exist_ok=True)
+        with self._locked():
+            # whole or absent: after a process that was killed, the next one makes everything again
+            outcome = root / "outcome.pickle"
+            if not outcome.exists():
+                (root / "new.pickle").write_bytes(pickle.dumps(self._make()))
+                (root / "new.pickle").rename(outcome)
+            self.outcome: TrainingOutcome = pickle.loads(outcome.read_bytes())
+
+    @contextlib.contextmanager
+    def in_place(self) -> Iterator[pathlib.Path]:
+        """The folder in which the training ran, as it left it, for one test at a time.
+
+        Only there nodes are unchanged, because their inputs name files by absolute paths.
+        """
+        with self._locked():
+            shutil.rmtree(self._place, ignore_errors=True)
+            shutil.copytree(self.workspace, self._place)
+            yield self._place
+
+    @property
+    def _place(self) -> pathlib.Path:
+        return self._root / "workspace"
+
+    def _make(self) -> TrainingOutcome:
+        images = self._root / "images"
+        for left in (images, self._place, self.workspace):
+            shutil.rmtree(left, ignore_errors=True)
+        digits.write(str(images), digits.FIRST, limit=600)
+        spans.import_folder(open_storage(str(self._place)), str(images))
+        outcome = local.train(Config(workspace=str(self._place)), "all")
+        shutil.copytree(self._place, self.workspace)
+        return outcome
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        with open(self._root / "lock", "w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)  # the system takes it back from a process that was killed
+            try:
+                yield
+            finally:
+                fcntl.flock(file, fcntl.LOCK_UN)
 
 
 @pytest.fixture(scope="session")
-def trained_pair(trained, tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
+def training(tmp_path_factory) -> Training:
+    own = tmp_path_factory.getbasetemp()  # with pytest-xdist a folder in that of the whole run
+    return Training((own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "training")
+
+
+@pytest.fixture(scope="session")
+def trained(training) -> tuple[pathlib.Path, TrainingOutcome]:
+    """A workspace with span 1 of handwritten digits, for reading alone, and the outcome of training on it."""
+    return training.workspace, training.outcome
+
+
+@pytest.fixture(scope="session")
+def trained_pair(training, tmp_path_factory) -> tuple[pathlib.Path, TrainingOutcome]:
     """A workspace whose release holds a model for the cloud and one for devices, and the outcome of their training.
 
     It is made where `trained` was, so that only the nodes of the device model run, and then moved.
     """
-    root, (shared, _) = tmp_path_factory.mktemp("pair"), trained
-    shutil.copytree(shared, root / "kept")
-    # of 600 images the small network learns little; other tests are about how good a pair has to be
-    config = Config(workspace=str(shared), releases=str(shared / "pairs"), device_model=True, label_floor=0.0)
-    outcome = local.train(dataclasses.replace(config, device_accuracy_threshold=0.3, device_agreement=0.3), "all")
-    shutil.move(shared, root / "workspace")
-    shutil.move(root / "kept", shared)
-    shutil.rmtree(root / "workspace" / "releases")
-    (root / "workspace" / "pairs").rename(root / "workspace" / "releases")
-    return root / "workspace", outcome
+    workspace = tmp_path_factory.mktemp("pair") / "workspace"
+    with training.in_place() as place:
+        # of 600 images the small network learns little; other tests are about how good a pair has to be
+        config = Config(workspace=str(place), releases=str(place / "pairs"), device_model=True, label_floor=0.0)
+        outcome = local.train(dataclasses.replace(config, device_accuracy_threshold=0.3, device_agreement=0.3), "all")
+        shutil.move(place, workspace)
+    shutil.rmtree(workspace / "releases")
+    (workspace / "pairs").rename(workspace / "releases")
+    return workspace, outcome
 
 
 @pytest.fixture(scope="session")
@@ -330,6 +386,13 @@ def pair_of_hand(bright_or_dark, dark_or_bright) -> Callable[[Releases], Release
 def trained_workspace(trained) -> pathlib.Path:
     """A workspace with span 1 and the release model-1, shared by all tests: copy it before changing it."""
     return trained[0]
+
+
+@pytest.fixture
+def trained_in_place(training) -> Iterator[pathlib.Path]:
+    """The same workspace where it was trained, so that nodes are unchanged; the test may change it."""
+    with training.in_place() as place:
+        yield place
 
 
 @pytest.fixture

@@ -97,17 +97,17 @@ def test_the_duration_of_each_node_is_returned_and_kept_with_the_report(trained_
     assert reports.durations(storage, first) == durations
 
 
-def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_workspace, trained_outcome, capfd):
-    again = local.train(config(trained_workspace), "all")
+def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_in_place, trained_outcome, capfd):
+    again = local.train(config(trained_in_place), "all")
 
     assert states(capfd.readouterr().err) == dict.fromkeys(NODES, "unchanged")
     assert dataclasses.replace(again, durations=trained_outcome.durations) == trained_outcome
     assert [(duration.node, duration.state) for duration in again.durations] == [(node, "unchanged") for node in NODES]
-    assert open_releases(str(trained_workspace / "releases")).tags() == ["model-1"]
+    assert open_releases(str(trained_in_place / "releases")).tags() == ["model-1"]
 
 
-def test_a_deleted_release_is_not_reported_as_released(trained_workspace, tmp_path):
-    elsewhere = config(trained_workspace, releases=str(tmp_path / "releases"))
+def test_a_deleted_release_is_not_reported_as_released(trained_in_place, tmp_path):
+    elsewhere = config(trained_in_place, releases=str(tmp_path / "releases"))
     assert local.train(elsewhere, "all").release == "model-1"
     shutil.rmtree(tmp_path / "releases" / "model-1")
 
@@ -116,23 +116,14 @@ def test_a_deleted_release_is_not_reported_as_released(trained_workspace, tmp_pa
     assert (gone.value.tag, gone.value.releases) == ("model-1", elsewhere.releases)
 
 
-@pytest.fixture
-def borrowed(trained_workspace, tmp_path):
-    """The shared workspace itself, in which nodes are unchanged; its content is put back afterwards."""
-    shutil.copytree(trained_workspace, tmp_path / "kept")
-    yield trained_workspace
-    shutil.rmtree(trained_workspace)
-    shutil.move(tmp_path / "kept", trained_workspace)
-
-
-def test_the_commands_of_the_readme_make_a_better_model_of_new_images(borrowed, tmp_path):
+def test_the_commands_of_the_readme_make_a_better_model_of_new_images(trained_in_place, tmp_path):
     """The first images are those of the shared training, so only the second training takes time."""
     (script,) = commands("README.md#run-it-on-your-images")
     digits.write(str(tmp_path / "photographs"), digits.FIRST, limit=600)
     digits.write(str(tmp_path / "newer"), digits.CHANGED, limit=250)
     put(tmp_path / "newer", {"x/ten.png": next(digits.images(digits.FIRST, skip=900, limit=1))[1]})
-    put(borrowed, {"collected/3/broken.png": b"no picture"})
-    settings = {"WORKSPACE": str(borrowed), "ACCURACY_MARGIN": "0.2", "HOME": str(tmp_path)}
+    put(trained_in_place, {"collected/3/broken.png": b"no picture"})
+    settings = {"WORKSPACE": str(trained_in_place), "ACCURACY_MARGIN": "0.2", "HOME": str(tmp_path)}
 
     printed = paste(f"exec 2>&1\n{script}", ROOT, **settings)
 
@@ -145,15 +136,15 @@ def test_the_commands_of_the_readme_make_a_better_model_of_new_images(borrowed, 
     shown = states(second)
     assert shown["SpanPreparator"] == shown["PipelineTrigger"] == shown["CurrentModel"] == "done"
     assert "Labels that model-1 did not know: x." in second and "Released as model-2." in second
-    outcome = reports.newest_training(open_storage(str(borrowed))).outcome
+    outcome = reports.newest_training(open_storage(str(trained_in_place))).outcome
     now, before = outcome.metrics.per_span, outcome.current.metrics.per_span
     assert set(now) == set(before) == {"1", "2"} and now["2"] > before["2"]
 
-    assert local.retrain(config(borrowed), "all") == RetrainingOutcome()
+    assert local.retrain(config(trained_in_place), "all") == RetrainingOutcome()
 
 
-def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_workspace, capfd):
-    outcome = local.train(config(trained_workspace, accuracy_threshold=1.0), "1")
+def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_in_place, capfd):
+    outcome = local.train(config(trained_in_place, accuracy_threshold=1.0), "1")
 
     shown = states(capfd.readouterr().err)
     assert shown["Trainer"] == "unchanged" and shown["Evaluator"] == "done"
@@ -163,12 +154,12 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_worksp
     assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
 
 
-def test_hyperparameters_are_searched_when_asked_for(trained_workspace, capfd):
-    local.train(config(trained_workspace, tune=True, accuracy_threshold=1.0), "1")
+def test_hyperparameters_are_searched_when_asked_for(trained_in_place, capfd):
+    local.train(config(trained_in_place, tune=True, accuracy_threshold=1.0), "1")
 
     shown = states(capfd.readouterr().err)
     assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
-    (best,) = (trained_workspace / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
+    (best,) = (trained_in_place / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
     assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
 
 
@@ -271,11 +262,11 @@ def test_an_error_of_a_library_becomes_one_line_with_the_log(copy):
     assert "Traceback" in pathlib.Path(failed.value.log).read_text()
 
 
-def test_a_training_without_what_it_needs_says_so_before_anything_slow(trained_workspace, tmp_path):
+def test_a_training_without_what_it_needs_says_so_before_anything_slow(trained_in_place, tmp_path):
     with pytest.raises(NoSpans, match="import-images"):
         local.train(config(tmp_path), "all")
     with pytest.raises(SpanNotFound) as missing:
-        local.train(config(trained_workspace), "1,7,9")
+        local.train(config(trained_in_place), "1,7,9")
     assert (missing.value.wanted, missing.value.present) == ((7, 9), (1,))
 
     storage = open_storage(str(tmp_path))
