@@ -65,7 +65,11 @@ def run_fn(fn_args):
     def serve(image):
         features = model.tft_layer({"image": image[:, tf.newaxis]})
         probabilities = model(features["image_xf"])
-        names = tf.tile(tf.constant(labels)[tf.newaxis], [tf.shape(probabilities)[0], 1])
-        return {"probabilities": probabilities, "all_classes": names}
+        return {
+            "label": tf.gather(tf.constant(labels), tf.argmax(probabilities, axis=1)),
+            "confidence": tf.reduce_max(probabilities, axis=1),
+            "probabilities": probabilities,
+            "all_classes": tf.tile(tf.constant(labels)[tf.newaxis], [tf.shape(probabilities)[0], 1]),
+        }
 
     tf.saved_model.save(model, fn_args.serving_model_dir, signatures={"serving_default": serve})
