@@ -87,7 +87,9 @@ class Description:
 
     def _answer(self, schema: dict[str, Any]) -> dict[str, Any]:
         used = self._components(schema).get("schemas", {})
-        return _optional(schema) | {"components": {"schemas": {name: _optional(each) for name, each in used.items()}}}
+        schemas = {name: _optional(each) for name, each in used.items()}
+        schemas |= {f"{name}{OPEN}": _optional(each, closed=False) for name, each in used.items()}
+        return _optional(schema) | {"components": {"schemas": schemas}}
 
     def _resolved(self, part: dict[str, Any]) -> dict[str, Any]:
         while "$ref" in part:
@@ -106,6 +108,9 @@ class Description:
                     found[kind][name] = self._all["components"][kind][name]
                     waiting.append(found[kind][name])
         return found
+
+
+OPEN = "-open"  # follows the name of a schema that lets unknown fields pass: a part of `allOf`
 
 
 def _references(description: Any) -> Iterator[str]:
@@ -165,7 +170,7 @@ def _patch_schema(part: dict[str, Any]) -> None:
 def _optional(schema: dict[str, Any], closed: bool = True) -> dict[str, Any]:
     """Converts a schema of OpenAPI 3.0 to JSON Schema without required fields; `closed` refuses unknown fields."""
     if "$ref" in schema:
-        return {"$ref": schema["$ref"]}
+        return {"$ref": schema["$ref"] if closed else f"{schema['$ref']}{OPEN}"}
     found = {name: schema[name] for name in ("type", "enum") if name in schema}
     if "properties" in schema:
         found["properties"] = {name: _optional(each) for name, each in schema["properties"].items()}

@@ -1,10 +1,12 @@
 """Scenarios that execute every function that calls GitHub: the local GitHub, or the server at GITHUB_API_URL."""
 
+import contextlib
 import datetime
 import json
 import os
 import pathlib
 import subprocess
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -13,11 +15,19 @@ from github.Repository import Repository
 
 from ci import outcome
 from ci.github import comments
+from pipeline.cloud.rest import Rest
+from pipeline.config import Config
+from pipeline.doctor import repository
+from pipeline.doctor.check import Context, Missing
 from pipeline.errors import ReleaseNotFound
 from pipeline.github import client
+from pipeline.outcomes import Metrics
+from pipeline.releases.attestations import unattested
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import Release
+from pipeline.serving import device_github
 from pipeline.serving.device_github import GitHubPlace
+from pipeline.setup import workflows
 from tests.conftest import EMPTY_MODEL, put
 from tests.emulators.github.service import GitHub
 
@@ -33,6 +43,9 @@ class Stage:
     def set(self, **variables: str) -> None:
         for name, value in variables.items():
             self._monkeypatch.setenv(name, value)
+
+    def patch(self, owner: object, name: str, value: object) -> None:
+        self._monkeypatch.setattr(owner, name, value)
 
     @property
     def repository(self) -> Repository:
@@ -109,6 +122,26 @@ def release(stage: Stage) -> None:
         releases.get("model-99")
 
 
+def attest(stage: Stage) -> None:
+    folder, model = stage.folder / "releases", stage.folder / "model"
+    put(model, {"saved_model.pb": EMPTY_MODEL})
+    made = {"commit": "", "modules_digest": "", "labels": ["cat"], "metrics": Metrics(), "previous": None}
+    local = open_releases(str(folder)).publish(str(model), identity="one", spans=[1], **made)
+    stage.github.releases.add(local.tag, {path.name: path.read_bytes() for path in (folder / local.tag).iterdir()})
+    releases = open_releases(f"github:{stage.github.repository}")
+    for attested in ((), local.files.values()):
+        stage.github.attestations.attested.update(attested)
+        unattested(releases, stage.github.repository, os.environ["GITHUB_TOKEN"])
+
+
+def branch_rules(stage: Stage) -> None:
+    config = Config(releases=f"github:{stage.github.repository}", github_token=os.environ["GITHUB_TOKEN"])
+    for rules in ((), repository.NEEDED):
+        stage.github.about.rules = list(rules)
+        with contextlib.suppress(Missing):
+            repository.branch_rules(Context(config, Rest(None), "user@example.com"))
+
+
 def publish_for_devices(stage: Stage) -> None:
     place = GitHubPlace(stage.github.repository, os.environ["GITHUB_TOKEN"])
     put(stage.folder, {"manifest.json": b"{}"})
@@ -117,6 +150,23 @@ def publish_for_devices(stage: Stage) -> None:
     for content in (b"1", b"2"):
         place.replace(pointer, content)
         place.read(pointer)
+
+
+class StillTaken(Exception):
+    """The lock of the channels is not there, which it never is where answers are examples."""
+
+
+def lock_channels(stage: Stage) -> None:
+    def give_up(seconds: float) -> None:
+        raise StillTaken
+
+    stage.patch(device_github, "time", types.SimpleNamespace(sleep=give_up))
+    with contextlib.suppress(StillTaken), GitHubPlace(stage.github.repository, os.environ["GITHUB_TOKEN"]).exclusive():
+        assert stage.github.releases.published()
+
+
+def set_up(stage: Stage) -> None:
+    assert workflows.read(stage.github.repository, os.environ["GITHUB_TOKEN"]).number
 
 
 def comment(stage: Stage) -> None:
@@ -149,7 +199,11 @@ SCENARIOS: tuple[Callable[[Stage], None], ...] = (
     incident,
     route,
     release,
+    attest,
+    branch_rules,
     publish_for_devices,
+    lock_channels,
+    set_up,
     comment,
     other_calls,
 )

@@ -29,7 +29,8 @@ class About:
     def branch_rules(self, call: AuthorizedRequest, branch: str) -> Response:
         """The active rules of a branch, which need not exist."""
         rules = self.rules if branch == self._github.default_branch else []
-        found = [{"type": kind, "ruleset_source_type": "Repository", "ruleset_id": 1} for kind in rules]
+        source = {"ruleset_source_type": "Repository", "ruleset_source": self._github.repository, "ruleset_id": 1}
+        found = [{"type": kind, **source} for kind in rules]
         return call.page(found)
 
     def get(self, call: AuthorizedRequest) -> Response:
