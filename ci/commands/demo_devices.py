@@ -235,7 +235,7 @@ def run_story(demo: Demo, page: bool, watched: bool) -> None:
     demo.app.wait_for("model-2")  # it follows the releases
 
     runner.chapter("The app updates itself")
-    runner.run("promote", "--only", "devices", said=promoted, expected=lambda found: found["devices"]["changed"])
+    runner.run("promote", said=promoted, expected=lambda found: found["devices"]["changed"])
     found = demo.predict("updated", "Updated", changed, "escalate")
     if found["device_model"] != "model-2":
         raise StoryBroken(f"The demo stopped, because the app kept {found['device_model']}: {found['update']['kept']}")

@@ -52,7 +52,7 @@ TYPES = {
     ".webmanifest": "application/manifest+json",
     ".tflite": "application/octet-stream",
 }
-HASHED = re.compile(r"[.-][A-Za-z0-9_-]{8,}\.[a-z0-9.]+$")  # as bundlers name what never changes
+VERSIONED = re.compile(r"/litert-\d+(\.\d+)+/")  # the runtime's folder, which apps/web/build.mjs names by version
 NO_CACHE = "no-cache"  # a browser asks each time whether it has changed
 
 
@@ -107,7 +107,7 @@ class Pages:
     async def page(self, request: web.Request) -> web.StreamResponse:
         """Gives a file of the built web client."""
         if path := _file(self._page, request):
-            return _response(path, FOR_EVER if HASHED.search(os.path.basename(path)) else NO_CACHE)
+            return _response(path, FOR_EVER if VERSIONED.match(request.path) else NO_CACHE)
         if request.path == "/":
             return web.Response(text=NOT_BUILT.format(predict=self._predict), headers=SECURITY)
         raise web.HTTPNotFound(headers=SECURITY)

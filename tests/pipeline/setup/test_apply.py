@@ -117,7 +117,7 @@ def test_a_bucket_elsewhere_is_named_and_left(project):
         project.apply()
 
 
-def test_a_caller_who_may_not_is_told_which_role_it_takes(project, retry_waits):
+def test_a_caller_who_may_not_gets_the_name_of_the_role_that_it_takes(project, retry_waits):
     project.cloud.policies.clear()
 
     with pytest.raises(CloudRefused, match="serviceusage.services.get.*the role Owner"):

@@ -32,9 +32,10 @@ def page(tmp_path_factory):
         "index.html": b"<!doctype html>",
         "sw.js": b"1",
         "manifest.webmanifest": b"{}",
-        "assets/index-B7xkQ2aP.js": b"export {}",
-        "wasm/litert-a1b2c3d4.wasm": b"\0asm",
-        "wasm/litert-a1b2c3d4.wasm.br": b"compressed",
+        "main.js": b"export {}",
+        "samples/cat-retriever.jpg": b"\xff\xd8",
+        "litert-2.5.3/internal.wasm": b"\0asm",
+        "litert-2.5.3/internal.wasm.br": b"compressed",
     }
     put(folder, files)
     return folder
@@ -112,8 +113,9 @@ def test_files_of_the_page_have_their_types_and_are_cached_by_their_names(server
         ("/index.html", "text/html; charset=utf-8", "no-cache"),
         ("/sw.js", "text/javascript; charset=utf-8", "no-cache"),
         ("/manifest.webmanifest", "application/manifest+json", "no-cache"),
-        ("/assets/index-B7xkQ2aP.js", "text/javascript; charset=utf-8", "public, max-age=31536000, immutable"),
-        ("/wasm/litert-a1b2c3d4.wasm", "application/wasm", "public, max-age=31536000, immutable"),
+        ("/main.js", "text/javascript; charset=utf-8", "no-cache"),
+        ("/samples/cat-retriever.jpg", "image/jpeg", "no-cache"),
+        ("/litert-2.5.3/internal.wasm", "application/wasm", "public, max-age=31536000, immutable"),
     ):
         answer = server.get(path)
         shown = (answer.status, answer.headers["content-type"], answer.headers.get("cache-control"))
@@ -123,7 +125,7 @@ def test_files_of_the_page_have_their_types_and_are_cached_by_their_names(server
 
 
 def test_what_was_compressed_is_sent_compressed_to_who_takes_it(server):
-    path = "/wasm/litert-a1b2c3d4.wasm"
+    path = "/litert-2.5.3/internal.wasm"
     answer = server.get(path, Accept_Encoding="gzip, br")
     assert answer.body == b"compressed" and answer.headers["content-encoding"] == "br"
     assert answer.headers["content-type"] == "application/wasm" and answer.headers["vary"] == "Accept-Encoding"
