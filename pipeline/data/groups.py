@@ -7,7 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 
-from pipeline.errors import BrokenModules
+from pipeline.errors import BrokenModules, NoTask
 from pipeline.storage.factory import open_storage
 
 MODULE, FUNCTION = "groups", "group_of"
@@ -32,8 +32,11 @@ def none(name: str) -> str:
 def group_of(package: str) -> Callable[[str], str]:
     """Returns `group_of` of the package's module `groups`, by name; where there is none, no image has a group.
 
-    It takes an image's name, such as cat/1.jpg, and returns its group, or None or "" for none.
+    It takes an image's name, such as cat/1.jpg, and returns its group, or None or "" for none. Raises NoTask where no
+    package is named.
     """
+    if not package:
+        raise NoTask()
     name = f"{package}.{MODULE}"
     try:
         if importlib.util.find_spec(name) is None:

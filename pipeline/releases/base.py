@@ -117,11 +117,17 @@ class Releases(abc.ABC):
 
         Raises BrokenRelease unless it has the recorded size and checksum.
         """
+        self.fetch_file(release, release.device.file, path)
+
+    def fetch_file(self, release: Release, name: str, path: str) -> None:
+        """Writes one of a release's files to a new file.
+
+        Raises BrokenRelease unless it has the recorded checksum and, for the device model, the recorded size.
+        """
         device = release.device
-        with files.os_errors(path), self._verified(release, device.file) as local:
-            if (found := os.path.getsize(local)) != device.bytes:
-                reason = f"{device.file} has {found:,} bytes, not the {device.bytes:,} in {RECORD}"
-                raise BrokenRelease(release.tag, reason)
+        with files.os_errors(path), self._verified(release, name) as local:
+            if device and name == device.file and (found := os.path.getsize(local)) != device.bytes:
+                raise BrokenRelease(release.tag, f"{name} has {found:,} bytes, not the {device.bytes:,} in {RECORD}")
             with open(local, "rb") as source, open(path, "xb") as file:
                 shutil.copyfileobj(source, file)
 

@@ -70,8 +70,9 @@ def test_what_is_unusable_double_published_or_unknown_is_left_out_or_counted_and
     folder = workspace / "collected"
     digits.write(str(folder), digits.CHANGED, limit=30)
     digits.write(str(folder), digits.FIRST, limit=5)  # is in span 1
-    (twice := folder / "8").mkdir(exist_ok=True)
-    (twice / "again.png").write_bytes(collected(workspace)[0].read_bytes())
+    (folder / "8").mkdir(exist_ok=True)
+    first = collected(workspace)[0]
+    (first.parent / "again.png").write_bytes(first.read_bytes())
     (folder / "fox").mkdir()
     (folder / "fox" / "1.png").write_bytes(collected(workspace)[1].read_bytes() + b"\0")
     (folder / "8" / "cut.png").write_bytes(collected(workspace)[2].read_bytes()[:100])

@@ -78,7 +78,8 @@ def test_a_change_that_spoils_the_model_is_compared_with_its_base(tmp_path):
     for folder in ("ci", "pipeline", "modules"):
         shutil.rmtree(clone.root / folder, ignore_errors=True)
         shutil.copytree(ROOT / folder, clone.root / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / ".gitignore", clone.root)
+    for name in (".gitignore", "pyproject.toml"):
+        shutil.copy(ROOT / name, clone.root)
     base = clone.commit()
     (clone.root / ".venv").symlink_to(ROOT / ".venv")
     (script,) = commands("docs/own-model.md#change-a-setting")

@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 
 import pytest
 
@@ -12,10 +13,12 @@ from pipeline.orchestrators.vertex_request import prepare
 from pipeline.storage.factory import open_storage
 from tests.conftest import IMAGE
 
+ROOT = pathlib.Path(__file__).parents[3]
 NODES = {
     "SpanPreparator": "pipeline.components.span_preparator",
     "PipelineTrigger": "pipeline.orchestrators.pipeline_trigger",
 }
+PROGRAM = ("pipeline/__init__.py", "pipeline/orchestrators/__init__.py", "pipeline/orchestrators/vertex_node.py")
 NODE = """
 from tfx.dsl.components.base.base_executor import BaseExecutor
 
@@ -32,6 +35,9 @@ def submitted(cloud_config, span_in_bucket, cloud, tmp_path):
     """Submits a retraining whose image holds these nodes; returns its resource name."""
 
     def submit(*nodes: str) -> str:
+        for program in PROGRAM:
+            (tmp_path / "image" / program).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / program, tmp_path / "image" / program)
         for name in nodes:
             module = pathlib.Path(*NODES[name].split(".")).with_suffix(".py")
             (tmp_path / "image" / module).parent.mkdir(parents=True, exist_ok=True)
