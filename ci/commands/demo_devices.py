@@ -1,13 +1,13 @@
 """Shows two models of one training at work, in an app that loses its network and updates itself."""
 
 import datetime
+import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 import webbrowser
 from collections.abc import Callable, Mapping
@@ -96,20 +96,21 @@ class App:
         self.wait_for("")
         self._runner.add(shown, said, began)
 
-    def wait_for(self, tag: str) -> None:
-        """Waits until the server has loaded a release, "" for any. Raises StoryBroken."""
+    def wait_for(self, tag: str, percent: int = 0) -> None:
+        """Waits until the server gives a release, "" for any, this share of the requests. Raises StoryBroken."""
         end = time.monotonic() + STARTS
-        while not self._serves(tag):
+        while not self._serves(tag, percent):
             if self._process.poll() is not None or time.monotonic() > end:
                 raise StoryBroken(f"The demo stopped, because the server does not serve {tag}: see {self._log}.")
             time.sleep(0.2)
 
-    def _serves(self, tag: str) -> bool:
+    def _serves(self, tag: str, percent: int) -> bool:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
-                return tag.encode() in response.read()
-        except (urllib.error.URLError, OSError):
+                shares = json.load(response)["models"]
+        except (OSError, ValueError):  # not there yet: URLError is an OSError
             return False
+        return any(share >= percent for name, share in shares.items() if tag in ("", name))
 
     def cut(self) -> None:
         """Ends the server, as far as an app can see: nothing answers any more."""
@@ -236,6 +237,7 @@ def run_story(demo: Demo, page: bool, watched: bool) -> None:
 
     runner.chapter("The app updates itself")
     runner.run("promote", said=promoted, expected=lambda found: found["devices"]["changed"])
+    demo.app.wait_for("model-2", 100)
     found = demo.predict("updated", "Updated", changed, "escalate")
     if found["device_model"] != "model-2":
         raise StoryBroken(f"The demo stopped, because the app kept {found['device_model']}: {found['update']['kept']}")
