@@ -17,7 +17,7 @@ demo: install ## the whole loop on real images, step by step: 4 minutes, leaves 
 demo-devices: install ## two models of one training, in an app that loses its network: 5 minutes, leaves workspace-devices/
 	@$(PYTHON) -m ci demo-devices
 
-test: install ## the tests, on the TFX line of this machine: 13 minutes on two cores; needs only Python
+test: install ## the tests, on the TFX line of this machine: 18 minutes on two cores; needs only Python
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)
 
 test-cloud: install ## the tests that call Google Cloud, against servers on this machine: no network needed
@@ -46,7 +46,7 @@ bench: install ## every benchmark in benchmarks/, each against its limit: half a
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
-test-web: install ## the web client, built and driven in a headless browser: 2 minutes; needs Node.js 20 and Chromium
+test-web: install ## the web client, built and driven in a headless browser: 4 minutes; needs Node.js 20 and Chromium
 	@command -v npm >/dev/null || { echo "make test-web needs Node.js 20 with npm: https://nodejs.org"; exit 1; }
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
 	{ echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }

@@ -10,7 +10,11 @@ import ctypes
 import os
 import platform
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+
+from pipeline import environment
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # above `pipeline`
 
 # Rights of Landlock by the version that knows them; all of them are denied where no rule allows them.
 READ, WRITE = 1 << 0 | 1 << 2 | 1 << 3, 1 << 1  # execute, read file, read folder; write file
@@ -107,3 +111,16 @@ def _filter(processor: int, denied: tuple[int, ...]) -> Iterator[bytes]:
 
 def _instruction(code: int, value: int, then: int = 0, otherwise: int = 0) -> bytes:
     return struct.pack("HBBI", code, then, otherwise, value)
+
+
+def variables(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Returns the environment of a model's process, which keeps its files in `folder` and imports this repository."""
+    own = {"HOME": folder, "TMPDIR": folder, "PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
+    return environment.allowed(environ) | own
+
+
+def last_message(path: str, code: int) -> str:
+    """Returns the last line of what an ended process wrote to its stderr, kept at `path`, or else its exit code."""
+    with open(path, encoding="utf-8", errors="replace") as file:
+        lines = file.read().split("\n")
+    return next(filter(None, map(str.strip, reversed(lines))), f"its process ended with {code}")

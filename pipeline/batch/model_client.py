@@ -7,13 +7,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
-from pipeline import environment
+from pipeline import confinement
 from pipeline.batch.model_process import ANSWER, ANSWERED_ALL, NO_MORE, SIZE, UNDECODED
 from pipeline.batch.predictor import Classification
 from pipeline.errors import ModelFailed
 from pipeline.progress import Log, no_log
-
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # above `pipeline`
 
 
 class ModelClient:
@@ -25,8 +23,6 @@ class ModelClient:
     def __enter__(self) -> "ModelClient":
         own = os.path.join(self._folder, "temporary")
         os.mkdir(own)
-        variables = environment.allowed(os.environ)
-        variables |= {"HOME": own, "TMPDIR": own, "PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
         with open(self._messages, "wb") as messages:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "pipeline.batch.model_process", os.path.join(self._folder, "model"), own],
@@ -34,7 +30,7 @@ class ModelClient:
                 stdout=subprocess.PIPE,
                 stderr=messages,
                 cwd=own,
-                env=variables,
+                env=confinement.variables(os.environ, own),
                 start_new_session=True,  # Ctrl-C is for this process, which ends the other
             )
         try:
@@ -84,14 +80,8 @@ class ModelClient:
     def _read(self, size: int) -> bytes:
         data = self._process.stdout.read(size)
         if len(data) < size:
-            raise ModelFailed(self._tag, self._last_message())
+            raise ModelFailed(self._tag, confinement.last_message(self._messages, self._process.wait()))
         return data
-
-    def _last_message(self) -> str:
-        code = self._process.wait()
-        with open(self._messages, encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-        return next(filter(None, map(str.strip, reversed(lines))), f"its process ended with {code}")
 
     @property
     def _messages(self) -> str:

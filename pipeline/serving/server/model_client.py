@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import environment
+from pipeline import confinement
 from pipeline.errors import ModelFailed
 from pipeline.progress import Log
 from pipeline.serving.server.model_process import SIZES, message
 from pipeline.serving.server.protocol import Column, Input, Instances, Refusal, Strings, invalid
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # above `pipeline`
 LARGEST_ANSWER = 1 << 28  # bytes; a model's process may write anything
 
 
@@ -34,8 +33,6 @@ class ModelProcess:
         own = os.path.join(self._folder, "temporary")
         shutil.rmtree(own, ignore_errors=True)  # of the process before
         os.mkdir(own)
-        variables = environment.allowed(os.environ)
-        variables |= {"HOME": own, "TMPDIR": own, "PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
         with open(self._messages, "wb") as messages:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -45,7 +42,7 @@ class ModelProcess:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=messages,
                 cwd=own,
-                env=variables,
+                env=confinement.variables(os.environ, own),
                 start_new_session=True,  # signals are for this process, which ends the other
             )
         try:
@@ -95,15 +92,10 @@ class ModelProcess:
                 body
             )
         except asyncio.IncompleteReadError:
-            raise ModelFailed(self._tag, await self._last_message()) from None
+            code = await self._process.wait()
+            raise ModelFailed(self._tag, confinement.last_message(self._messages, code)) from None
         except (ValueError, RecursionError) as problem:
             raise ModelFailed(self._tag, f"its answer cannot be read ({problem})") from None
-
-    async def _last_message(self) -> str:
-        code = await self._process.wait()
-        with open(self._messages, encoding="utf-8", errors="replace") as file:
-            lines = file.read().split("\n")
-        return next(filter(None, map(str.strip, reversed(lines))), f"its process ended with {code}")
 
     @property
     def _messages(self) -> str:

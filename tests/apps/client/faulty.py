@@ -5,10 +5,22 @@ import base64
 import json
 import threading
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from aiohttp import web
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def prediction(label: str, confidence: float) -> dict[str, Any]:
+    """What a model of bright and dark pictures answers for one of them."""
+    other = "dark" if label == "bright" else "bright"
+    return {
+        "label": label,
+        "confidence": confidence,
+        "probabilities": [confidence, 1 - confidence],
+        "all_classes": [label, other],
+    }
 
 
 class FaultyServer:
@@ -51,14 +63,7 @@ class FaultyServer:
         self.pictures += [base64.b64decode(instance["image"]["b64"]) for instance in instances]
         if self.fault:
             return await self.fault(request)
-        other = "dark" if self.label == "bright" else "bright"
-        prediction = {
-            "label": self.label,
-            "confidence": self.confidence,
-            "probabilities": [self.confidence, 1 - self.confidence],
-            "all_classes": [self.label, other],
-        }
-        return web.json_response({"predictions": [prediction] * len(instances)})
+        return web.json_response({"predictions": [prediction(self.label, self.confidence)] * len(instances)})
 
 
 def answers(status: int, text: str = "", **headers: str) -> Fault:

@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tests.apps.client.faulty import Fault, hangs_up, never
+from tests.apps.client.faulty import Fault, hangs_up, never, prediction
 
 DIST = pathlib.Path(__file__).resolve().parents[3] / "apps" / "web" / "dist"
 TYPES = {".js": "text/javascript", ".wasm": "application/wasm", ".webmanifest": "application/manifest+json"}
@@ -101,14 +101,8 @@ class Site:
         self.pictures.append(base64.b64decode(instance["image"]["b64"], validate=True))
         if self.fault:
             return await self.fault(request)
-        other = "dark" if self.label == "bright" else "bright"
-        prediction = {
-            "label": self.label,
-            "confidence": self.confidence,
-            "probabilities": [self.confidence, 1 - self.confidence],
-            "all_classes": [self.label, other],
-        }
-        return web.json_response({"predictions": [prediction]}, headers={"X-Model-Release": "model-9"})
+        predictions = [prediction(self.label, self.confidence)]
+        return web.json_response({"predictions": predictions}, headers={"X-Model-Release": "model-9"})
 
 
 def _type(name: str) -> str:

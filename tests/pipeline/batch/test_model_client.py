@@ -10,7 +10,8 @@ import time
 import pytest
 
 from pipeline.batch import inference
-from pipeline.batch.model_client import ROOT, ModelClient
+from pipeline.batch.model_client import ModelClient
+from pipeline.confinement import ROOT
 from pipeline.data import digits
 from pipeline.errors import ModelFailed
 
