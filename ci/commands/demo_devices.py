@@ -106,7 +106,10 @@ class App:
 
     def _serves(self, tag: str, percent: int) -> bool:
         try:
-            with urllib.request.urlopen(f"{self.url}/health", timeout=2) as response:
+            # Without the proxy that the environment may name: it cannot reach this machine's own server.
+            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+                f"{self.url}/health", timeout=2
+            ) as response:
                 shares = json.load(response)["models"]
         except (OSError, ValueError):  # not there yet: URLError is an OSError
             return False

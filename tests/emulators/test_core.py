@@ -2,6 +2,7 @@
 
 import json
 import socket
+import urllib.error
 import urllib.request
 
 import google.api_core.exceptions
@@ -108,8 +109,8 @@ def test_errors_of_a_service_reach_the_client_in_googles_format(cloud, session):
 def test_another_host_is_refused_and_recorded(cloud):
     with pytest.raises(requests.exceptions.ProxyError):
         requests.get("https://example.com/", timeout=5)
-    with pytest.raises(OSError):
-        urllib.request.urlopen("http://metadata.google.internal/", timeout=5)
+    with pytest.raises(urllib.error.HTTPError, match="403"):  # not urlopen, which keeps the first proxy of its process
+        urllib.request.build_opener().open("http://metadata.google.internal/", timeout=5)
     assert cloud.refused == ["example.com:443", "http://metadata.google.internal/"]
 
 
