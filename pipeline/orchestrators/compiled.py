@@ -67,9 +67,9 @@ def canonical(job: dict[str, Any]) -> str:
 
 
 def _compile(config: Config, name: str, shape: Shape) -> dict[str, Any]:
+    definition = definitions.load(name)  # first: it imports TFX in less time than the runner would
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner
 
-    definition = definitions.load(name)
     root = "set by each run"  # TFX requires a pipeline root, but only a run has one
     pipeline = definition.create_pipeline(config, shape, _runtime_parameters(definition.Parameters), root)
     made = runner.KubeflowV2DagRunner(

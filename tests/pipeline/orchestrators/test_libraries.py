@@ -9,13 +9,16 @@ from pipeline.orchestrators import libraries
 
 IMPORT_TFX = """
 import gc, sys
-from pipeline.orchestrators import definitions, libraries
+from pipeline.config import Config
+from pipeline.orchestrators import compiled, definitions, libraries
+from pipeline.plan import Shape
 
-definitions.load(definitions.TRAINING)
+compiled.compile_pipeline(Config(image=f"name@sha256:{'0' * 64}"), definitions.TRAINING, Shape())
 assert gc.isenabled() and gc.get_freeze_count() > 100_000
 loaders = {name: vars(sys.modules[name]).get("__getattr__") for name in libraries.UNUSED}
 early = [name for name, loader in loaders.items() if not isinstance(loader, libraries.Postponed)]
-assert not early, f"imported although they are named as unused: {early}"
+runner = {"kubernetes", "tfx.components"}  # of pipelines on Vertex AI, which only a compilation imports
+assert set(early) <= runner, f"imported although they are named as unused: {early}"
 
 import tfx.components
 from google.cloud import bigquery
