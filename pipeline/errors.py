@@ -217,6 +217,17 @@ class TooFewImages(SpanloopError):
         super().__init__(f"The chosen spans hold {what}. Import more images, or choose more spans with --spans.")
 
 
+class InvalidDataset(SpanloopError):
+    """AutoML would refuse a dataset of the chosen spans."""
+
+    def __init__(self, what: str):
+        self.what = what
+        super().__init__(
+            f"AutoML cannot train on the chosen spans: {what}. Import more images, choose spans with --spans, or train"
+            " with `--pipeline training`."
+        )
+
+
 class NoTask(UsageError):
     """Nothing names the task's package."""
 

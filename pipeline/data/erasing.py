@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from pipeline.data import manifest, tfrecord
+from pipeline.data import automl_dataset, manifest, tfrecord
 from pipeline.data.correcting import DOING
 from pipeline.data.corrections import Corrected
 from pipeline.data.incoming import collected, conflicts, rejected
@@ -23,14 +23,20 @@ from pipeline.data.span import Span, published
 from pipeline.storage.base import Entry, Storage, map_in_order
 from pipeline.storage.files import file_sha256
 
-_PLACES = ("archive", collected.FOLDER, rejected.FOLDER, conflicts.FOLDER)
+_PLACES = (
+    "archive",
+    collected.FOLDER,
+    rejected.FOLDER,
+    conflicts.FOLDER,
+    f"{automl_dataset.FOLDER}/{automl_dataset.IMAGES}",
+)
 
 # What may hold copies that nothing here can find or remove.
 OUT_OF_REACH = (
     "models that were trained with it: delete their releases, and train again",
     "pages and predictions of evaluations in reports/, which show images",
     "examples that local runs keep in pipeline_root/, or, for a bucket, below ~/.cache/spanloop",
-    "inputs and outputs of batch predictions on Vertex AI",
+    "inputs and outputs of batch predictions, and datasets of AutoML, on Vertex AI",
     "earlier versions of objects where the bucket keeps them (object versioning, soft delete), and backups",
 )
 

@@ -29,7 +29,7 @@ def export(span: Span, label: str | None, to: Storage, progress: Callable[[int],
             source = sources.get(example.source)
             if source is None:
                 raise BrokenSpan(name_of(span.number), f"{MANIFEST} does not list an image that it holds")
-            name = f"{_folder(example.label)}/{example.source}.{_suffix(example.image)}"
+            name = f"{_folder(example.label)}/{example.source}.{suffix(example.image)}"
             to.write(name, example.image, create_only=True, durable=False)
             rows.append((name, example.label, source.group, split, example.source, source.name, source.original))
             if not len(rows) % 200:
@@ -49,5 +49,6 @@ def _folder(label: str) -> str:
     return re.sub(r"[/\\:]|^\.+|\0", "_", label)[:100] or "_"
 
 
-def _suffix(image: bytes) -> str:
+def suffix(image: bytes) -> str:
+    """Returns the ending of a file's name for an image: png or jpg."""
     return "png" if image.startswith(b"\x89PNG") else "jpg"

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from pipeline.data import correcting, erasing, spans
+from pipeline.data import automl_dataset, correcting, erasing, spans
 from pipeline.data.incoming import collected
 from pipeline.storage.folder import Folder
 from tests.conftest import encoded, jpeg, noise, photographs, put
@@ -54,6 +54,20 @@ def test_the_bytes_are_gone_and_all_others_stay(storage, workspace, withdrawn):
     assert len(gone) == 5 and erased == 3 + 5 + 2
     assert workspace.collected() == {"cat/new.jpg": jpeg(40)}
     assert erasing.erase(storage) == 0
+
+
+def test_images_of_datasets_for_automl_are_erased(tmp_path):
+    storage = Folder(str(tmp_path))
+    for name, data in photographs(range(4)).items():
+        storage.write(f"collected/{name}", data)
+    spans.prepare(storage)
+    automl_dataset.export(spans.published(storage), Folder(str(tmp_path / automl_dataset.FOLDER)))
+    correcting.withdraw(storage, ["cat/0.jpg"], "asked for", erase=True)
+
+    erasing.erase(storage)
+
+    held = [storage.read(entry.name) for entry in storage.list(automl_dataset.FOLDER)]
+    assert jpeg(0) not in held and jpeg(2) in held
 
 
 def test_what_was_erased_is_refused_when_it_comes_again_and_not_kept(storage, workspace, withdrawn):
