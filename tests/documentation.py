@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from pipeline.config import Config
+from pipeline.setup.resources import ENVIRONMENTS
 from tests.clone import ROOT, SETTINGS
 from tests.emulators.cloud import Cloud
 from tests.gcloud import Programs, new_project
@@ -134,11 +135,14 @@ def create(programs: Programs, folder: pathlib.Path, token: bytes = b"ghp_of-a-t
     ]
     signed_in = signed_in_as(cloud, owner)
     exported = paste("\n".join(lines), folder, programs.folder, **signed_in)
-    clock, issues, *variables, ruleset = programs.gh
+    names = list(ENVIRONMENTS)
+    clock, issues, *variables, ruleset = programs.gh[: -len(names)]
     assert clock == ["workflow", "enable", "collected-data.yml", "--repo", repository]
     assert issues == ["repo", "edit", repository, "--enable-issues"]
     assert ruleset[:4] == ["api", "--method", "POST", f"repos/{repository}/rulesets"]
     assert json.loads((ROOT / ruleset[-1]).read_text())["target"] == "branch"
+    made = [["api", "--method", "PUT", f"repos/{repository}/environments/{name}"] for name in names]
+    assert programs.gh[-len(names) :] == made
     exports = dict(re.findall(r'^declare -x ([A-Z_]+)="(.+)"$', exported, re.M))
     shell = ("PATH", "HOME", "PWD", "OLDPWD", "SHLVL")
     others = {*shell, *signed_in}

@@ -40,6 +40,8 @@ def setup(
 ) -> Outcome:
     """Creates on Google Cloud what is missing: APIs, bucket, image repository, accounts, roles; deletes nothing.
 
+    Only the right to sign in as the workflows' account is taken from jobs that no longer need it.
+
     Needs GCP_PROJECT, GCP_REGION, WORKSPACE=gs://BUCKET/spanloop and an owner of the project. With DATAFLOW_WORKERS,
     DEVICE_CHANNEL, DEVICE_SIGNING_KEY (in Cloud KMS) and RELEASE_TOKEN_SECRET also what these need. Repeating it, also
     after it was stopped, does the rest.
@@ -89,7 +91,7 @@ def plan_lines(steps: list[Step], done: bool) -> list[str]:
     create, change = ("created", "changed") if done else ("to create", "to change")
     never = f", {count[NEVER]} that cannot be changed" if count[NEVER] else ""
     total = f"{count[CREATE]} {create}, {count[CHANGE]} {change}, {count[THERE]} there already{never}."
-    return [*lines, f"{total} Nothing is ever deleted."]
+    return [*lines, f"{total} Nothing is deleted."]
 
 
 def next_lines(exports: Mapping[str, str], variables: Mapping[str, str], repository: str, no_token: bool) -> list[str]:
@@ -101,6 +103,8 @@ def next_lines(exports: Mapping[str, str], variables: Mapping[str, str], reposit
             f"  gh variable set {name} --repo {repository} --body {shlex.quote(value)}"
             for name, value in variables.items()
         ]
+        lines.append("Environments of its jobs, to protect where one needs an approval:")
+        lines += [f"  gh api --method PUT repos/{repository}/environments/{name}" for name in resources.ENVIRONMENTS]
     if no_token:
         lines += [
             "The secret with the token that publishes releases is empty. Make a fine-grained token for the repository,",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pipeline.config import Config
 from pipeline.errors import TaskInVariable, UsageError
+from pipeline.setup.resources import default_names
 
 # Variables that cannot be derived; docs/github.md, "Set up a fork", sets them.
 NEEDED = {
@@ -53,16 +54,7 @@ def settings(variables: Mapping[str, str], repository: str) -> Settings:
     }
     missing = tuple(name for name in NEEDED if not variables.get(name))
     if not missing:
-        ours = _derived(ours["GCP_PROJECT"], ours["GCP_REGION"], repository) | ours
+        names = default_names(ours["GCP_PROJECT"], ours["GCP_REGION"])
+        ours = names | {"RELEASES": f"github:{repository}"} | ours
     Config.from_environment(variables | ours)
     return Settings(ours, missing)
-
-
-def _derived(project: str, region: str, repository: str) -> dict[str, str]:
-    accounts = f"{project}.iam.gserviceaccount.com"
-    return {
-        "PIPELINE_SERVICE_ACCOUNT": f"pipelines@{accounts}",
-        "BUILD_SERVICE_ACCOUNT": f"builds@{accounts}",
-        "IMAGE_REPOSITORY": f"{region}-docker.pkg.dev/{project}/spanloop/pipelines",
-        "RELEASES": f"github:{repository}",
-    }

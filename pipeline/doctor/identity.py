@@ -1,4 +1,4 @@
-"""Checks who may sign in as the workflows' account: only jobs of one repository's default branch."""
+"""Checks who may sign in as the workflows' account: some jobs of one repository's default branch."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -49,9 +49,13 @@ def workflows(context: Context) -> str:
         for member in binding["members"]
         if binding["role"] == FEDERATED
     ]
-    if wide := [member for member in members if "/attribute.environment/" not in member]:
+    if wide := [member for member in members if not resources.signs_in(member)]:
         remove = f"gcloud iam service-accounts remove-iam-policy-binding {account.short} --role={FEDERATED} --member="
-        raise Missing(f"{account.short} may be used by {', '.join(wide)}", *(f"{remove}{member}" for member in wide))
+        problem = f"{account.short} may be used by {', '.join(wide)}, which no workflow needs"
+        raise Missing(problem, *(f"{remove}{member}" for member in wide))
+    absent = [name for name in resources.ENVIRONMENTS if not any(member.endswith(f"/{name}") for member in members)]
+    if members and absent:
+        raise Missing(f"jobs of the environments {', '.join(absent)} may not use {account.short}", setup)
     if not members:
         raise Missing(f"no workflow may use {account.short}", setup)
     return f"accepts {found['attributeCondition']}"

@@ -1,4 +1,6 @@
-"""Compares a project with the table of its resources, and creates or changes what differs. Nothing is ever deleted.
+"""Compares a project with the table of its resources, and creates or changes what differs.
+
+Nothing is deleted, but who may no longer sign in as the workflows' account loses that role.
 
 Each change looks at what is there first, so a call that was interrupted, or two at a time, end with the same project.
 """
@@ -16,7 +18,7 @@ from pipeline.cloud.rest import NoAnswer, Rest
 from pipeline.config import Config
 from pipeline.errors import CloudRefused
 from pipeline.progress import Log, no_log
-from pipeline.setup.resources import ACCOUNT, BUCKET, PROJECT, Grant, Resource, Table, overlay
+from pipeline.setup.resources import ACCOUNT, BUCKET, FEDERATED, PROJECT, Grant, Resource, Table, overlay
 
 SERVICE_USAGE = "https://serviceusage.googleapis.com/v1"
 CREATE, CHANGE, NEVER, THERE = "+", "~", "-", "="
@@ -52,7 +54,7 @@ def plan(rest: Rest, config: Config, table: Table) -> list[Step]:
         steps += [_compared(resource, _read(rest, resource)) for resource in table.resources]
         for place, grants in _by_place(table).items():
             policy = _policy(rest, place)
-            steps += [_grant_step(grant, _is_granted(policy, grant)) for grant in grants]
+            steps += _grant_steps(policy, grants)
     return steps
 
 
@@ -276,12 +278,44 @@ def _grant_step(grant: Grant, granted: bool) -> Step:
     return Step(THERE if granted else CREATE, f"{grant.role} on {grant.on.short} for {grant.member}")
 
 
+def _grant_steps(policy: Mapping[str, Any], grants: list[Grant]) -> list[Step]:
+    revoked = [
+        Step(CHANGE, f"{FEDERATED} on {grants[0].on.short} no longer for {member}")
+        for member in _former(policy, grants)
+    ]
+    return [*(_grant_step(grant, _is_granted(policy, grant)) for grant in grants), *revoked]
+
+
+def _former(policy: Mapping[str, Any], grants: list[Grant]) -> list[str]:
+    """Returns the members of the workflows' pool who may sign in as an account, but in no grant: of earlier versions.
+
+    Members of other pools stay: `doctor` names them.
+    """
+    wanted = {grant.member for grant in grants if grant.role == FEDERATED}
+    pools = {member.partition("attribute.")[0].partition("://")[2] for member in wanted}
+    return [
+        member
+        for binding in policy.get("bindings", [])
+        for member in binding.get("members", [])
+        if binding["role"] == FEDERATED and member not in wanted
+        if any(member.partition("://")[2].startswith(pool) for pool in pools)
+    ]
+
+
 def _ensure_grants(rest: Rest, place: Resource, grants: list[Grant]) -> list[Step]:
-    """Adds roles in one change. Another change since the policy was read is refused by its etag, and read again."""
+    """Adds roles, and takes back former ones, in one change.
+
+    Another change since the policy was read is refused by its etag, and read again.
+    """
     policy = read_policy(rest, place)
-    steps = [_grant_step(grant, _is_granted(policy, grant)) for grant in grants]
-    if absent := [grant for grant in grants if not _is_granted(policy, grant)]:
+    steps = _grant_steps(policy, grants)
+    absent, former = [grant for grant in grants if not _is_granted(policy, grant)], _former(policy, grants)
+    if absent or former:
         bindings = policy.setdefault("bindings", [])
+        for binding in bindings:
+            if binding["role"] == FEDERATED:
+                binding["members"] = [member for member in binding["members"] if member not in former]
+        bindings[:] = [binding for binding in bindings if binding["members"]]
         bindings += [{"role": grant.role, "members": [grant.member]} for grant in absent]
         if place.kind is BUCKET:
             rest.put(f"{place.url}/iam", policy)

@@ -324,10 +324,11 @@ def provider(config: Config, repository: Repository) -> Resource:
 MAPPING = {
     # not assertion.sub, which the names of a repository and an environment can make longer than the 127 bytes allowed
     "google.subject": "assertion.repository_id + ':' + assertion.run_id",
+    # a job without an environment has no such claim, and no role is granted to `none`
     "attribute.environment": "has(assertion.environment) ? assertion.environment : 'none'",
 }
-# The environments of the jobs that sign in, and what MAPPING makes of jobs without one.
-ENVIRONMENTS = ("vertex-ai", "endpoint", "none")
+# The environments of the jobs that sign in.
+ENVIRONMENTS = ("vertex-ai", "endpoint", "collected-data", "evaluation", "retraining")
 FEDERATED = "roles/iam.workloadIdentityUser"
 
 
@@ -335,6 +336,11 @@ def identities(project_number: str, environment: str) -> str:
     """Returns the member that all jobs in an environment are."""
     name = f"projects/{project_number}/locations/global/workloadIdentityPools/github"
     return f"principalSet://iam.googleapis.com/{name}/attribute.environment/{environment}"
+
+
+def signs_in(member: str) -> bool:
+    """True for a member of FEDERATED that is the jobs of one of ENVIRONMENTS."""
+    return member.rpartition("/attribute.environment/")[2] in ENVIRONMENTS
 
 
 def secret(version: str) -> Resource:

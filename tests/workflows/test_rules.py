@@ -273,10 +273,22 @@ def test_runs_that_must_not_overlap_wait_for_each_other():
     assert all(waits[name] is None for name in CALLED), "they are in the caller's group"
 
 
-def test_jobs_that_deploy_name_their_environment():
+def test_jobs_that_sign_in_name_their_environment_and_no_others_do():
     found = {(workflow, job): says["environment"] for workflow, job, says in jobs() if "environment" in says}
+    signing_in = {
+        (workflow, job)
+        for workflow, job, says in jobs()
+        if any(step.get("uses") == "./.github/actions/cloud" for step in says.get("steps", ()))
+    }
+    assert set(found) == signing_in
     deploys = {(name, "deploy"): deployments.ENVIRONMENT for name in CALLED}
-    assert found == deploys | {("promote", "promote"): "endpoint"}
+    others = {
+        ("promote", "promote"): "endpoint",
+        ("collected-data", "count"): "collected-data",
+        ("evaluation", "evaluate"): "evaluation",
+        ("retraining", "submit"): "retraining",
+    }
+    assert found == deploys | others
 
 
 def test_deploying_comes_after_the_tests_and_only_with_a_cloud():

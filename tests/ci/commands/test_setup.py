@@ -18,7 +18,7 @@ def test_a_new_project_is_planned_set_up_and_ready(ci, cloud, owner):
     planned = ci("setup", "--repository", cloud.github.repository, "--dry-run", "--json", **owner)
     assert planned.code == 0 and not cloud.gcs.store.buckets
     actions = [step["action"] for step in planned.json["steps"]]
-    assert actions.count("create") == 39 and actions.count("none") == 2
+    assert actions.count("create") == 41 and actions.count("none") == 2
     assert f"+ bucket gs://{cloud.bucket} in europe-west1" in planned.err
 
     done = ci("setup", "--repository", cloud.github.repository, "--json", **owner)
@@ -27,6 +27,7 @@ def test_a_new_project_is_planned_set_up_and_ready(ci, cloud, owner):
     provider = "projects/123456789012/locations/global/workloadIdentityPools/github/providers/github"
     assert done.json["variables"]["WORKLOAD_IDENTITY_PROVIDER"] == provider
     assert f"gh variable set GCP_REGION --repo {cloud.github.repository} --body europe-west1" in done.err
+    assert f"gh api --method PUT repos/{cloud.github.repository}/environments/evaluation" in done.err
 
     again = ci("setup", "--repository", cloud.github.repository, "--release-token", __file__, "--json", **owner)
     assert {step["action"] for step in again.json["steps"]} == {"none"}

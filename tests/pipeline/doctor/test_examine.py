@@ -374,14 +374,29 @@ def test_an_identity_provider_that_lets_others_in_is_named(set_up, condition, pr
     assert check.fix == "python -m ci setup --repository OWNER/NAME"
 
 
-def test_a_binding_that_lets_every_job_of_the_pool_in_is_named(set_up):
+POOL = f"principalSet://iam.googleapis.com/projects/{Cloud.project_number}/locations/global/workloadIdentityPools"
+
+
+@pytest.mark.parametrize(
+    "jobs", ["x/*", "github/attribute.repository/acme/widget", "github/attribute.environment/none"]
+)
+def test_a_binding_that_lets_more_jobs_in_than_the_workflows_have_is_named(set_up, jobs):
     account = resources.workflows_account(set_up.config)
-    member = (
-        f"principalSet://iam.googleapis.com/projects/{Cloud.project_number}/locations/global/workloadIdentityPools/x/*"
-    )
+    member = f"{POOL}/{jobs}"
     set_up.cloud.policies.grant(f"serviceAccounts/{account}", resources.FEDERATED, member)
 
     check = wrong(set_up.config)["workflows"]
 
     assert check.ok is False and member in check.problem
     assert check.fix.startswith(f"gcloud iam service-accounts remove-iam-policy-binding {account}")
+
+
+def test_an_environment_whose_jobs_may_not_sign_in_is_named(set_up):
+    account = resources.workflows_account(set_up.config)
+    member = f"{POOL}/github/attribute.environment/evaluation"
+    set_up.cloud.policies.revoke(f"serviceAccounts/{account}", resources.FEDERATED, member)
+
+    check = wrong(set_up.config)["workflows"]
+
+    assert check.problem == f"jobs of the environments evaluation may not use {account}"
+    assert check.fix == "python -m ci setup --repository OWNER/NAME"

@@ -96,6 +96,23 @@ def test_what_was_deleted_disabled_or_widened_is_put_right(project):
     assert project.plan() == []
 
 
+def test_jobs_that_no_workflow_has_any_more_lose_the_right_to_sign_in(project):
+    project.apply()
+    account = resources.workflows_account(project.config)
+    pool = f"principalSet://iam.googleapis.com/projects/{project.cloud.project_number}/locations/global/workloadIdentityPools"
+    former = [f"{pool}/github/attribute.repository/acme/widget", f"{pool}/github/attribute.environment/none"]
+    for member in [*former, f"{pool}/another/*"]:
+        project.cloud.policies.grant(f"serviceAccounts/{account}", resources.FEDERATED, member)
+
+    lines = [f"~ {resources.FEDERATED} on {account} no longer for {member}" for member in sorted(former)]
+    assert sorted(project.plan()) == lines
+    assert sorted(project.apply()) == lines and project.plan() == []
+
+    bindings = project.cloud.policies.policy(f"serviceAccounts/{account}")["bindings"]
+    (members,) = (binding["members"] for binding in bindings if binding["role"] == resources.FEDERATED)
+    assert f"{pool}/another/*" in members and len(members) == 1 + len(resources.ENVIRONMENTS)
+
+
 def test_settings_of_a_bucket_that_setup_does_not_know_stay(project):
     project.apply()
     found = project.cloud.gcs.store.bucket(project.cloud.bucket).properties

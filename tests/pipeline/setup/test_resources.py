@@ -53,8 +53,7 @@ def test_the_environments_are_those_of_the_jobs_that_sign_in():
     for path in (ROOT / ".github/workflows").glob("*.yml"):
         for job in yaml.safe_load(path.read_text())["jobs"].values():
             if any(step.get("uses") == "./.github/actions/cloud" for step in job.get("steps", [])):
-                environment = job.get("environment", "none")
-                found.add(environment if isinstance(environment, str) else environment["name"])
+                found.add(job["environment"])
     assert found == set(ENVIRONMENTS)
 
 
