@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom
+.PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom audit
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -78,3 +78,6 @@ requirements: install ## exports uv.lock to requirements.txt and cloudbuild/*.tx
 
 sbom: install ## writes sbom.json: the locked packages of the image, by version and checksum (CycloneDX)
 	@$(PYTHON) -m uv export --quiet --frozen --format cyclonedx1.5 --no-default-groups --group pipeline --group image-cpu --output-file sbom.json >/dev/null
+
+audit: install ## vulnerabilities (with ADVISORIES=PATH), licences and OpenSSF Scorecard, compared with SECURITY.md
+	@$(PYTHON) -m ci audit $(if $(ADVISORIES),--advisories "$(ADVISORIES)")

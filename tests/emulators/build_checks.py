@@ -9,6 +9,7 @@ from grpc import StatusCode
 from tests.emulators.services import Refused
 
 DOCKER = "gcr.io/cloud-builders/docker"
+BUILDER = re.compile(rf"{re.escape(DOCKER)}(@sha256:[0-9a-f]{{64}})?")
 BUILT_IN = ("PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "SERVICE_ACCOUNT", "SERVICE_ACCOUNT_EMAIL")
 LONGEST = 24 * 3600  # seconds
 USED = re.compile(r"\$\$|\$(?:\{(\w+)\}|([A-Z_][A-Z0-9_]*))")
@@ -26,7 +27,7 @@ def check(build: types.Build) -> None:
     for number, step in enumerate(build.steps):
         if not step.name:
             refuse(f"invalid build: step {number} has no name")
-        if step.name != DOCKER or step.script or step.entrypoint or not step.args:
+        if not BUILDER.fullmatch(step.name) or step.script or step.entrypoint or not step.args:
             refuse(f"step {number}: the local server runs only {DOCKER} with arguments")
         if step.id in earlier and step.id:
             refuse(f"invalid build: more than one step has the ID {step.id!r}")
