@@ -78,6 +78,12 @@ def _signing_key(text: str) -> str:
     return text
 
 
+def _public_key(text: str) -> str:
+    if "PUBLIC KEY-----" in text or _PRIVATE_KEY in text:
+        raise Unusable("the name of a file with the public key, not the key itself")
+    return text
+
+
 class Machine(NamedTuple):
     """What a Vertex Training job may run on."""
 
@@ -146,6 +152,7 @@ def _positive(text: str) -> float:
 
 
 _ROUTE = r"/[\w/.:-]*"
+_HOST = r"[A-Za-z0-9][\w.-]*|\[[0-9A-Fa-f:.]+\]"
 
 
 def _arguments(text: str) -> str:
@@ -467,6 +474,22 @@ class Config:
         _positive,
         "seconds in which a request has to arrive, a model to answer it, and a server that is stopped to end",
     )
+    serving_hosts: str = _setting(
+        "SERVING_HOSTS",
+        "",
+        _matching(rf"({_HOST})(\s*,\s*({_HOST}))*", "host names without ports, such as app.example.com,10.0.0.7"),
+        "host names by which clients ask the server, such as app.example.com; unless set, localhost on a loopback"
+        " address, and any elsewhere",
+    )
+    serving_uploads: int = _setting(
+        "SERVING_UPLOADS",
+        0,
+        lambda text: _number(text, 0, 1_000_000),
+        "most pictures that clients of the server may keep in WORKSPACE/unlabelled, to be labelled; 0: it takes none",
+    )
+    serving_upload_megabytes: float = _setting(
+        "SERVING_UPLOAD_MEGABYTES", 1000.0, _positive, "most megabytes of the files in WORKSPACE/unlabelled"
+    )
     device_channel: str = _setting(
         "DEVICE_CHANNEL",
         "",
@@ -479,6 +502,12 @@ class Config:
         "",
         _signing_key,
         "file with the private Ed25519 key that signs for devices, or resource name of a key's version in Cloud KMS",
+    )
+    device_public_key: str = _setting(
+        "DEVICE_PUBLIC_KEY",
+        "",
+        _public_key,
+        "file with the public half of DEVICE_SIGNING_KEY, PEM, for what only checks signatures: `serve`, `predict`",
     )
     device_min_app_version: str = _setting(
         "DEVICE_MIN_APP_VERSION",

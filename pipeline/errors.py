@@ -440,11 +440,11 @@ class OtherModelPublished(SpanloopError):
 
 
 class SigningKeyUnusable(UsageError):
-    """DEVICE_SIGNING_KEY cannot be read, or is no key for Ed25519."""
+    """The file of a key cannot be read, or holds no key for Ed25519; `option` named it."""
 
-    def __init__(self, name: str, reason: str):
-        self.name, self.reason = name, _one_line(reason)
-        super().__init__(f"DEVICE_SIGNING_KEY ({name}): {self.reason}. See docs/devices.md#make-a-key.")
+    def __init__(self, name: str, reason: str, option: str = "DEVICE_SIGNING_KEY"):
+        self.name, self.reason, self.option = name, _one_line(reason), option
+        super().__init__(f"{option} ({name}): {self.reason}. See docs/devices.md#make-a-key.")
 
 
 class BatchPredictionFailed(SpanloopError):

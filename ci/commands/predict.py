@@ -44,7 +44,7 @@ ENDINGS = (".jpg", ".jpeg", ".png")  # of what is taken from folders
     "--public-key",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False),
-    help="Key that has to have signed it, PEM.  [default: the one of DEVICE_SIGNING_KEY]",
+    help="Key that has to have signed it, PEM.  [default: DEVICE_PUBLIC_KEY, or that of DEVICE_SIGNING_KEY]",
 )
 @click.option("--beta", is_flag=True, help="Follow the channel beta instead of stable.")
 @click.option("--app-folder", metavar="DIR", help="Where the device model is installed.  [default: in ~/.local/share]")
@@ -68,18 +68,21 @@ ENDINGS = (".jpg", ".jpeg", ".png")  # of what is taken from folders
     metavar="LABEL,...",
     help="layered: ask the cloud only where the device says that a picture shows one of these labels.",
 )
-@click.option("--keep", metavar="DIR", help="Keep hard cases in this folder, or gs://bucket/prefix, to be labelled.")
+@click.option(
+    "--keep",
+    metavar="DIR",
+    help="Keep hard cases to be labelled: in this folder, gs://bucket/prefix, or http://.../unlabelled of `serve`.",
+)
 def predict(config: Config, files: Sequence[str], mode: str, keep: str | None, **options: Any) -> Outcome:
     """Predicts labels of JPEGs and PNGs, or of those in folders, with the models of one release.
 
     Where neither a channel nor a server is set, the models of the newest release run on this machine.
     """
-    from apps.client.hard_cases import HardCases
-    from pipeline.storage.factory import open_storage
+    from apps.client.hard_cases import HardCases, open_place
 
     paths = list(images_of(files))
     with opened(config, mode, **options) as setup:
-        kept = HardCases(open_storage(keep), setup.client.threshold) if keep else None
+        kept = HardCases(open_place(keep), setup.client.threshold) if keep else None
         found: list[tuple[str, Result]] = []
         with Count("Predicting") as progress:
             for path, result in zip(paths, setup.client.predict_all(map(content, paths)), strict=True):
@@ -166,13 +169,14 @@ def installed(
     from apps.client.channel import open_channel
     from apps.client.installation import Installation, NothingInstalled
     from pipeline.serving.device_manifest import DocumentRefused
-    from pipeline.serving.device_signing import Signer
+    from pipeline.serving.device_signing import read_public_key, trusted_key
 
-    if not (public_key or config.device_signing_key):
+    if not (public_key or config.device_public_key or config.device_signing_key):
         raise UsageError(
-            "Name the public key that signs for devices: --public-key FILE, see docs/devices.md#make-a-key."
+            "Name the public key that signs for devices: DEVICE_PUBLIC_KEY or --public-key FILE, see"
+            " docs/devices.md#make-a-key."
         )
-    key = content(public_key).decode() if public_key else Signer(config.device_signing_key).public_pem
+    key = read_public_key(public_key, "--public-key") if public_key else trusted_key(config)
     task = config.modules.rpartition(".")[2]
     installation = Installation(folder or default_folder(channel, key, task, name), [key], task, name)
     update = installation.update(open_channel(channel))

@@ -8,7 +8,7 @@ from ci.formatting import labels
 from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.data import reports, spans
-from pipeline.data.incoming import collected
+from pipeline.data.incoming import collected, unlabelled
 from pipeline.data.reports import EvaluationReport, TrainingReport
 from pipeline.data.status import next_step
 from pipeline.formatting import counted, device_percent, percent
@@ -30,6 +30,7 @@ def status(config: Config) -> Outcome:
     releases = releases_of(config)
     tags = releases.tags()
     waiting = collected.waiting(storage)
+    hard = unlabelled.kept(storage).pictures
     training = reports.newest_training(storage)
     evaluation = reports.newest_evaluation(storage)
     numbers, digests = [span.number for span in published], reports.trained_digests(storage)
@@ -57,6 +58,10 @@ def status(config: Config) -> Outcome:
                     for tag, count in withdrawn.items()
                 ),
                 f"collected: {counted(waiting.images, 'image')}",
+                *(
+                    [f"unlabelled: {counted(hard, 'picture')}, see docs/devices.md#how-hard-cases-come-back"]
+                    * bool(hard)
+                ),
                 f"last training: {trained_as(training) if training else 'none yet'}",
                 f"last evaluation: {evaluated(evaluation) if evaluation else 'none yet'}",
                 *([f"history: {history}"] if history else []),
@@ -69,6 +74,7 @@ def status(config: Config) -> Outcome:
         saw_withdrawn=withdrawn,
         releases=tags,
         collected=waiting.images,
+        unlabelled=hard,
         last_training=training and summary(training),
         last_evaluation=evaluation.to_json() if evaluation else None,
         history=history,

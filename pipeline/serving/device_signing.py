@@ -1,9 +1,9 @@
-"""Signing for devices: DEVICE_SIGNING_KEY, an Ed25519 key in a file or in Cloud KMS."""
+"""Signing for devices: DEVICE_SIGNING_KEY, an Ed25519 key in a file or in Cloud KMS, and its public half."""
 
 import functools
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
@@ -12,21 +12,49 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pipeline.cloud.kms import KmsKey
-from pipeline.config import is_kms_key
+from pipeline.config import Config, is_kms_key
 from pipeline.errors import SigningKeyUnusable
 from pipeline.serving import device_manifest
 from pipeline.serving.device_manifest import Manifest, Pointer
+
+
+def trusted_key(config: Config) -> str:
+    """Returns the public key that devices trust, PEM: DEVICE_PUBLIC_KEY, or else that of DEVICE_SIGNING_KEY.
+
+    With the first, the private key is not read. Raises SigningKeyUnusable, and CloudRefused for a key in Cloud KMS.
+    """
+    if config.device_public_key:
+        return read_public_key(config.device_public_key, "DEVICE_PUBLIC_KEY")
+    return Signer(config.device_signing_key).public_pem
+
+
+def read_public_key(path: str, option: str) -> str:
+    """Returns the public Ed25519 key in a file that `option` names, PEM. Raises SigningKeyUnusable."""
+    content = _read(path, option)
+    try:
+        key = load_pem_public_key(content)
+    except (ValueError, UnsupportedAlgorithm):
+        raise SigningKeyUnusable(path, "it holds no public key, in PEM", option) from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise SigningKeyUnusable(path, "its key is not for Ed25519", option)
+    return content.decode()
+
+
+def _read(path: str, option: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise SigningKeyUnusable(path, error.strerror or str(error), option) from None
 
 
 class _FileKey:
     """A private key in a PEM file, as `openssl genpkey -algorithm ed25519` writes it."""
 
     def __init__(self, path: str):
+        content = _read(path, "DEVICE_SIGNING_KEY")
         try:
-            with open(path, "rb") as file:
-                key = load_pem_private_key(file.read(), password=None)
-        except OSError as error:
-            raise SigningKeyUnusable(path, error.strerror or str(error)) from None
+            key = load_pem_private_key(content, password=None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
             # without the cause, which may quote the key
             raise SigningKeyUnusable(path, "it holds no private key without a password, in PEM") from None

@@ -28,7 +28,7 @@ export function startKept(folder: string | null): void {
       const sent = await upload(await list(), folder ?? "");
       words.textContent = `${sent} sent; they are on the server now, and no longer here.`;
     } catch (error) {
-      words.textContent = `Not all were sent: ${(error as Error).message}. The others stay here.`;
+      words.textContent = `Not all were sent to the server: ${(error as Error).message}. The others stay here.`;
     }
     await showKept(folder);
   };

@@ -5,6 +5,7 @@ import { zipSync } from "fflate";
 import type { Answer } from "./answers";
 import { hexadecimal, sha256 } from "./documents";
 import { forKeeping } from "./pictures";
+import { failureOf, ServerFailure } from "./server";
 import { picturesTable } from "./storage";
 
 export type Why = "disagreement" | "low confidence";
@@ -59,20 +60,30 @@ export function zip(pictures: KeptPicture[]): Blob {
   return new Blob([zipSync(files, { level: 0 }) as Uint8Array<ArrayBuffer>], { type: "application/zip" });
 }
 
-/** Sends pictures to a server's folder, by PUT, each before its note; forgets those that arrived, returns how many. */
+/**
+ * Sends pictures to a server's folder, by PUT, each before its note; forgets those that arrived, returns how many.
+ * One that the server refuses for what it is holds up no other; rejects with the first failure.
+ */
 export async function upload(pictures: KeptPicture[], folder: string): Promise<number> {
   const place = folder.replace(/\/$/, "");
+  let refused: ServerFailure | null = null;
   for (const picture of pictures) {
-    await put(`${place}/${picture.name}`, picture.name.endsWith("png") ? "image/png" : "image/jpeg", picture.data);
-    await put(`${place}/${noteName(picture)}`, "application/json", note(picture));
-    await table.delete(picture.name);
+    try {
+      await put(`${place}/${picture.name}`, picture.name.endsWith("png") ? "image/png" : "image/jpeg", picture.data);
+      await put(`${place}/${noteName(picture)}`, "application/json", note(picture));
+      await table.delete(picture.name);
+    } catch (error) {
+      if (!(error instanceof ServerFailure) || error.rests) throw error;
+      refused ??= error;
+    }
   }
+  if (refused) throw refused;
   return pictures.length;
 }
 
 async function put(address: string, type: string, body: BodyInit): Promise<void> {
   const response = await fetch(address, { method: "PUT", headers: { "Content-Type": type }, body });
-  if (!response.ok) throw new Error(`the server answered HTTP ${response.status}`);
+  if (!response.ok) throw failureOf(response.status, await response.text());
 }
 
 function noteName(picture: KeptPicture): string {

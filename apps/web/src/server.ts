@@ -99,10 +99,7 @@ export class Server {
 
   private async read(response: Response, deadline: number): Promise<Omit<Answer, "milliseconds">> {
     const text = await inTime(deadline, () => response.text());
-    if (!response.ok) {
-      const kind = OF_THE_PICTURE.has(response.status) ? "refused" : "broken";
-      throw new ServerFailure(kind, `it answered HTTP ${response.status}${message(text)}`);
-    }
+    if (!response.ok) throw failureOf(response.status, text);
     try {
       const reply = JSON.parse(text);
       const { label, confidence, probabilities, all_classes }: Prediction = reply.predictions[0];
@@ -153,6 +150,12 @@ function retryAfter(response: Response): number {
   const given = response.headers.get("Retry-After") ?? "1";
   const wait = /^\d+$/.test(given) ? 1000 * Number(given) : Date.parse(given) - Date.now();
   return Number.isFinite(wait) ? Math.max(0, wait) : 1000;
+}
+
+/** Returns what a response without success says. */
+export function failureOf(status: number, text: string): ServerFailure {
+  const kind = OF_THE_PICTURE.has(status) ? "refused" : "broken";
+  return new ServerFailure(kind, `it answered HTTP ${status}${message(text)}`);
 }
 
 /** Returns the server's own words of an error, in brackets. */

@@ -21,9 +21,12 @@ from pipeline.config import Config
 from pipeline.errors import StorageError, UsageError
 from pipeline.progress import Log
 from pipeline.serving.server import protocol
+from pipeline.serving.server.hosts import Hosts
 from pipeline.serving.server.metrics import Metrics
 from pipeline.serving.server.models import Models, Source
 from pipeline.serving.server.protocol import Limits, Refusal
+from pipeline.serving.server.uploads import PATH as UPLOADS
+from pipeline.serving.server.uploads import Uploads
 from pipeline.serving.server.web import PAGE, Pages
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,6 +45,7 @@ class Place:
     health: str = ""
     predict: str = ""
     page: str = PAGE  # folder of the built web client
+    on_vertex: bool = False  # which chose the port: only it can reach that, under any host name
 
     @classmethod
     def of(
@@ -60,6 +64,7 @@ class Place:
             int(text or cls.port) if port is None else port,
             *routes,
             page or PAGE,
+            bool(text),
         )
 
 
@@ -70,6 +75,8 @@ class Server:
         self._config, self._place, self._log = config, place, log
         self._limits = Limits.of(config)
         self._metrics = Metrics()
+        self._hosts = None if place.on_vertex else Hosts(place.host, config.serving_hosts)
+        self._uploads = Uploads(config) if config.serving_uploads else None
         self.models = Models(source, config, self._metrics, log)
         self.task = config.modules.rpartition(".")[2] or "model"  # an image has no task of its own
         self._stopping = asyncio.Event()
@@ -94,6 +101,8 @@ class Server:
         for route in {"/health", self._place.health} - {""}:
             app.router.add_get(route, self.health)
         app.router.add_get("/metrics", self.metrics)
+        if self._uploads:
+            app.router.add_put(UPLOADS + "{name}", self.upload)
         app.add_routes(Pages(self._config, self.predict_path, self._place.page).routes())
         return app
 
@@ -116,8 +125,7 @@ class Server:
             headers["X-Model-Release"] = model
         except Refusal as refusal:
             status, body, problem = refusal.status, protocol.error(str(refusal)), {"error": str(refusal)[:500]}
-            if refusal.retry_after:
-                headers["Retry-After"] = str(refusal.retry_after)
+            headers |= _retry_after(refusal)
         finally:
             self._active -= 1
         seconds = time.monotonic() - began
@@ -136,6 +144,20 @@ class Server:
         if self._stopping.is_set():
             response.force_close()
         return response
+
+    async def upload(self, request: web.Request) -> web.Response:
+        """Keeps a picture that a client found hard, or the note about it."""
+        status = 500
+        try:
+            new = await self._uploads.take(request.match_info["name"], lambda: self._body(request))
+            status = 201 if new else 200
+            return _json({"kept": new}, status)
+        except Refusal as refusal:
+            status = refusal.status
+            return _refused(refusal)
+        finally:
+            self._metrics.uploads.labels(str(status)).inc()
+            self._write("INFO" if status < 400 else "WARNING", f"upload {status}", status=status)
 
     async def health(self, _: web.Request) -> web.Response:
         """200 while predictions can be asked for: https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements#health"""
@@ -168,9 +190,11 @@ class Server:
         if timer := self._unused.pop(request.protocol, None):
             timer.cancel()
         try:
+            if self._hosts:
+                self._hosts.check(request.headers.get("Host"))
             return await handler(request)
         except Refusal as refusal:
-            return web.Response(status=refusal.status, body=protocol.error(str(refusal)), headers=JSON)
+            return _refused(refusal)
         except web.HTTPException as error:
             if error.status not in (404, 405) or request.method in ("GET", "HEAD"):
                 raise
@@ -285,6 +309,15 @@ class Server:
 
 def _json(value: Any, status: int = 200) -> web.Response:
     return web.Response(status=status, body=json.dumps(value).encode(), headers=JSON)
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    headers = JSON | _retry_after(refusal)
+    return web.Response(status=refusal.status, body=protocol.error(str(refusal)), headers=headers)
+
+
+def _retry_after(refusal: Refusal) -> dict[str, str]:
+    return {"Retry-After": str(refusal.retry_after)} if refusal.retry_after else {}
 
 
 def _identity(request: web.Request) -> str:

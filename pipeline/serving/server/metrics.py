@@ -21,6 +21,7 @@ class Metrics:
         self._batches = Histogram(
             "spanloop_batch_seconds", "From a batch to its predictions.", ["model"], buckets=SECONDS, **its
         )
+        self.uploads = Counter("spanloop_uploads", "Uploads of pictures and notes.", ["status"], **its)
         self.waiting = Gauge("spanloop_queue_instances", "Instances that wait for a model.", ["model"], **its)
         self.share = Gauge("spanloop_traffic_percent", "A model's share of the traffic.", ["model"], **its)
         self.restarts = Counter(

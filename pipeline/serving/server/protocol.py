@@ -20,7 +20,7 @@ SIGNATURE = "serving_default"
 
 
 class Refusal(Exception):
-    """A request that is answered with an error: `status` and, for 429 and 503, the seconds to wait."""
+    """A request that is answered with an error: `status` and, where it can be repeated, the seconds to wait."""
 
     def __init__(self, status: int, message: str, retry_after: int | None = None):
         super().__init__(message)

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from pipeline.config import Config
 from pipeline.serving.device_place import FOR_EVER
+from pipeline.serving.server.uploads import PATH as UPLOADS
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))  # above `pipeline`
 PAGE = os.path.join(ROOT, "apps", "web", "dist")
@@ -58,13 +59,13 @@ NO_CACHE = "no-cache"  # a browser asks each time whether it has changed
 
 def public_key(config: Config) -> str | None:
     """Returns the key that devices trust, raw and as base64; None without one. Raises SigningKeyUnusable."""
-    if not config.device_signing_key:
+    if not (config.device_public_key or config.device_signing_key):
         return None
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 
-    from pipeline.serving.device_signing import Signer
+    from pipeline.serving.device_signing import trusted_key
 
-    key = load_pem_public_key(Signer(config.device_signing_key).public_pem.encode())
+    key = load_pem_public_key(trusted_key(config).encode())
     return base64.b64encode(key.public_bytes(Encoding.Raw, PublicFormat.Raw)).decode()
 
 
@@ -76,6 +77,7 @@ class Pages:
         is_folder = bool(config.device_channel) and "://" not in config.device_channel
         self._channel = config.device_channel if is_folder and not config.device_channel.startswith("github:") else ""
         self._predict, self._page = predict, page
+        self._unlabelled = UPLOADS if config.serving_uploads else None
         self._key = public_key(config)
 
     def routes(self) -> list[web.RouteDef]:
@@ -95,6 +97,7 @@ class Pages:
             "predict": self._predict,
             "publicKey": self._key,
             "task": self._task,
+            "unlabelled": self._unlabelled,
         }
 
     async def devices(self, request: web.Request) -> web.StreamResponse:

@@ -30,6 +30,7 @@ class FaultyServer:
         self.label, self.confidence = label, confidence
         self.fault: Fault | None = None
         self.pictures: list[bytes] = []  # that came
+        self.uploaded: dict[str, bytes] = {}  # {name: content} below /unlabelled/
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -52,11 +53,18 @@ class FaultyServer:
     async def _start(self) -> tuple[web.AppRunner, int]:
         app = web.Application(client_max_size=64 << 20)
         app.router.add_post("/v1/models/classification:predict", self._predict)
+        app.router.add_put("/unlabelled/{name}", self._upload)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         return runner, site._server.sockets[0].getsockname()[1]
+
+    async def _upload(self, request: web.Request) -> web.StreamResponse:
+        if self.fault:
+            return await self.fault(request)
+        self.uploaded[request.match_info["name"]] = await request.read()
+        return web.Response(status=201)
 
     async def _predict(self, request: web.Request) -> web.StreamResponse:
         instances = json.loads(await request.read())["instances"]

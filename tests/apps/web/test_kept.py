@@ -3,14 +3,19 @@
 import hashlib
 import io
 import json
+import pathlib
 import zipfile
 
 from PIL import Image
 from playwright.sync_api import expect
 
 from tests.apps.client.faulty import answers
-from tests.apps.web.test_answers import BRIGHT, UNSURE
+from tests.apps.web.test_answers import BRIGHT, UNSURE, grey
+from tests.ci.conftest import ci
 from tests.conftest import encoded
+from tests.served import Served
+
+__all__ = ["ci"]
 
 NAME = hashlib.sha256(UNSURE).hexdigest()
 
@@ -94,3 +99,30 @@ def test_pictures_are_sent_to_a_server_that_takes_them_and_stay_until_then(site,
     expect(app.part("kept-empty")).to_be_visible()
     assert site.uploaded[f"{NAME}.png"] == UNSURE
     assert json.loads(site.uploaded[f"{NAME}.json"])["why"] == ["low confidence"]
+
+
+def test_hard_pictures_reach_a_workspace_and_come_back_with_a_label(publisher, new_tab, bright_or_dark, ci, tmp_path):
+    """From the page through `serve` to `import-images --collect`."""
+    (tmp_path / "public.pem").write_text(publisher.key.public)
+    variables = {
+        "WORKSPACE": publisher.config.workspace,
+        "DEVICE_CHANNEL": str(publisher.folder),
+        "DEVICE_PUBLIC_KEY": str(tmp_path / "public.pem"),
+        "SERVING_UPLOADS": "10",
+    }
+    with Served(bright_or_dark, **variables) as server:
+        app = new_tab(f"http://localhost:{server.port}/").open()
+        app.part("keep").check()
+        for picture in (UNSURE, UNSURE, grey(136)):
+            app.choose(picture)
+            app.says("bright", by="server")
+        app.part("kept-upload").click()
+        expect(app.part("kept-words")).to_contain_text("2 sent")
+
+    unlabelled = pathlib.Path(publisher.config.workspace, "unlabelled")
+    assert (unlabelled / f"{NAME}.png").read_bytes() == UNSURE
+    assert json.loads((unlabelled / f"{NAME}.json").read_text())["why"] == ["low confidence"]
+    assert ci("status", "--json").json["unlabelled"] == 2
+    (unlabelled / "list.csv").write_text(f"{NAME}.png,dark\n")
+    done = ci("import-images", unlabelled / "list.csv", "--collect", "--json")
+    assert done.json["imported"] == 1 and done.json["labels"] == {"dark": 1}

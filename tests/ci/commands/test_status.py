@@ -3,12 +3,12 @@
 import pytest
 
 from pipeline.data import reports
-from pipeline.data.incoming import collected
+from pipeline.data.incoming import collected, unlabelled
 from pipeline.outcomes import EvaluationOutcome, Metrics
 from pipeline.releases.factory import open_releases
 from pipeline.serving import device_channel
 from pipeline.storage.factory import open_storage
-from tests.conftest import EMPTY_MODEL, Workspace, report_training
+from tests.conftest import EMPTY_MODEL, Workspace, jpeg, report_training
 from tests.devices import Devices
 
 
@@ -55,6 +55,7 @@ def test_in_an_empty_workspace_the_first_step_is_to_import_images(ci, workspace)
         "spans": [],
         "releases": [],
         "collected": 0,
+        "unlabelled": 0,
         "last_training": None,
         "last_evaluation": None,
         "history": None,
@@ -139,3 +140,12 @@ def test_the_channels_of_devices_are_shown_or_why_they_cannot_be(ci, tmp_path):
     without = ci("status", "--json", **devices.variables | {"DEVICE_SIGNING_KEY": "absent.pem"})
     assert without.code == 0 and without.json["serving"]["devices"] is None
     assert "devices: DEVICE_SIGNING_KEY (absent.pem): No such file" in without.err
+
+
+def test_pictures_that_clients_found_hard_are_counted(ci, workspace):
+    storage = open_storage(str(workspace))
+    for number in (1, 2):
+        unlabelled.add(storage, jpeg(number))
+
+    assert "unlabelled: 2 pictures, see docs/devices.md" in ci("status").out
+    assert ci("status", "--json").json["unlabelled"] == 2

@@ -22,7 +22,7 @@ BRIGHT = {"instances": [instance(plain(250))]}
 
 def test_vertex_ai_chooses_port_and_routes():
     variables = {"AIP_HTTP_PORT": "8501", "AIP_HEALTH_ROUTE": "/ping", "AIP_PREDICT_ROUTE": "/p:predict"}
-    assert Place.of(variables) == Place("0.0.0.0", 8501, "/ping", "/p:predict")
+    assert Place.of(variables) == Place("0.0.0.0", 8501, "/ping", "/p:predict", on_vertex=True)
     assert Place.of({}) == Place("127.0.0.1", 8080, "", "")
     assert Place.of(variables, "::1", 0).host == "::1" and Place.of(variables, "::1", 0).port == 0
     for wrong in ({"AIP_HTTP_PORT": "http"}, {"AIP_HTTP_PORT": "70000"}, {"AIP_HEALTH_ROUTE": "ping"}):
@@ -90,7 +90,7 @@ def raw(server: Served, data: bytes) -> socket.socket:
 
 
 def test_slow_clients_are_not_waited_for_and_hold_up_no_other(device_model_server):
-    head = f"POST {device_model_server.path} HTTP/1.1\r\nHost: x\r\n".encode()
+    head = f"POST {device_model_server.path} HTTP/1.1\r\nHost: localhost\r\n".encode()
     slow = raw(device_model_server, head + b"Content-Length: 99\r\n\r\n{")
     with raw(device_model_server, head) as silent, slow:
         assert device_model_server.post(BRIGHT).status == 200
@@ -100,7 +100,9 @@ def test_slow_clients_are_not_waited_for_and_hold_up_no_other(device_model_serve
 
 def test_a_client_that_closes_its_half_or_leaves_does_no_harm(device_model_server):
     body = json.dumps(BRIGHT).encode()
-    head = f"POST {device_model_server.path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = (
+        f"POST {device_model_server.path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    )
     raw(device_model_server, head + body).close()
     raw(device_model_server, head + body[:9]).close()
     with raw(device_model_server, head + body) as half:

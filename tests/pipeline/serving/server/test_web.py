@@ -3,11 +3,15 @@
 import base64
 import json
 import os
+import pathlib
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from pipeline.config import Config
+from pipeline.errors import SigningKeyUnusable
 from pipeline.serving import rollout
+from pipeline.serving.server.web import public_key
 from tests.conftest import Workspace, put
 from tests.devices import Devices
 from tests.served import Served
@@ -43,7 +47,9 @@ def page(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server(devices, page, bright_or_dark):
-    variables = {"DEVICE_CHANNEL": devices.config.device_channel, "DEVICE_SIGNING_KEY": devices.key.file}
+    public = pathlib.Path(devices.key.file).with_name("device-public-key.pem")
+    public.write_text(devices.key.public)
+    variables = {"DEVICE_CHANNEL": devices.config.device_channel, "DEVICE_PUBLIC_KEY": str(public)}
     with Served(bright_or_dark, "--page", str(page), **variables) as running:
         yield running
 
@@ -57,8 +63,20 @@ def test_the_page_learns_where_everything_is(server, devices):
         "channel": "/devices/classification/channels/stable.json",
         "predict": server.path,
         "task": "classification",
+        "unlabelled": None,
     }
     assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_the_public_key_is_published_without_the_private_one(devices, tmp_path):
+    put(tmp_path, {"public.pem": devices.key.public.encode(), "text": b"no key"})
+    absent = str(tmp_path / "absent.pem")
+    public = Config(device_public_key=str(tmp_path / "public.pem"), device_signing_key=absent)
+    assert public_key(public) == public_key(Config(device_signing_key=devices.key.file))
+    for wrong, why in ((absent, "No such file"), (str(tmp_path / "text"), "no public key"), (devices.key.file, "no p")):
+        with pytest.raises(SigningKeyUnusable, match=rf"DEVICE_PUBLIC_KEY \({wrong}\): .*{why}"):
+            public_key(Config(device_public_key=wrong))
+    assert public_key(Config()) is None
 
 
 def test_what_is_not_configured_is_null(device_model_server):
