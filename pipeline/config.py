@@ -313,6 +313,43 @@ class Config:
         "most milliseconds that a device model takes for an image, on one thread where it is evaluated; 0: no limit",
     )
 
+    pipeline: str = _setting(
+        "PIPELINE",
+        "training",
+        _matching("training|automl", "training or automl"),
+        "which pipeline a retraining starts: training, or automl, where Vertex AI trains both models",
+        group="AutoML",
+    )
+    automl_edge_model: str = _setting(
+        "AUTOML_EDGE_MODEL",
+        "MOBILE_TF_VERSATILE_1",
+        _matching(
+            "MOBILE_TF_(LOW_LATENCY|VERSATILE|HIGH_ACCURACY)_1",
+            "MOBILE_TF_LOW_LATENCY_1, MOBILE_TF_VERSATILE_1 or MOBILE_TF_HIGH_ACCURACY_1",
+        ),
+        "type of the model for devices: MOBILE_TF_LOW_LATENCY_1, MOBILE_TF_VERSATILE_1 or MOBILE_TF_HIGH_ACCURACY_1",
+    )
+    # the limits of both budgets:
+    # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.trainingPipelines
+    automl_cloud_budget: int = _setting(
+        "AUTOML_CLOUD_BUDGET",
+        8_000,
+        lambda text: _number(text, 8_000, 800_000),
+        "milli node hours that the training of the cloud model may take, from 8,000 to 800,000",
+    )
+    automl_edge_budget: int = _setting(
+        "AUTOML_EDGE_BUDGET",
+        1_000,
+        lambda text: _number(text, 1_000, 100_000),
+        "milli node hours that the training of the device model may take, from 1,000 to 100,000",
+    )
+    automl_most_dollars: float = _setting(
+        "AUTOML_MOST_DOLLARS",
+        50.0,
+        _positive,
+        "US dollars that both trainings may cost at most; `submit --yes` starts a run that may cost more",
+    )
+
     project: str = _setting(
         "GCP_PROJECT",
         "",

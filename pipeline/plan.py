@@ -5,13 +5,16 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 from pipeline.config import Config
-from pipeline.data import reports, spans
+from pipeline.data import automl_dataset, reports, spans
 from pipeline.data.incoming import collected
+from pipeline.data.manifest import name_of
+from pipeline.data.span import corrected_up_to
 from pipeline.data.spans import Span
-from pipeline.errors import NoSpans, TooFewImages
-from pipeline.outcomes import SpanState
+from pipeline.errors import BrokenSpan, NoSpans, SpanNotFound, TooFewImages
+from pipeline.outcomes import SpanState, states_from_json
 from pipeline.packaging import modules
 from pipeline.packaging.commit import this_commit
 from pipeline.packaging.modules import Modules
@@ -77,27 +80,63 @@ class Plan:
         )
 
 
+@dataclasses.dataclass(frozen=True)
+class AutomlPlan:
+    """A planned run of the AutoML pipeline, which trains both models: `identity` names its release."""
+
+    spans: tuple[int, ...]
+    labels: tuple[str, ...]
+    fingerprint: str  # sha256 of the contents of the spans
+    data: Mapping[str, SpanState]  # {number: what the span holds}
+    edge_model: str  # type of the device model
+    cloud_budget: int  # milli node hours; so is the other one
+    edge_budget: int
+    current: str  # tag of the release that the new models are compared with, "" when there is none
+    commit: str  # of this repository, "" where it is not known
+
+    @property
+    def identity(self) -> str:
+        """sha256 of everything that decides the result."""
+        trained_on = [self.spans, self.fingerprint, self.edge_model, self.cloud_budget, self.edge_budget]
+        return hashlib.sha256(json.dumps(["automl", *trained_on, self.current]).encode()).hexdigest()
+
+    def chosen(self, workspace: Storage) -> list[Span]:
+        """Returns the spans as they were when the run was planned. Raises SpanNotFound or BrokenSpan."""
+        published = {span.number: span for span in spans.published(workspace)}
+        if missing := set(self.spans).difference(published):
+            raise SpanNotFound(missing, published)
+        found = [corrected_up_to(published[number], self.data[str(number)].corrections) for number in self.spans]
+        for span in found:
+            if span.digest != self.data[str(span.number)].digest:
+                raise BrokenSpan(name_of(span.number), "it is not what it was when the run was planned")
+        return found
+
+    def to_json(self) -> str:
+        """Returns what `from_json` reads."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "AutomlPlan":
+        """Returns the plan that `to_json` wrote."""
+        read = json.loads(text)
+        data = {"data": states_from_json(read["data"])}
+        return cls(**read | {name: tuple(read[name]) for name in ("spans", "labels")} | data)
+
+
 def training(config: Config, selection: str, given: Modules | None = None, commit: str | None = None) -> Plan:
     """Plans a training on `selection` ("1,2 | all | latest:N"). Raises UsageError, NoSpans or TooFewImages.
 
     Without `given` modules and `commit`, those of this working directory count.
     """
-    published = spans.published(open_storage(config.workspace))
-    numbers = spans.select(selection, published)
-    if not numbers:
-        raise NoSpans(config.workspace)
-    chosen = [span for span in published if span.number in numbers]
+    chosen = _chosen(config, selection)
     _check(chosen)
     plan = Plan(
-        spans=numbers,
-        labels=tuple(sorted({label for span in chosen for label in span.labels})),
-        fingerprint=hashlib.sha256("".join(span.digest for span in chosen).encode()).hexdigest(),
+        **_contents(chosen),
         modules=given or modules.find(config.modules, sys.path),
         seed=config.seed,
         tune=config.tune,
         current="",
         commit=this_commit() if commit is None else commit,
-        data={str(span.number): SpanState(span.digest, span.corrections.last) for span in chosen},
         device=config.device_model,
         quantization=config.device_quantization,
     )
@@ -105,6 +144,39 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
     current = _current(plan, releases)
     pair = plan.device and bool(current) and releases.get(current).device is not None
     return dataclasses.replace(plan, current=current, current_device=pair)
+
+
+def automl(config: Config, selection: str, commit: str) -> AutomlPlan:
+    """Plans a run of the AutoML pipeline on `selection`. Raises UsageError, NoSpans or InvalidDataset."""
+    chosen = _chosen(config, selection)
+    automl_dataset.check(chosen)
+    plan = AutomlPlan(
+        **_contents(chosen),
+        edge_model=config.automl_edge_model,
+        cloud_budget=config.automl_cloud_budget,
+        edge_budget=config.automl_edge_budget,
+        current="",
+        commit=commit,
+    )
+    return dataclasses.replace(plan, current=_current(plan, releases_of(config)))
+
+
+def _chosen(config: Config, selection: str) -> list[Span]:
+    published = spans.published(open_storage(config.workspace))
+    numbers = spans.select(selection, published)
+    if not numbers:
+        raise NoSpans(config.workspace)
+    return [span for span in published if span.number in numbers]
+
+
+def _contents(chosen: list[Span]) -> dict[str, Any]:
+    """Returns the fields of a plan that say what it trains on."""
+    return {
+        "spans": tuple(span.number for span in chosen),
+        "labels": tuple(sorted({label for span in chosen for label in span.labels})),
+        "fingerprint": hashlib.sha256("".join(span.digest for span in chosen).encode()).hexdigest(),
+        "data": {str(span.number): SpanState(span.digest, span.corrections.last) for span in chosen},
+    }
 
 
 def newest_is_untrained(storage: Storage) -> bool:
@@ -132,7 +204,7 @@ def _check(chosen: list[Span]) -> None:
             raise TooFewImages(numbers, what)
 
 
-def _current(plan: Plan, releases: Releases) -> str:
+def _current(plan: Plan | AutomlPlan, releases: Releases) -> str:
     """Returns the newest release's tag; if this very plan made that release, the tag that it was compared with.
 
     So the same training, started again, compares with the same model, comes to the same decision, and finds it cached.

@@ -9,7 +9,7 @@ from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.data.reports import TrainingReport
 from pipeline.orchestrators import vertex, vertex_job, vertex_request
-from pipeline.orchestrators.definitions import NAMES
+from pipeline.orchestrators.definitions import OF_TFX
 from pipeline.orchestrators.job_difference import differences
 from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.progress import logs
@@ -18,7 +18,7 @@ GROUP = "Google Cloud"
 
 
 @command
-@click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")
+@click.option("--pipeline", type=click.Choice(OF_TFX), required=True, help="Which one.")
 @click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
 @click.option("--wait", is_flag=True, help="Show its nodes as they end, and fail if it fails.")
 @click.option("--dry-run", is_flag=True, help="Show what would be submitted, and how it differs from the last run.")

@@ -48,13 +48,17 @@ class Compiled:
 
 
 def compile_pipeline(config: Config, name: str, shape: Shape) -> Compiled:
-    """Compiles the pipeline `name`; calls no service; its imports take ten seconds.
+    """Compiles the pipeline `name`; calls no service; its imports take ten seconds, but for the AutoML pipeline.
 
-    Raises MissingSettings or InvalidSpec.
+    Its settings alone decide the shape of that one. Raises MissingSettings or InvalidSpec.
     """
     config.require("image")
     with logs.into_file(os.devnull):  # TFX and TensorFlow print a lot during their import
-        job = _compile(config, name, dataclasses.replace(shape, on_vertex=True))
+        if name == definitions.AUTOML:
+            spec = _compile_automl(config)
+        else:
+            spec = _compile(config, name, dataclasses.replace(shape, on_vertex=True))
+    job = {"displayName": name, "pipelineSpec": spec, "runtimeConfig": {}}
     mistakes = spec_lint.lint(job["pipelineSpec"], [config.github_token])
     if mistakes:
         raise InvalidSpec(name, mistakes)
@@ -77,7 +81,13 @@ def _compile(config: Config, name: str, shape: Shape) -> dict[str, Any]:
             default_image=config.image, default_commands=list(vertex_node.COMMAND), use_pipeline_spec_2_1=True
         )
     ).run(pipeline, write_out=False)
-    return {"displayName": name, "pipelineSpec": made["pipelineSpec"], "runtimeConfig": {}}
+    return made["pipelineSpec"]
+
+
+def _compile_automl(config: Config) -> dict[str, Any]:
+    from google.protobuf import json_format
+
+    return json_format.MessageToDict(definitions.load_automl().create_pipeline(config).pipeline_spec)
 
 
 def _runtime_parameters(kind: type) -> Any:

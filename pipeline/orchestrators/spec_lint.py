@@ -3,9 +3,10 @@
 Each check yields a sentence for each mistake. A spec is the JSON of a `pipelineSpec`.
 """
 
-import importlib
+import importlib.util
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import metadata
 from typing import Any
 
 Spec = Mapping[str, Any]
@@ -66,10 +67,62 @@ def frozen(spec: Spec) -> Iterator[str]:
 _PLACEHOLDER = re.compile(r"RuntimeParameter|__tfx_object_type__|__class__|\{\{\$|\{\{channel:|future\(\)")
 
 
+def arguments(spec: Spec) -> Iterator[str]:
+    """Each parameter of a task is one that its component has, of its type; none that it needs is missing."""
+    for name, task in spec["root"]["dag"]["tasks"].items():
+        component = spec["components"][task["componentRef"]["name"]].get("inputDefinitions", {})
+        for kind in ("parameters", "artifacts"):
+            defined, given = component.get(kind, {}), task.get("inputs", {}).get(kind, {})
+            for key in sorted(set(given).difference(defined)):
+                yield f"{name} is given {key}, which it does not take"
+            for key, definition in sorted(defined.items()):
+                if key in given:
+                    yield from _mistyped(spec, name, key, definition, given[key])
+                elif not (definition.get("isOptional") or "defaultValue" in definition):
+                    yield f"{name} is not given {key}, which it needs"
+
+
+def _mistyped(spec: Spec, task: str, key: str, definition: Spec, source: Spec) -> Iterator[str]:
+    wanted = definition.get("parameterType")
+    if "runtimeValue" in source and wanted in _TYPES:
+        constant = source["runtimeValue"].get("constant")
+        if not _TYPES[wanted](constant):
+            yield f"{task} is given {key} as {constant!r}, which is no {wanted}"
+    if root := source.get("componentInputParameter"):
+        found = spec["root"].get("inputDefinitions", {}).get("parameters", {}).get(root, {}).get("parameterType")
+        if found and wanted and found != wanted:
+            yield f"{task} is given {key} by the root parameter {root}, which is a {found} and no {wanted}"
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+# https://github.com/kubeflow/pipelines/blob/master/api/v2alpha1/pipeline_spec.proto: ParameterType.ParameterTypeEnum
+_TYPES = {
+    "STRING": lambda value: isinstance(value, str),
+    "BOOLEAN": lambda value: isinstance(value, bool),
+    "NUMBER_INTEGER": lambda value: _is_number(value) and value == int(value),
+    "NUMBER_DOUBLE": _is_number,
+    "LIST": lambda value: isinstance(value, list),
+    "STRUCT": lambda value: isinstance(value, dict),
+}
+
+
 def executors(spec: Spec) -> Iterator[str]:
-    """Each executor is a class that the image has: of TFX or of `pipeline`, and importable."""
+    """Each executor is a class that the image has, of TFX or of `pipeline`, and importable; or a program of nodes/.
+
+    Google's components run programs of Google's image.
+    """
     for name, container in containers(spec):
         path = _option(container, "--executor_class_path")
+        command = container.get("command", [])
+        if container.get("image") == _google_components():
+            continue
+        if path is None and command[2:] and command[2].startswith("pipeline.nodes."):
+            if not importlib.util.find_spec(command[2]):
+                yield f"{name} runs {command[2]}, which does not exist"
+            continue
         if path is None:
             yield f"{name} has no executor class"
             continue
@@ -93,10 +146,20 @@ def _importable(module: str, kind: str) -> bool:
 
 
 def images(spec: Spec) -> Iterator[str]:
-    """Images are named by digest: a tag may be another image tomorrow."""
+    """Images are named by digest: a tag may be another image tomorrow.
+
+    Google releases the image of its components once for each version, and names it by that.
+    """
     for name, container in containers(spec):
+        if container.get("image") == _google_components():
+            continue
         if not re.search(r"@sha256:[0-9a-f]{64}$", container.get("image", "")):
             yield f"{name} runs the image {container.get('image', '')!r}, which is not named by its digest"
+
+
+def _google_components() -> str:
+    """Returns the image of the version of Google's components that is installed."""
+    return f"gcr.io/ml-pipeline/google-cloud-pipeline-components:{metadata.version('google-cloud-pipeline-components')}"
 
 
 def paths(spec: Spec) -> Iterator[str]:
@@ -105,6 +168,8 @@ def paths(spec: Spec) -> Iterator[str]:
         if match := _PATH.search(text):
             yield f"{where} names the local path {match.group(1)}"
 
+
+_OF_TASK = re.compile(r"\{\{\$(\.(inputs|outputs)\.[^{}]*)?\}\}")
 
 # at the start of a text, of a JSON string, or after `=`
 _PATH = re.compile(r"""(?:^|["'=\s])((?:file:/+|~/|\.{0,2}/)(?:[\w.-]+/?)+)""")
@@ -128,7 +193,7 @@ TOKENS = {
     "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----|\"private_key\""),
 }
 
-CHECKS = (schema, wiring, frozen, executors, images, paths)
+CHECKS = (schema, wiring, arguments, frozen, executors, images, paths)
 
 
 def containers(spec: Spec) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -149,8 +214,8 @@ def constants(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield f"{key} of {name}", value
     for name, container in containers(spec):
         for text in (*container.get("command", []), *container.get("args", [])):
-            if text != "{{$}}":  # Vertex AI replaces it by the task's inputs
-                yield f"an argument of {name}", text
+            # Vertex AI puts the task's inputs and outputs in place of these
+            yield f"an argument of {name}", _OF_TASK.sub("", text)
         for variable in container.get("env", []):
             yield f"{variable['name']} of {name}", variable.get("value", "")
 

@@ -14,8 +14,8 @@ def test_people_read_a_line_a_setting_grouped_by_what_it_is_for(ci):
     lines = ci("config", SEED="7").out.splitlines()
     groups = [line for line in lines if line and line[0] != " "]
 
-    first = ["Images and releases", "Model and its quality", "Model for devices", "Google Cloud"]
-    assert groups[:4] == first and groups[-1] == "GitHub"
+    first = ["Images and releases", "Model and its quality", "Model for devices", "AutoML", "Google Cloud"]
+    assert groups[:5] == first and groups[-1] == "GitHub"
     assert ["SEED", "7", "environment"] in [line.split()[:3] for line in lines]
     assert lines.index("Model and its quality") < [line.split()[:1] for line in lines].index(["SEED"])
     settings = ci("config", "--json").json["settings"]

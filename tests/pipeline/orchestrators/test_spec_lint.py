@@ -142,3 +142,58 @@ def test_the_value_of_a_secret_setting_anywhere(spec):
     container(spec, "Trainer")["env"] = [{"name": "TOKEN", "value": "correct horse"}]
     assert spec_lint.lint(spec, ["correct horse", ""]) == ["it holds the value of a secret setting"]
     assert spec_lint.lint(spec, [""]) == []
+
+
+@pytest.mark.parametrize(
+    ("key", "source", "mistake"),
+    [
+        ("budget", {"runtimeValue": {"constant": 8000.0}}, "is given budget, which it does not take"),
+        ("model_type", {"runtimeValue": {"constant": 1.0}}, "is given model_type as 1.0, which is no STRING"),
+        (
+            "multi_label",
+            {"runtimeValue": {"constant": "false"}},
+            "is given multi_label as 'false', which is no BOOLEAN",
+        ),
+        (
+            "budget_milli_node_hours",
+            {"runtimeValue": {"constant": 0.5}},
+            "is given budget_milli_node_hours as 0.5, which is no NUMBER_INTEGER",
+        ),
+        ("labels", {"runtimeValue": {"constant": ["a"]}}, "is given labels as ['a'], which is no STRUCT"),
+        (
+            "budget_milli_node_hours",
+            {"componentInputParameter": "project"},
+            "is given budget_milli_node_hours by the root parameter project, which is a STRING and no NUMBER_INTEGER",
+        ),
+        ("project", None, "is not given project, which it needs"),
+    ],
+)
+def test_a_parameter_that_the_component_does_not_take(key, source, mistake):
+    spec = compiled("automl").spec
+    given = tasks(spec)["automl-image-training-job"]["inputs"]["parameters"]
+    given.pop(key, None)
+    if source:
+        given[key] = source
+
+    assert spec_lint.lint(spec) == [f"automl-image-training-job {mistake}"]
+
+
+def test_an_artifact_that_a_component_needs():
+    spec = compiled("automl").spec
+    del tasks(spec)["automl-image-training-job"]["inputs"]["artifacts"]["dataset"]
+
+    assert spec_lint.lint(spec) == ["automl-image-training-job is not given dataset, which it needs"]
+
+
+def test_a_program_that_the_image_does_not_have():
+    spec = compiled("automl").spec
+    container(spec, "import-file")["command"][2] = "pipeline.nodes.import_files"
+
+    assert spec_lint.lint(spec) == ["import-file runs pipeline.nodes.import_files, which does not exist"]
+
+
+def test_another_version_of_googles_components():
+    spec = compiled("automl").spec
+    container(spec, "model-export")["image"] = "gcr.io/ml-pipeline/google-cloud-pipeline-components:1.0.0"
+
+    assert len(spec_lint.lint(spec)) == 2 and "not named by its digest" in spec_lint.lint(spec)[1]
