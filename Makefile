@@ -5,7 +5,7 @@ PYTHON := .venv/bin/python
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-workflows test-modern test-image install format requirements sbom audit
+.PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-notebooks test-workflows test-modern test-image install format requirements sbom audit
 
 help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
@@ -52,6 +52,9 @@ test-web: install ## the web client, built and driven in a headless browser: 4 m
 	{ echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }
 	@cd apps/web && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build
 	@$(PYTHON) -m pytest $(IN_PARALLEL) tests/apps/web
+
+test-notebooks: install ## the notebooks, executed from start to end on the local servers: 4 minutes
+	@$(PYTHON) -m pytest tests/notebooks/test_notebooks.py
 
 test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check

@@ -71,7 +71,9 @@ class Runner:
     def __init__(self, workspace: str, **settings: str):
         self.steps: list[Step] = []
         self.environment = own_workspace.environment(os.environ, WORKSPACE=workspace, **settings)
-        self._console = rich.console.Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        self._console = rich.console.Console(
+            stderr=True, highlight=False, markup=False, soft_wrap=True, force_terminal=sys.stderr.isatty()
+        )
         self._chapter = ""
         self._began = time.monotonic()
 

@@ -13,7 +13,9 @@ class NodeProgress:
     """A context manager that writes on the stderr that people see."""
 
     def __init__(self):
-        self._console = rich.console.Console(file=logs.terminal(), highlight=False)
+        stream = logs.terminal()
+        # Rich takes FORCE_COLOR, which notebooks and workflows set, for a terminal: a log would fill with spinners.
+        self._console = rich.console.Console(file=stream, highlight=False, force_terminal=stream.isatty())
         self._live = rich.live.Live(console=self._console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> "NodeProgress":

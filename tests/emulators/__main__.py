@@ -19,14 +19,16 @@ _KEPT = 1000  # calls kept in memory: older ones have been printed
 
 
 def exports(cloud: Cloud) -> dict[str, str]:
-    """Environment variables with which commands find the servers, a workspace in the bucket, and a token of GitHub.
+    """Environment variables with which commands find the servers, a workspace, a device channel, and a token of GitHub.
 
     So RELEASES=github:acme/widget works by hand, also of a pipeline, which reads the token from Secret Manager.
     """
     token, secret = cloud.github.token(), f"projects/{cloud.project}/secrets/github-token"
     cloud.secrets.add(secret, token.encode())
     tokens = {"GITHUB_TOKEN": token, "RELEASE_TOKEN_SECRET": f"{secret}/versions/latest"}
-    return {**cloud.environment, **tokens, "WORKSPACE": f"gs://{cloud.bucket}/workspace"}
+    places = {"WORKSPACE": f"gs://{cloud.bucket}/workspace", "DEVICE_CHANNEL": f"gs://{cloud.bucket}/apps"}
+    key = cloud.kms.add("spanloop", "device-models")
+    return {**cloud.environment, **tokens, **places, "DEVICE_SIGNING_KEY": key}
 
 
 def shell(found: dict[str, str]) -> str:
