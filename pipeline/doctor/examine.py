@@ -29,6 +29,7 @@ CHECKS: dict[str, CheckFunction] = {
     "endpoint": serving.endpoint,
     "devices": serving.devices,
     "secret": serving.secret,
+    "release token": repository.release_token,
     "branch rules": repository.branch_rules,
 }
 

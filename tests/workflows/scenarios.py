@@ -140,6 +140,7 @@ def branch_rules(stage: Stage) -> None:
         stage.github.about.rules = list(rules)
         with contextlib.suppress(Missing):
             repository.branch_rules(Context(config, Rest(None), "user@example.com"))
+    repository.read_token(stage.github.repository, os.environ["GITHUB_TOKEN"])
 
 
 def publish_for_devices(stage: Stage) -> None:

@@ -18,6 +18,9 @@ class About:
         self._github = github
         self.pushed = datetime.datetime.now(datetime.timezone.utc)
         self.rules: list[str] = []  # types of the active rules of the default branch
+        self.administrator = False  # whether the account of every token is one
+        # what GitHub says about a token: when it ends, and the scopes of a classic one
+        self.token_headers: dict[str, str] = {}
 
     def endpoints(self) -> list[Endpoint]:
         rules = f"{REPOSITORY}/rules/branches/{{branch}}"
@@ -43,7 +46,8 @@ class About:
             "private": False,
             "default_branch": self._github.default_branch,
             "pushed_at": f"{self.pushed:%Y-%m-%dT%H:%M:%SZ}",
+            "permissions": {"admin": self.administrator, "maintain": False, "push": True, "triage": True, "pull": True},
             "url": self._github.address(""),
             "html_url": self._github.page(""),
         }
-        return answer(found)
+        return answer(found, headers=self.token_headers)

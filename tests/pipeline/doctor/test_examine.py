@@ -1,6 +1,7 @@
 """The doctor on projects that lack something, which it names with the command that fixes it."""
 
 import dataclasses
+import datetime
 import json
 import pathlib
 import re
@@ -9,6 +10,7 @@ import shlex
 import pytest
 
 from pipeline.config import Config
+from pipeline.doctor import repository
 from pipeline.doctor.examine import CHECKS, Check, examine
 from pipeline.serving import canary, device_channel
 from pipeline.setup import apply, resources
@@ -224,10 +226,19 @@ def test_a_service_that_does_not_answer_hides_no_other_check(config, cloud):
     assert set(found) == {"project", "your permissions", "pipelines' roles", "build roles"}
 
 
-def test_a_release_token_that_could_push_to_the_default_branch_is_named(config, cloud):
-    on_github = dataclasses.replace(
-        config, releases=f"github:{cloud.github.repository}", github_token=cloud.github.token(contents="read")
-    )
+@pytest.fixture
+def on_github(config, cloud) -> Config:
+    """The configuration that releases on GitHub, with a token of which GitHub says that it ends in 15 days."""
+    token = cloud.github.token(contents="write")
+    cloud.secrets.add(SECRET, token.encode())
+    cloud.github.about.rules = list(repository.NEEDED)
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=15)
+    cloud.github.about.token_headers = {"GitHub-Authentication-Token-Expiration": f"{end:%Y-%m-%d %H:%M:%S} UTC"}
+    return dataclasses.replace(config, releases=f"github:{cloud.github.repository}", github_token=token)
+
+
+def test_a_release_token_that_could_push_to_the_default_branch_is_named(on_github, cloud):
+    cloud.github.about.rules = []
     check = wrong(on_github)["branch rules"]
     assert check.ok is False and "may push to main of acme/widget" in check.problem
     command = shlex.split(check.fix)
@@ -238,6 +249,47 @@ def test_a_release_token_that_could_push_to_the_default_branch_is_named(config, 
     assert wrong(on_github) == {}
     cloud.github.about.rules = [rule for rule in rules if rule != "pull_request"]
     assert "no active ruleset has pull_request" in wrong(on_github)["branch rules"].problem
+
+
+def test_a_release_token_that_ends_later_and_may_no_more_than_publish_passes(on_github):
+    assert wrong(on_github) == {}
+    assert re.search(r"valid until \d{4}-\d\d-\d\d", examined(on_github)["release token"].found)
+
+
+@pytest.mark.parametrize(
+    "headers, administrator, problem",
+    [
+        ({"GitHub-Authentication-Token-Expiration": "2020-01-31 08:00:00 -0500"}, False, "expires on 2020-01-31"),
+        ({}, False, "does not expire"),
+        ({"GitHub-Authentication-Token-Expiration": "some day"}, False, "does not expire"),
+        ({"X-OAuth-Scopes": "repo, workflow"}, False, "classic one with the scopes repo, workflow"),
+        ({}, True, "belongs to an administrator"),
+    ],
+)
+def test_a_release_token_that_may_too_much_or_for_too_long_is_named(on_github, cloud, headers, administrator, problem):
+    cloud.github.about.token_headers |= {"GitHub-Authentication-Token-Expiration": ""} | headers
+    cloud.github.about.administrator = administrator
+
+    (check,) = wrong(on_github).values()
+    assert check.name == "release token" and check.ok is False and problem in check.problem
+    assert check.fix == "gcloud secrets versions add github-token --project=spanloop-local --data-file=-"
+
+
+def test_a_release_token_that_ends_within_two_weeks_is_named(on_github, cloud):
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(days=13)
+    cloud.github.about.token_headers = {"GitHub-Authentication-Token-Expiration": f"{end:%Y-%m-%d %H:%M:%S} UTC"}
+    assert f"expires on {end:%Y-%m-%d}, after which no model is released" in wrong(on_github)["release token"].problem
+
+
+def test_a_release_token_that_was_revoked_is_named(on_github, cloud):
+    cloud.secrets.add(SECRET, b"ghp_revoked")
+    check = wrong(on_github)["release token"]
+    assert check.ok is False and "has expired or was revoked" in check.problem and "ghp_revoked" not in repr(check)
+
+
+def test_a_release_token_that_the_caller_may_not_read_is_left_alone(on_github, cloud):
+    cloud.policies.revoke(f"projects/{cloud.project}", "roles/secretmanager.secretAccessor", cloud.account)
+    assert "you may not read it" in examined(on_github)["release token"].found
 
 
 @pytest.fixture
