@@ -146,6 +146,19 @@ def training(config: Config, selection: str, given: Modules | None = None, commi
     return dataclasses.replace(plan, current=current, current_device=pair)
 
 
+def next_training(config: Config, given: Modules) -> tuple[Shape, str]:
+    """Returns the nodes of a training whose spans are not made yet, and the tag that it compares with, "" for none."""
+    newest = releases_of(config).newest()
+    shape = Shape(
+        baseline=newest is not None,
+        curated=bool(given.schema),
+        tune=config.tune,
+        device=config.device_model,
+        device_baseline=config.device_model and newest is not None and newest.device is not None,
+    )
+    return shape, newest.tag if newest else ""
+
+
 def automl(config: Config, selection: str, commit: str) -> AutomlPlan:
     """Plans a run of the AutoML pipeline on `selection`. Raises UsageError, NoSpans or InvalidDataset."""
     chosen = _chosen(config, selection)

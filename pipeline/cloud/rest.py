@@ -1,6 +1,8 @@
 """Google Cloud over plain REST: for services whose own client takes longer to import than to answer."""
 
+import contextlib
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import google.auth
@@ -10,7 +12,7 @@ from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
 from pipeline import retry
-from pipeline.errors import NoCredentials
+from pipeline.errors import CloudRefused, NoCredentials
 
 TIMEOUT = 20  # seconds
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -86,3 +88,12 @@ def default_rest() -> Rest:
     except GoogleAuthError as error:
         raise NoCredentials(str(error)) from error
     return Rest(credentials)
+
+
+@contextlib.contextmanager
+def rest_errors(doing: str) -> Iterator[None]:
+    """Converts NoAnswer to CloudRefused."""
+    try:
+        yield
+    except NoAnswer as error:
+        raise CloudRefused(doing, str(error)) from error

@@ -25,7 +25,12 @@ __all__ = ["Cleared", "Span", "clear_collected", "import_folder", "named", "prep
 
 def select(selection: str, published: Sequence[Span]) -> tuple[int, ...]:
     """Returns the numbers that "1,2", "all" or "latest:N" mean, sorted; raises UsageError or SpanNotFound."""
-    present = sorted(span.number for span in published)
+    return select_of(selection, [span.number for span in published])
+
+
+def select_of(selection: str, numbers: Iterable[int]) -> tuple[int, ...]:
+    """Does the same with the numbers of spans, one of which may not be published yet."""
+    present = sorted(numbers)
     if selection == "all":
         return tuple(present)
     if latest := re.fullmatch(r"latest:([1-9]\d{0,18})", selection, re.ASCII):

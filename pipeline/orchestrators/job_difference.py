@@ -1,5 +1,6 @@
 """Differences between two runs on Vertex AI, for people. A job is the JSON of a PipelineJob."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -7,11 +8,32 @@ from pipeline.orchestrators.spec_lint import containers
 
 Job = Mapping[str, Any]
 SHOWN = 60  # characters of a long value
+READABLE = 40  # characters of a value that people read
 
 
 def differences(before: Job, after: Job) -> list[str]:
     """Returns a line for each difference: image, compiled pipeline, parameters, nodes."""
     return [*_pipelines(before, after), *_parameters(before, after), *_nodes(before, after)]
+
+
+def in_short(before: Job, after: Job) -> list[str]:
+    """Returns the same without digests and JSON: of parameters with such values only the names."""
+    lines, named = [], []
+    for line in differences(before, after):
+        kind, _, change = line.partition(": ")
+        words = change.split(" -> ")
+        if kind in ("image", "compiled pipeline"):
+            lines.append(f"another {kind}")
+        elif kind.startswith("parameter ") and not all(map(_is_readable, words)):
+            named.append(kind.removeprefix("parameter "))
+        else:
+            lines.append(line)
+    return [*lines, f"other values of {', '.join(named)}"] if named else lines
+
+
+def _is_readable(value: str) -> bool:
+    """False for JSON objects, digests and addresses."""
+    return len(value) <= READABLE and not re.search(r"[{]|[0-9a-f]{16}|://", value)
 
 
 def _pipelines(before: Job, after: Job) -> Iterator[str]:

@@ -1,12 +1,11 @@
 """Submits pipelines to Vertex AI, each run once: its name depends on what it does."""
 
-import itertools
 import json
 import secrets
 from typing import TYPE_CHECKING, Any
 
 from pipeline import plan
-from pipeline.cloud.calls import cloud_errors, converge, read_retry, without_support_warnings
+from pipeline.cloud.calls import converge, read_retry, without_support_warnings
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.data import reports
@@ -34,13 +33,12 @@ def send(config: Config, request: Request) -> Submission:
     request.pipeline.keep(open_storage(config.workspace))
     jobs = client(config, "PipelineService")
     wanted = _job(config, request)
-    for attempt in itertools.count(1):
-        name = request.name if attempt == 1 else f"{request.name}-{attempt}"
+    for name in request.names():
         job, created = _create(config, jobs, wanted, name)
         state = vertex_job.state_of(job)
         if created or state not in request.replaced:
             return Submission(job.name, state, created, request.pipeline.digest, vertex_job.link(config, job.name))
-    raise AssertionError("count() does not end")
+    raise AssertionError("names do not end")
 
 
 def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tuple["PipelineJob", bool]:
@@ -74,22 +72,6 @@ def outcome(config: Config, request: Request, job: str) -> TrainingReport | Retr
         return next((report for report in newest_first if report.identity == request.values["identity"]), None)
     written = vertex_job.output(config, job, "PipelineTrigger", "outcome")
     return RetrainingSubmitted.from_json(json.loads(storage.read(written.removeprefix(f"{config.workspace}/"))))
-
-
-def last(config: Config, name: str) -> dict[str, Any] | None:
-    """Returns the newest run of the pipeline `name` as the JSON of a PipelineJob, None before the first."""
-    from google.protobuf import json_format
-
-    jobs = client(config, "PipelineService")
-    asked = {
-        "parent": location(config),
-        "filter": f'labels.pipeline="{name}"',
-        "order_by": "create_time desc",
-        "page_size": 1,
-    }
-    with cloud_errors(f"Looking for the last run of {name}"):
-        newest = next(iter(jobs.list_pipeline_jobs(asked, retry=read_retry())), None)
-    return json_format.MessageToDict(type(newest).pb(newest)) if newest else None
 
 
 def _job(config: Config, request: Request) -> "PipelineJob":

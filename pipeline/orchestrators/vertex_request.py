@@ -2,9 +2,10 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from typing import Any
 
@@ -38,6 +39,11 @@ class Request:
     root: str  # pipeline root, where nodes write
     replaced: frozenset[str]  # states in which an earlier run of this name is replaced by another one
 
+    def names(self) -> Iterator[str]:
+        """Yields the IDs that the run may have: a further one for each earlier run that is replaced."""
+        yield self.name
+        yield from (f"{self.name}-{attempt}" for attempt in itertools.count(2))
+
     @property
     def name(self) -> str:
         """ID of the run: the same compiled pipeline with the same values has the same one.
@@ -50,12 +56,12 @@ class Request:
         return f"{self.pipeline.name}-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
 
 
-def prepare(config: Config, name: str, selection: str) -> Request | None:
+def prepare(config: Config, name: str, selection: str, copy: bool = True) -> Request | None:
     """Returns a request for the pipeline `name` on `selection` ("1,2 | all | latest:N"), None with nothing to do.
 
-    Copies the local modules to the workspace. Uses the image that was built of the local code, unless the settings name
-    one. Raises MissingSettings, ConfigError, IncompatibleImage, and what
-    copying, planning and compiling do.
+    Copies the local modules to the workspace unless `copy` is false, and writes nothing else. Uses the image that was
+    built of the local code, unless the settings name one. Raises MissingSettings, ConfigError, IncompatibleImage, and
+    what copying, planning and compiling do.
     """
     config.require(*NEEDED, *([] if config.image else ["image_repository"]))
     machines.check(config)
@@ -70,7 +76,7 @@ def prepare(config: Config, name: str, selection: str) -> Request | None:
         raise ConfigError("RELEASES", config.releases, expected)
     config = with_image(config)
     check_image(config, storage)
-    modules, commit = wheel.copy(config), this_commit()
+    modules, commit = wheel.copy(config) if copy else wheel.locate(config)[0], this_commit()
     if name == RETRAINING:
         return _retraining(config, selection, modules, commit, span)
     return training(config, selection, modules, commit)

@@ -25,6 +25,18 @@ OURS = ("pipeline", "ci", "apps", "tests", "benchmarks", "install")
 def copy(config: Config, search: list[str] | None = None) -> Modules:
     """Copies the modules and their schema to the workspace, unless they are there; returns them as they lie there.
 
+    Takes and raises what `locate` does.
+    """
+    found, files = locate(config, search)
+    storage = open_storage(config.workspace)
+    for name, data in files.items():
+        storage.write(name, data, create_only=True)
+    return found
+
+
+def locate(config: Config, search: list[str] | None = None) -> tuple[Modules, dict[str, bytes]]:
+    """Returns the modules as they lie in the workspace once they are copied, and the files to copy, by name.
+
     `search` are the folders that they may be in, sys.path unless given. Raises ModulesNotFound, BrokenModules,
     ImportOfAnotherTask and ModulesNeedAnImage.
     """
@@ -33,14 +45,13 @@ def copy(config: Config, search: list[str] | None = None) -> Modules:
     check(files)
     storage, digest = open_storage(config.workspace), modules.digest(files)
     name, wheel = build(files)
-    folder = f"modules/{digest}"
+    folder, copied, schema_address = f"modules/{digest}", {}, ""
     schema = files.get(f"{config.modules.replace('.', '/')}/{modules.SCHEMA}")
     if schema is not None:
-        storage.write(f"{folder}/{modules.SCHEMA}", schema, create_only=True)
-    storage.write(f"{folder}/{name}", wheel, create_only=True)
-    address = storage.address(f"{folder}/{name}")
-    schema_address = storage.address(f"{folder}/{modules.SCHEMA}") if schema is not None else ""
-    return Modules(config.modules, digest, schema_address, address)
+        copied[f"{folder}/{modules.SCHEMA}"] = schema
+        schema_address = storage.address(f"{folder}/{modules.SCHEMA}")
+    copied[f"{folder}/{name}"] = wheel
+    return Modules(config.modules, digest, schema_address, storage.address(f"{folder}/{name}")), copied
 
 
 def build(files: dict[str, bytes]) -> tuple[str, bytes]:

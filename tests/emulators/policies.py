@@ -22,7 +22,10 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
         "aiplatform.endpoints.deploy",
         "aiplatform.models.upload",
         "aiplatform.pipelineJobs.create",
+        "aiplatform.pipelineJobs.get",
+        "aiplatform.pipelineJobs.list",
     ),
+    "roles/aiplatform.viewer": ("aiplatform.pipelineJobs.get", "aiplatform.pipelineJobs.list"),
     "roles/artifactregistry.reader": ("artifactregistry.dockerimages.get", "artifactregistry.repositories.get"),
     "roles/artifactregistry.writer": (
         "artifactregistry.dockerimages.get",

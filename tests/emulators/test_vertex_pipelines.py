@@ -12,6 +12,7 @@ from google.protobuf import json_format
 from pipeline.cloud.calls import poll_intervals
 from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
+from pipeline.orchestrators import past_runs
 from tests.conftest import IMAGE
 from tests.emulators.vertex.processes import Plain
 
@@ -147,6 +148,8 @@ def test_tasks_run_in_order_and_equal_ones_are_cached(vertex):
     assert details["second"].inputs["before"].artifacts[0].name == made.name
 
     changed = spec(first=task(good="yes"), second=task(after="first", good="yes"), third=task(after="second"))
+    before = json_format.MessageToDict(types.PipelineJob.pb(vertex.last))
+    assert past_runs.cached_nodes({**before, "pipelineSpec": changed}, [before]) == ["first"]
     assert vertex.run(changed)[1] == {"first": "SKIPPED", "second": "SUCCEEDED", "third": "SUCCEEDED"}
     assert vertex.ran == 5
 

@@ -15,8 +15,8 @@ from tests.conftest import IMAGE, report_training
 def run(cloud_config):
     """What the command says and finds, in this process."""
 
-    def call(pipeline="training", spans="all", wait=False, dry_run=False, **settings):
-        return submit.callback(dataclasses.replace(cloud_config, **settings), pipeline, spans, wait, dry_run)
+    def call(pipeline="training", spans="all", wait=False, dry_run=False, verbose=False, **settings):
+        return submit.callback(dataclasses.replace(cloud_config, **settings), pipeline, spans, wait, dry_run, verbose)
 
     return call
 
@@ -38,22 +38,30 @@ def test_submitting_twice_gives_one_run_and_says_so(run, cloud, held, span_in_bu
 
 def test_a_dry_run_says_what_would_run_and_how_it_differs_from_the_last_one(run, cloud, held, span_in_bucket):
     first = run(dry_run=True)
-    assert "It would be the first run of training; its parameters:\n  commit: " in first.text
+    assert first.text.startswith("Would submit training on span 1 as training-")
+    assert "span 1: 30 images, 21 to train on and 9 to evaluate; cat 15, dog 15" in first.text
+    assert re.search(r"machines +Trainer on n1-standard-4; every node on e2-standard-4", first.text)
+    assert re.search(r"last run +none yet\n +from cache +nothing", first.text)
+    assert re.search(r"cost +about \$0\.\d\d: .*\n +assumed.*\n +prices of us-central1, .*2026", first.text)
+    assert not re.search("[0-9a-f]{30}|[{]", first.text)
     assert first.fields["submitted"] is False and first.fields["last"] is None
-    assert not cloud.vertex.pipelines.jobs
+    assert not cloud.vertex.pipelines.jobs and not cloud.gcs.names(f"gs://{cloud.bucket}/modules")
 
     submitted = run()
     assert submitted.fields["job"].endswith(first.fields["job"])
     same = run(dry_run=True)
-    assert "It is what the last run was" in same.text and same.fields["changed"] == []
+    assert "Would start nothing: training on span 1 is there already" in same.text and same.fields["changed"] == []
+    assert "the same in everything" in same.text and same.fields["state"] == "pending"
 
     other = run(dry_run=True, tune=True, caching=False, accuracy_threshold=0.5)
     assert other.fields["last"] == submitted.fields["job"]
     changed = "\n".join(other.fields["changed"])
     assert re.search("compiled pipeline: [0-9a-f]{63} -> [0-9a-f]{63}", changed)
     assert "node Tuner: new" in changed and "node SpanExampleGen: another caching" in changed
-    assert re.search(r"parameter eval_config: .*0\.8.* -> .*0\.5", changed)
-    assert "parameter tuner_fn: (none) -> " in changed and changed in other.text.replace("\n  ", "\n")
+    assert "another compiled pipeline" in other.text and "other values of eval_config" in other.text
+    verbose = run(dry_run=True, verbose=True, tune=True, caching=False, accuracy_threshold=0.5).text
+    assert re.search(r"parameter eval_config: .*0\.8.* -> .*0\.5", verbose) and f"Image: {IMAGE}" in verbose
+    assert "  fingerprint: " in verbose and other.fields["digest"] in verbose
 
 
 def test_a_retraining_with_nothing_to_do_is_not_submitted(run, cloud, cloud_config, span_in_bucket):

@@ -1,14 +1,14 @@
 """PipelineService: validates submitted jobs and runs them."""
 
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from google.cloud import aiplatform_v1 as types
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 from grpc import StatusCode
 
-from tests.emulators.services import Caller, Refused, Rpc
+from tests.emulators.services import Caller, Refused, Request, Route, Rpc
 from tests.emulators.vertex import names, spec
 from tests.emulators.vertex.names import Names, invalid, missing
 from tests.emulators.vertex.operations import Operations
@@ -27,6 +27,10 @@ ACTIVE = (
     State.PIPELINE_STATE_RUNNING,
     State.PIPELINE_STATE_CANCELLING,
 )
+
+
+def _json(message: Any) -> dict[str, Any]:
+    return json_format.MessageToDict(type(message).pb(message))
 
 
 class Pipelines:
@@ -78,6 +82,24 @@ class Pipelines:
             f"/{SERVICE}/DeletePipelineJob": Rpc(types.DeletePipelineJobRequest, operations_pb2.Operation, self.delete),
         }
 
+    def routes(self) -> list[Route]:
+        parent = "/v1/projects/{project}/locations/{location}/pipelineJobs"
+        return [
+            Route("GET", parent, "ListPipelineJobs", self._list_by_rest),
+            Route("GET", f"{parent}/{{job}}", "GetPipelineJob", self._get_by_rest),
+        ]
+
+    def _list_by_rest(self, request: Request, caller: Caller, project: str, location: str) -> dict[str, Any]:
+        wanted = types.ListPipelineJobsRequest.pb(types.ListPipelineJobsRequest())
+        json_format.ParseDict(
+            {"parent": f"projects/{project}/locations/{location}", **request.parameters()}, wanted
+        )  # strict: an unknown parameter is refused
+        return _json(self.list(types.ListPipelineJobsRequest(wanted), caller))
+
+    def _get_by_rest(self, request: Request, caller: Caller, project: str, location: str, job: str) -> dict[str, Any]:
+        name = f"projects/{project}/locations/{location}/pipelineJobs/{job}"
+        return _json(self.get(types.GetPipelineJobRequest(name=name), caller))
+
     def create(self, request: types.CreatePipelineJobRequest, caller: Caller) -> types.PipelineJob:
         self._names.demand(caller, "pipelineJobs.create")
         parent = self._names.parent(request.parent, caller)
@@ -122,14 +144,27 @@ class Pipelines:
         return self.jobs[whole]
 
     def get(self, request: types.GetPipelineJobRequest, caller: Caller) -> types.PipelineJob:
+        self._names.demand(caller, "pipelineJobs.get")
         with self._lock:
             return types.PipelineJob(self._find(request.name, caller))
 
     def list(self, request: types.ListPipelineJobsRequest, caller: Caller) -> types.ListPipelineJobsResponse:
+        """Without `job_detail`, which lists do not have.
+
+        https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.pipelineJobs
+        """
+        self._names.demand(caller, "pipelineJobs.list")
         parent = self._names.parent(request.parent, caller)
         with self._lock:
             found = [types.PipelineJob(job) for name, job in self.jobs.items() if name.startswith(f"{parent}/")]
-        return names.selected(found, request, "pipeline_jobs", types.ListPipelineJobsResponse)
+        page = names.selected(found, request, "pipeline_jobs", types.ListPipelineJobsResponse)
+        for job in page.pipeline_jobs:
+            job.job_detail = None
+            if request.read_mask.paths:
+                whole = types.PipelineJob.pb(types.PipelineJob(job))
+                types.PipelineJob.pb(job).Clear()
+                request.read_mask.MergeMessage(whole, types.PipelineJob.pb(job))
+        return page
 
     def cancel(self, request: types.CancelPipelineJobRequest, caller: Caller) -> empty_pb2.Empty:
         with self._lock:

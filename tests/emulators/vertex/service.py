@@ -5,7 +5,7 @@ A part may have `rpcs()`, `reset()` and `close()`.
 
 from typing import TYPE_CHECKING
 
-from tests.emulators.services import Rpc, Service
+from tests.emulators.services import Route, Rpc, Service
 from tests.emulators.vertex.batch import BatchPredictions
 from tests.emulators.vertex.custom_jobs import CustomJobs
 from tests.emulators.vertex.endpoints import Endpoints
@@ -74,6 +74,9 @@ class Vertex(Service):
         for part in self._parts:
             found |= part.rpcs() if hasattr(part, "rpcs") else {}
         return found
+
+    def routes(self) -> list[Route]:
+        return self.pipelines.routes()
 
     def reset(self) -> None:
         for part in self._parts:

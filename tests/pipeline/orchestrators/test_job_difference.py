@@ -1,6 +1,6 @@
 import copy
 
-from pipeline.orchestrators.job_difference import differences
+from pipeline.orchestrators.job_difference import differences, in_short
 from pipeline.plan import Shape
 from tests.conftest import IMAGE
 from tests.pipeline.conftest import compiled
@@ -48,3 +48,15 @@ def test_nodes_that_came_went_or_are_another():
     assert {"node CurrentModel: new", "node ImportSchemaGen: new", "node SchemaGen: gone"} <= set(changes)
     assert "node Evaluator: another wiring and caching and interface and command" in changes
     assert "node SpanExampleGen: another caching" in changes
+
+
+def test_in_short_digests_and_json_are_only_named():
+    made, other = compiled("training"), compiled("training", Shape(tune=True))
+    before = job(made, spans="[1]", fingerprint="a" * 64, eval_config='{"a": 1}', current="")
+    after = job(other, spans="[1, 2]", fingerprint="b" * 64, eval_config='{"a": 2}', current="model-7")
+
+    lines = in_short(before, after)
+
+    assert lines[0] == "another compiled pipeline" and lines[-1] == "other values of eval_config, fingerprint"
+    assert {"parameter spans: [1] -> [1, 2]", "parameter current:  -> model-7", "node Tuner: new"} <= set(lines)
+    assert in_short(before, copy.deepcopy(before)) == []

@@ -133,18 +133,6 @@ def test_a_trigger_that_is_repeated_starts_one_run_and_none_for_what_was_trained
     assert runs(cloud) == [name]
 
 
-def test_the_last_run_of_a_pipeline_is_found(cloud_config, wanted, cloud, held):
-    assert vertex.last(cloud_config, "training") is None
-    vertex.send(cloud_config, wanted)
-    other = dataclasses.replace(wanted, values={**wanted.values, "commit": "x", "current": "model-7"})
-    vertex.send(cloud_config, other)
-
-    newest = vertex.last(cloud_config, "training")
-    assert newest["name"].endswith(other.name) and newest["labels"]["pipeline"] == "training"
-    assert newest["runtimeConfig"]["parameterValues"]["current"] == "model-7"
-    assert vertex.last(cloud_config, "retraining") is None
-
-
 def test_the_outcome_of_a_training_is_what_it_reported(cloud_config, wanted):
     storage = open_storage(cloud_config.workspace)
     assert vertex.outcome(cloud_config, wanted, "") is None
