@@ -2,16 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 from pipeline.errors import BrokenSpan
-from pipeline.storage.base import Storage
+from pipeline.storage.base import Kind, Storage
 
 FOLDER = "spans"
 MANIFEST = "span.json"
+CORRECTIONS = "corrections"
 SPLITS = ("train", "eval")
 MAX_NUMBER = 2**63 - 1  # `span` is an int64 in the examples
+MOST_CORRECTION_BYTES = 2**30  # of some four million images
 
 # The end of the sources in span.json. JSON has no newline within a string, so it is nowhere else, and what follows, the
 # summary, can be read without the sources.
@@ -53,27 +55,52 @@ def number_of(name: str) -> int | None:
     return number if 0 < number <= MAX_NUMBER and name_of(number) == name else None
 
 
-def published_numbers(storage: Storage) -> list[int]:
-    """Returns the numbers of the spans that have a manifest, sorted; raises BrokenSpan for a name in another form."""
-    return sorted(number for number, name in _published_files(storage) if name == MANIFEST)
-
-
 def published_files(storage: Storage) -> dict[int, set[str]]:
-    """Returns {number: names of its files} of the spans that have a manifest, sorted by number, in one listing."""
+    """Returns {number: names of its files} of the spans that have a manifest, sorted by number, in one listing.
+
+    Raises BrokenSpan for a number in another form, and where something else is in the place of a manifest, a correction
+    or a span's folder: it would pass for a span, or a correction, that does not exist.
+    """
     found: dict[int, set[str]] = {}
-    for number, name in _published_files(storage):
-        found.setdefault(number, set()).add(name)
+    for entry, kind in storage.list_all(FOLDER):
+        _, folder, name = (*entry.name.split("/", 2), "")[:3]
+        number = number_of(folder)
+        if number is None:
+            if folder.startswith("span-") and (name == MANIFEST or (kind is Kind.LINK and not name)):
+                raise BrokenSpan(_shortened(folder), _not_canonical(folder))
+            continue
+        _check_kind(folder, name, kind)
+        if kind is Kind.FILE:
+            if correction_number(name) and entry.size > MOST_CORRECTION_BYTES:
+                raise BrokenSpan(folder, f"{name} has {entry.size:,} bytes, more than any correction")
+            found.setdefault(number, set()).add(name)
     return {number: names for number, names in sorted(found.items()) if MANIFEST in names}
 
 
-def _published_files(storage: Storage) -> Iterator[tuple[int, str]]:
-    for entry in storage.list(FOLDER):
-        _, folder, name = (*entry.name.split("/", 2), "")[:3]
-        number = number_of(folder)
-        if number is not None:
-            yield number, name
-        elif name == MANIFEST and folder.startswith("span-"):
-            raise BrokenSpan(_shortened(folder), _not_canonical(folder))
+def _check_kind(folder: str, name: str, kind: Kind) -> None:
+    is_correction = name.startswith(f"{CORRECTIONS}/") and name.lower().endswith(".json")
+    if is_correction and not correction_number(name):
+        raise BrokenSpan(folder, f"{name} is not how a correction is called: {correction_name(1)}")
+    if name == MANIFEST or is_correction:
+        expected = Kind.FILE
+    elif name in ("", CORRECTIONS):
+        expected = Kind.FOLDER
+    else:
+        return
+    if kind is not expected:
+        raise BrokenSpan(folder, f"{name or 'it'} is a {kind.value}, not a {expected.value}")
+
+
+def correction_name(number: int) -> str:
+    """Returns the name in a span's folder of a correction."""
+    return f"{CORRECTIONS}/{number:05d}.json"
+
+
+def correction_number(name: str) -> int:
+    """Returns the number of a correction, 0 when the name is not exactly what `correction_name` returns for one."""
+    match = re.fullmatch(rf"{CORRECTIONS}/(\d{{5,9}})\.json", name, re.ASCII)
+    number = int(match[1]) if match else 0
+    return number if number and correction_name(number) == name else 0
 
 
 def _not_canonical(folder: str) -> str:
@@ -88,8 +115,8 @@ def _shortened(name: str) -> str:
 
 
 def reaches_back(end: bytes) -> bool:
-    """True when the last bytes of a manifest hold its whole summary."""
-    return END_OF_SOURCES in end
+    """True when the last bytes of a manifest hold its whole summary, or show that it is damaged."""
+    return END_OF_SOURCES in end or not end.rstrip().endswith(b"}")
 
 
 def summary(number: int, data: bytes) -> dict[str, Any]:
@@ -150,40 +177,58 @@ def _is_shard(split: str, shard: Any) -> bool:
     )
 
 
-def sources(number: int, data: bytes) -> Iterator[Listed]:
-    """Yields the sources of a whole manifest, line by line where it is as this project writes it; raises BrokenSpan."""
+def sources(number: int, data: bytes, wanted: Collection[str] | None = None) -> Iterator[Listed]:
+    """Yields the sources of a whole manifest, or those of the sha256 that are wanted; raises BrokenSpan.
+
+    Reads it line by line where it is as this project writes it, and makes objects only of what is wanted.
+    """
     try:
-        for source in _source_objects(data):
-            yield listed(source)
+        for source in map(listed, _source_objects(data, wanted)):
+            if wanted is None or source.sha256 in wanted:
+                yield source
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BrokenSpan(name_of(number), f"{MANIFEST} lists something else than sources ({error!r})") from None
 
 
 def listed(source: dict) -> Listed:
     """Returns a source from its JSON; raises KeyError, TypeError or ValueError where that is something else."""
-    found = Listed(
-        source["name"],
-        source["sha256"],
-        source["label"],
-        source["split"],
-        source["generation"],
-        source.get("group", ""),
-        source.get("original", ""),
+    return checked(
+        Listed(
+            source["name"],
+            source["sha256"],
+            source["label"],
+            source["split"],
+            source["generation"],
+            source.get("group", ""),
+            source.get("original", ""),
+        )
     )
-    if found.split not in SPLITS or not all(map(_SHA256.fullmatch, found.digests)):
-        raise ValueError(f"{found.sha256!r} in {found.split!r}")
-    "".join(found)  # raises TypeError where one is no text
-    return found
+
+
+def checked(source: Listed) -> Listed:
+    """Returns a source; raises TypeError or ValueError where a field is not what a source has."""
+    if source.split not in SPLITS or not all(map(_SHA256.fullmatch, source.digests)):
+        raise ValueError(f"{source.sha256!r} in {source.split!r}")
+    "".join(source)  # raises TypeError where one is no text
+    if not source.label.strip() or not source.label.isprintable():
+        raise ValueError(f"the label {source.label!r}")
+    return source
 
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def _source_objects(data: bytes) -> Iterable[dict]:
+def _source_objects(data: bytes, wanted: Collection[str] | None) -> Iterable[dict]:
     begin, end = data.find(b"[\n"), data.rfind(END_OF_SOURCES)
     if not data.startswith(b'{"sources": [\n') or end < 0:
         return json.loads(data)["sources"]
-    return (json.loads(line.rstrip(b",")) for line in _lines(data, begin + 2, end))
+    lines = _lines(data, begin + 2, end)
+    if wanted is not None:
+        lines = (line for line in lines if (digest := _DIGEST.search(line)) and digest[1].decode() in wanted)
+    return (json.loads(line.rstrip(b",")) for line in lines)
+
+
+_DIGEST = re.compile(rb'"sha256":\s*"([0-9a-f]{64})"')
 
 
 def _lines(data: bytes, begin: int, end: int) -> Iterator[bytes]:

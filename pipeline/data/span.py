@@ -107,7 +107,7 @@ class Span:
         if all("sha256" in shard for shard in shards):
             return {shard["name"]: shard["sha256"] for shard in shards}
         try:
-            return json.loads(self._storage.read(self.file(_CHECKSUMS)))
+            return self._checksums_taken(shards)
         except ObjectNotFound:
             log.warning(
                 "%s was made before checksums of shards were kept: its shards are accepted as they are now, and"
@@ -116,7 +116,14 @@ class Span:
             )
         found = {shard["name"]: self._sum(shard["name"]) for shard in shards}
         self._storage.write(self.file(_CHECKSUMS), f"{json.dumps(found)}\n".encode(), create_only=True)
-        return json.loads(self._storage.read(self.file(_CHECKSUMS)))
+        return self._checksums_taken(shards)
+
+    def _checksums_taken(self, shards: Collection[dict]) -> dict[str, str]:
+        try:
+            found = json.loads(self._storage.read(self.file(_CHECKSUMS)))
+            return {shard["name"]: found[shard["name"]] for shard in shards}
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise BrokenSpan(name_of(self.number), f"{_CHECKSUMS} cannot be read ({error!r})") from None
 
     def _sum(self, shard: str) -> str:
         with tempfile.TemporaryFile(prefix="spanloop-") as file:
@@ -178,8 +185,8 @@ def corrected_up_to(span: Span, last: int) -> Span:
 
 def _read(storage: Storage, number: int, files: Collection[str], end: bytes, last: int | None = None) -> Span:
     found = manifest.summary(number, end if manifest.reaches_back(end) else storage.read(manifest.manifest_of(number)))
-    corrected = corrections.read(storage, number, files, last)
     erased = frozenset(found.get("erased", ()))
+    corrected = corrections.read(storage, number, files, erased, last)
     labels, splits = corrected.counts(erased)
     labels.update(found["labels"])
     return Span(

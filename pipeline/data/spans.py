@@ -85,7 +85,9 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
 
     Unusable images and second copies go to `rejected/` with the reason, images that a span has to its archive.
     """
-    bad, contested, archived = [], [], 0
+    bad, archived = [], 0
+    names: list[str] = []  # of the images that stay, in the order of `known`
+    contested: dict[str, Conflict] = {}  # by name
     with storage.exclusive("preparing a span"), storage.stage(collected.FOLDER, MANIFEST):
         known = Known(storage, published(storage))
         for done, source in enumerate(storage.unpublished_sources(collected.FOLDER, MOST_BYTES), 1):
@@ -100,6 +102,7 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
                 holder = known.holder(digest, original)
                 if holder is None:
                     known.add(digest, label, original)
+                    names.append(source.name)
                     continue
                 if holder.withdrawn:
                     set_aside = rejected.erase if holder.erased else rejected.move
@@ -107,7 +110,10 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
                         bad.append(Rejected(source.name, holder.reason))
                     continue
                 if holder.label != label:
-                    contested.append(Conflict(source.name, label, holder.span, holder.label))
+                    if holder.span is None:
+                        first = names[holder.position]
+                        contested.setdefault(first, Conflict(first, holder.label, None, label))
+                    contested[source.name] = Conflict(source.name, label, holder.span, holder.label)
                     continue  # making a span sets both aside
                 if holder.span is not None:
                     archived += fates.archive(storage, source, holder.span)
@@ -115,7 +121,7 @@ def clear_collected(storage: Storage, progress: Callable[[int], None] = lambda d
                 reason = "the same bytes as another collected image"
             if rejected.move(storage, source, reason):
                 bad.append(Rejected(source.name, reason))
-    return Cleared(tuple(bad), archived, tuple(contested))
+    return Cleared(tuple(bad), archived, tuple(contested.values()))
 
 
 def import_folder(

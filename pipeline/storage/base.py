@@ -6,6 +6,7 @@ neither listed nor counted. Every failure of a storage is a StorageError.
 
 import abc
 import collections
+import enum
 import itertools
 import os
 import types
@@ -17,6 +18,15 @@ from pipeline.errors import StorageError
 
 NO_HEADERS: Mapping[str, str] = types.MappingProxyType({})
 S, T = TypeVar("S"), TypeVar("T")
+
+
+class Kind(enum.Enum):
+    """What a name in a folder stands for."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    SPECIAL = "special file"
 
 
 class Entry(Protocol):
@@ -82,6 +92,13 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def list(self, prefix: str) -> Iterator[Entry]:
         """Yields the files below a folder, unordered and lazily: the first costs the same among ten and a billion."""
+
+    @abc.abstractmethod
+    def list_all(self, prefix: str) -> Iterator[tuple[Entry, Kind]]:
+        """Yields what `list` yields, and what it leaves out: folders, links and special files.
+
+        A bucket has files alone.
+        """
 
     @abc.abstractmethod
     def folders(self, prefix: str) -> Sequence[str]:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client, bucket_objects
-from pipeline.storage.base import HIDDEN, NO_HEADERS, TOO_DEEP, Storage, checked, too_large
+from pipeline.storage.base import HIDDEN, NO_HEADERS, TOO_DEEP, Kind, Storage, checked, too_large
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_lease import Lease
 from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
@@ -71,6 +71,9 @@ class Bucket(Storage):
             # Some programs create an object with a trailing slash for a folder.
             if not _hidden(item["name"], begin) and item["name"][-1] != "/":
                 yield BucketEntry(item["name"][len(self._prefix) :], int(item["size"]), item["generation"])
+
+    def list_all(self, prefix: str) -> Iterator[tuple[BucketEntry, Kind]]:
+        return ((entry, Kind.FILE) for entry in self.list(prefix))
 
     def folders(self, prefix: str) -> Sequence[str]:
         begin = self.object(f"{prefix}/" if prefix else "")

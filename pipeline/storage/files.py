@@ -7,7 +7,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 from pipeline.errors import StorageError
@@ -65,6 +65,23 @@ def file_sha256(file: BinaryIO) -> str:
         total.update(piece)
     return total.hexdigest()
 
+
+def refuse_links(root: str, folders: Iterable[str]) -> None:
+    """Raises StorageError when one of the folders, each within the one before, the first in `root`, is a link.
+
+    What lies behind it is not the workspace's. `root` itself may be one: a user chose it.
+    """
+    path = root
+    for name in folders:
+        path = f"{path}/{name}"
+        if os.path.islink(path):
+            raise StorageError(path, "a link is in the place of a folder", _BEHIND)
+
+
+_BEHIND = (
+    "Nothing behind it was read or changed. Put a folder there; to have it on another disk, mount that there, or set"
+    " WORKSPACE to a folder on it."
+)
 
 MARKER = ".made-by-spanloop"  # lies in folders whose contents may be deleted
 

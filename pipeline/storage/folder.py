@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import files, folder_sources, folder_stage
-from pipeline.storage.base import NO_HEADERS, Storage, checked
+from pipeline.storage.base import NO_HEADERS, Kind, Storage, checked
 from pipeline.storage.files import os_errors
 from pipeline.storage.folder_sources import FolderSource
 from pipeline.storage.folder_stage import FolderStage
@@ -37,11 +37,16 @@ class Folder(Storage):
         return self._path(name) if name else self._root
 
     def list(self, prefix: str) -> Iterator["FolderEntry"]:
+        return (entry for entry, kind in self.list_all(prefix) if kind == Kind.FILE)
+
+    def list_all(self, prefix: str) -> Iterator[tuple["FolderEntry", Kind]]:
+        path = self._own_folder(prefix)
         with os_errors(self._root):
-            yield from _walk(self._path(prefix), prefix)
+            yield from _walk(path, prefix)
 
     def folders(self, prefix: str) -> Sequence[str]:
-        with os_errors(self._root), contextlib.suppress(FileNotFoundError), os.scandir(self._path(prefix)) as entries:
+        path = self._own_folder(prefix)
+        with os_errors(self._root), contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
             return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir())
         return []
 
@@ -79,7 +84,7 @@ class Folder(Storage):
         durable: bool = True,
         headers: Mapping[str, str] = NO_HEADERS,
     ) -> bool:
-        path, unfinished = self._path(name), f"{self._root}/{_UNFINISHED}/{os.urandom(8).hex()}"
+        path, unfinished = self._own(name), self._own(f"{_UNFINISHED}/{os.urandom(8).hex()}")
         with os_errors(self._root):
             os.makedirs(os.path.dirname(unfinished), exist_ok=True)
             os.makedirs(os.path.dirname(path), exist_ok=True)
@@ -102,10 +107,10 @@ class Folder(Storage):
 
     def delete(self, name: str) -> None:
         with os_errors(self._root), contextlib.suppress(FileNotFoundError):
-            os.unlink(self._path(name))
+            os.unlink(self._own(name))
 
     def move(self, name: str, to: str) -> bool:
-        path, target = self._path(name), self._path(to)
+        path, target = self._own(name), self._own(to)
         with os_errors(self._root):
             os.makedirs(os.path.dirname(target), exist_ok=True)
             try:
@@ -123,7 +128,8 @@ class Folder(Storage):
             os.makedirs(self._root, exist_ok=True)
             # The lock belongs to the open file, so it ends with the process. The file itself stays: if it were deleted,
             # two processes could each lock a file of that name.
-            lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+            lock = os.open(self._path(f".{doing.replace(' ', '-')}.lock"), flags, 0o666)
         try:
             with os_errors(self._root):
                 try:
@@ -136,14 +142,15 @@ class Folder(Storage):
             os.close(lock)
 
     def sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
-        path = self._path(prefix)
+        path = self._own_folder(prefix)
         return folder_sources.read_all(path, max_bytes, folder_stage.NAME) if os.path.isdir(path) else iter(())
 
     def unpublished(self, prefix: str) -> Iterator["FolderEntry"]:
         # Claimed sources are not published yet, also after a kill.
         if not self._is_foreign(prefix):
             with os_errors(self._root):
-                yield from _walk(self._path(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
+                claimed = _walk(self._own_folder(f"{prefix}/{folder_stage.CLAIMED_SOURCES}"), prefix)
+                yield from (entry for entry, kind in claimed if kind == Kind.FILE)
         yield from self.list(prefix)
 
     def unpublished_sources(self, prefix: str, max_bytes: int) -> Iterator[FolderSource]:
@@ -156,14 +163,14 @@ class Folder(Storage):
         return os.path.islink(self._path(f"{prefix}/{folder_stage.NAME}"))
 
     def take(self, source: FolderSource, name: str) -> bool:
-        return source.move(self._path(name))
+        return source.move(self._own(name))
 
     @contextlib.contextmanager
     def stage(self, prefix: str, last: str) -> Iterator[FolderStage]:
         del last  # one rename publishes all files
         with os_errors(self._root):
             self._forget_unfinished()
-            stage = FolderStage(self._root, self._path(prefix))
+            stage = FolderStage(self._root, self._own_folder(prefix))
             try:
                 yield stage
             except BaseException:
@@ -175,8 +182,9 @@ class Folder(Storage):
 
     def _forget_unfinished(self) -> None:
         """Deletes the unfinished files of killed processes."""
+        path = self._own_folder(_UNFINISHED)
         try:
-            folder = os.open(f"{self._root}/{_UNFINISHED}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         except FileNotFoundError:
             return
         try:
@@ -193,6 +201,16 @@ class Folder(Storage):
 
     def _path(self, name: str) -> str:
         return f"{self._root}/{checked(name, self._root)}"
+
+    def _own(self, name: str) -> str:
+        """Returns the path of what may be written or removed; raises StorageError when that is behind a link."""
+        path = self._path(name)
+        files.refuse_links(self._root, name.split("/")[:-1])
+        return path
+
+    def _own_folder(self, prefix: str) -> str:
+        """Returns the path of a folder whose files are to be listed; raises StorageError when that is behind a link."""
+        return self._own(f"{prefix}/" if prefix else "")[:-1]
 
 
 def _open_at_once(path: str, flags: int) -> int:
@@ -217,7 +235,7 @@ class FolderEntry:
         return folder_sources.generation(self._entry.stat(follow_symlinks=False))
 
 
-def _walk(path: str, name: str) -> Iterator[FolderEntry]:
+def _walk(path: str, name: str) -> Iterator[tuple[FolderEntry, Kind]]:
     try:
         entries = os.scandir(path)
     except FileNotFoundError:
@@ -226,7 +244,11 @@ def _walk(path: str, name: str) -> Iterator[FolderEntry]:
         for entry in entries:
             if entry.name[0] == ".":
                 continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _walk(entry.path, f"{name}/{entry.name}")
-            elif entry.is_file(follow_symlinks=False):
-                yield FolderEntry(f"{name}/{entry.name}", entry)
+            found = FolderEntry(f"{name}/{entry.name}", entry)
+            if entry.is_file(follow_symlinks=False):
+                yield found, Kind.FILE
+            elif entry.is_dir(follow_symlinks=False):
+                yield found, Kind.FOLDER
+                yield from _walk(entry.path, found.name)
+            else:
+                yield found, Kind.LINK if entry.is_symlink() else Kind.SPECIAL

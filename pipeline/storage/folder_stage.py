@@ -25,6 +25,8 @@ class FolderStage:
         self._name = ""
         self._open: list[BinaryIO] = []
         self._made: set[str] = set()  # folders
+        for folder in ("spans", "archive"):
+            files.refuse_links(root, [folder])
         with contextlib.suppress(FileNotFoundError):
             for span in os.listdir(f"{root}/spans"):
                 self._archive(span)
@@ -94,7 +96,9 @@ class FolderStage:
                     os.unlink(last, dir_fd=descriptor)
         for kind in ("sources", "duplicates"):
             for folder, _, names in os.walk(f"{claimed}/{kind}"):
-                home = f"{self._place}{folder[len(claimed) + 1 + len(kind):]}"
+                below = folder[len(claimed) + 1 + len(kind) :].strip("/")
+                files.refuse_links(self._place, below.split("/") if below else ())
+                home = f"{self._place}/{below}"
                 os.makedirs(home, exist_ok=True)
                 for last in names:
                     files.move_back(f"{folder}/{last}", f"{home}/{last}")

@@ -33,8 +33,13 @@ def test_images_under_two_labels_stay_and_are_named(ci, collect, workspace):
     done = ci("clear-collected", "--json")
 
     found = {(one["name"], one["label"], one["span"], one["there"]) for one in done.json["conflicts"]}
-    assert found == {("dog/5.png", "dog", None, "cat"), ("dog/same.png", "dog", 1, "cat")}
-    assert "2 images came under two labels; the next span takes neither" in done.err
+    assert found == {
+        ("cat/5.png", "cat", None, "dog"),
+        ("dog/5.png", "dog", None, "cat"),
+        ("dog/same.png", "dog", 1, "cat"),
+    }
+    assert "3 images came under two labels; the next span takes neither" in done.err
+    assert "cat/5.png: cat here, dog in collected/" in done.err
     assert "dog/5.png: dog here, cat in collected/" in done.err and "relabel NAME --to LABEL" in done.err
     assert len(list((workspace / "collected").rglob("*.png"))) == 3
     assert ci("prepare-span", "--json").json["images"] == 0

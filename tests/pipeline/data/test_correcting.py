@@ -1,10 +1,13 @@
 """Labels of published images are corrected, and images withdrawn; whatever reads a span sees it."""
 
+import itertools
 import json
+import os
 
 import pytest
 
 from pipeline.data import correcting, corrections, spans
+from pipeline.data.corrections import WITHDRAW
 from pipeline.data.known import Known
 from pipeline.errors import BrokenSpan, UsageError
 from tests.conftest import encoded, jpeg, noise, photographs, put
@@ -117,7 +120,12 @@ IMAGE = {"name": "cat/0.jpg", "sha256": "5e" * 32, "label": "cat", "split": "tra
         {"kind": "relabel", "to": None, "images": [IMAGE]},
         {"kind": "move", "to": "test", "images": [IMAGE]},
         {"kind": "relabel", "to": "dog", "images": [IMAGE | {"sha256": "5e"}]},
+        {"kind": "relabel", "to": "two\nlines", "images": [IMAGE]},
+        {"kind": "relabel", "to": "", "images": [IMAGE]},
         {"kind": "withdraw", "why": "asked for", "erase": True, "images": ["cat/0.jpg"]},
+        {"kind": "withdraw", "why": "asked for", "erase": "no", "images": [IMAGE]},
+        {"kind": "withdraw", "why": {}, "erase": False, "images": [IMAGE]},
+        {"kind": "withdraw", "why": "of another span", "erase": False, "images": [IMAGE]},
         [],
     ],
     ids=str,
@@ -127,6 +135,73 @@ def test_a_damaged_correction_is_named(storage, workspace, published, damaged):
     workspace.put({"spans/span-0001/corrections/00001.json": json.dumps(damaged).encode()})
 
     with pytest.raises(BrokenSpan, match="span-0001 cannot be used: corrections/00001.json"):
+        spans.published(storage)
+
+
+@in_a_folder
+def test_what_span_json_says_of_an_image_counts_whatever_a_correction_repeats(storage, workspace, published):
+    image = spans.published(storage)[0].listed[0]._replace(label="fish")
+    other_side = {"train": "eval", "eval": "train"}[image.split]
+
+    for _ in range(2):
+        corrections.write(storage, 1, WITHDRAW, [image._replace(split=other_side)] * 2, why="not ours", erase=False)
+
+    first, _ = spans.published(storage)
+    labels = labels_of(first)
+    assert first.images == len(labels) == sum(first.labels.values()) == 29
+    assert (first.count("train"), first.count("eval")) == tuple(
+        len(list(first.examples(split))) for split in ("train", "eval")
+    )
+
+
+FILES, FOLDERS = ("span.json", "corrections/00001.json"), ("", "corrections")
+
+
+@pytest.mark.parametrize(
+    "name, instead",
+    [
+        *itertools.product(FILES, ["folder", "link", "dangling link", "pipe"]),
+        *itertools.product(FOLDERS, ["file", "link", "dangling link", "pipe"]),
+    ],
+)
+@in_a_folder
+def test_what_takes_the_place_of_a_file_or_folder_of_a_span_is_named(
+    storage, workspace, published, name, instead, tmp_path
+):
+    path = workspace.root / "spans/span-0001" / name
+    correcting.withdraw(storage, ["cat/0.jpg"], "not ours")
+    path.rename(tmp_path / "elsewhere")
+    put_in_its_place = {
+        "folder": path.mkdir,
+        "file": path.touch,
+        "pipe": lambda: os.mkfifo(path),
+        "link": lambda: path.symlink_to(tmp_path / "elsewhere"),
+        "dangling link": lambda: path.symlink_to("/nowhere"),
+    }
+    put_in_its_place[instead]()
+
+    for reads in (lambda: spans.published(storage), lambda: spans.prepare(storage)):
+        with pytest.raises(BrokenSpan, match=f"span-0001 cannot be used: {name or 'it'} is a "):
+            reads()
+
+
+@pytest.mark.parametrize("name", ["1.json", "000001.json", "00001.JSON", "00000.json", "copy of 00001.json"])
+@in_a_folder
+def test_a_correction_of_another_name_is_named(storage, workspace, published, name):
+    correcting.withdraw(storage, ["cat/0.jpg"], "not ours")
+    folder = workspace.root / "spans/span-0001/corrections"
+    (folder / "00001.json").rename(folder / name)
+
+    with pytest.raises(BrokenSpan, match=f"corrections/{name} is not how a correction is called"):
+        spans.published(storage)
+
+
+@in_a_folder
+def test_a_correction_larger_than_any_is_not_read(storage, workspace, published):
+    correcting.withdraw(storage, ["cat/0.jpg"], "not ours")
+    os.truncate(workspace.root / "spans/span-0001/corrections/00001.json", 2**34)
+
+    with pytest.raises(BrokenSpan, match="00001.json has 17,179,869,184 bytes, more than any correction"):
         spans.published(storage)
 
 

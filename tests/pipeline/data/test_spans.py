@@ -786,6 +786,10 @@ def test_a_number_is_never_given_twice(storage, workspace):
     "folder, message",
     [
         ("span-00001", "span-00001 cannot be used: the folder of span 1 is called span-0001"),
+        ("span-0", "with a number of at most"),
+        ("span--1", "with a number of at most"),
+        ("span-0001 ", "with a number of at most"),
+        ("span-٠٠٠١", "with a number of at most"),
         ("span-1", "the folder of span 1 is called span-0001"),
         ("span-9223372036854775808", "with a number of at most 9223372036854775807"),
         (
@@ -829,6 +833,7 @@ def test_a_selection_beyond_all_numbers_is_refused(selection):
         b'{"files": {"looks-1.bin": 1}, ' + MANIFEST[1:],
         b'{"erased": 5, ' + MANIFEST[1:],
         b"[" * 200_000,
+        b"\0" * 200_000,
         b'{"span": 2, ' + MANIFEST[1:],
     ],
 )
@@ -907,6 +912,26 @@ def damage(workspace, how) -> None:
         workspace.put(
             {name: {"cut off": data[:-9], "empty": b"", "text": b"no records", "forged": forged.getvalue()}[how]}
         )
+
+
+@pytest.mark.parametrize("damaged", [b"", b"[]", b"{}", b"null", b"[" * 200_000])
+@in_a_folder
+def test_damaged_checksums_are_named(storage, workspace, damaged):
+    workspace.collect(photographs(range(6)))
+    spans.prepare(storage)
+    manifest = json.loads(workspace.read("spans/span-0001/span.json"))
+    for shards in manifest["shards"].values():
+        for shard in shards:
+            del shard["sha256"]
+    workspace.put(
+        {
+            "spans/span-0001/span.json": json.dumps(manifest).encode(),
+            "spans/span-0001/checksums.json": damaged,
+        }
+    )
+
+    with pytest.raises(BrokenSpan, match="span-0001 cannot be used: checksums.json cannot be read"):
+        list(spans.published(storage)[0].examples("train"))
 
 
 @pytest.mark.parametrize("how", ["missing", "cut off", "empty", "text", "forged"])

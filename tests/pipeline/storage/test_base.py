@@ -7,8 +7,9 @@ import os
 import pytest
 
 from pipeline.errors import StorageError, UsageError
-from pipeline.storage.base import map_in_order, numbered_names, truncated_name
-from pipeline.storage.factory import open_folder
+from pipeline.storage.base import Kind, map_in_order, numbered_names, truncated_name
+from pipeline.storage.factory import open_folder, open_storage
+from tests.conftest import files_in, put
 from tests.places import in_a_folder
 
 
@@ -66,6 +67,55 @@ def test_hidden_files_and_links_are_not_listed(storage, workspace, tmp_path):
     os.symlink(tmp_path / "outside" / "d", workspace.root / "a" / "e")
 
     assert list(storage.list("a")) == []
+
+
+@in_a_folder
+def test_everything_is_listed_with_its_kind(storage, workspace):
+    storage.write("a/b/c", b"")
+    os.symlink("/nowhere", workspace.root / "a/link")
+    os.mkfifo(workspace.root / "a/pipe")
+
+    found = {entry.name: kind for entry, kind in storage.list_all("a")}
+
+    assert found == {"a/b": Kind.FOLDER, "a/b/c": Kind.FILE, "a/link": Kind.LINK, "a/pipe": Kind.SPECIAL}
+
+
+@in_a_folder
+def test_nothing_behind_a_link_in_the_place_of_a_folder_is_listed_written_or_removed(storage, workspace, tmp_path):
+    storage.write("here", b"1")
+    put(tmp_path, {"outside/b/c": b"the only copy", "outside/d": b"2"})
+    os.symlink(tmp_path / "outside", workspace.root / "a")
+    verbs = [
+        lambda: list(storage.list("a")),
+        lambda: list(storage.list("a/b")),
+        lambda: storage.folders("a"),
+        lambda: list(storage.sources("a", 100)),
+        lambda: list(storage.unpublished("a")),
+        lambda: list(storage.unpublished_sources("a", 100)),
+        lambda: storage.write("a/new", b""),
+        lambda: storage.write("a/b/new", b"", create_only=True),
+        lambda: storage.delete("a/b/c"),
+        lambda: storage.move("a/b/c", "c"),
+        lambda: storage.move("here", "a/here"),
+        lambda: storage.stage("a", "last").__enter__(),
+    ]
+
+    for verb in verbs:
+        with pytest.raises(StorageError, match="workspace/a: a link is in the place of a folder. Nothing behind it"):
+            verb()
+
+    assert files_in(tmp_path / "outside") == {"b/c": b"the only copy", "d": b"2"}
+    storage.delete("a")
+    assert files_in(tmp_path / "outside") == {"b/c": b"the only copy", "d": b"2"}
+
+
+@in_a_folder
+def test_the_storage_itself_may_be_a_link(workspace, tmp_path):
+    workspace.put({"a/b": b"1"})
+    (tmp_path / "link").symlink_to(workspace.root)
+    storage = open_storage(str(tmp_path / "link"))
+
+    assert [entry.name for entry in storage.list("a")] == ["a/b"] and storage.write("a/c", b"2")
 
 
 def test_create_only_does_not_overwrite(storage):
