@@ -116,11 +116,14 @@ def show_page(address: str, height: int = 640) -> HTML:
     return HTML(f'<div><iframe sandbox="allow-scripts" style="{style}" srcdoc="{page}"></iframe></div>')
 
 
-def show_pictures(folder: str, count: int = 20) -> HTML:
-    """Shows some pictures of a folder with one subfolder a label."""
-    files = sorted(path for path in pathlib.Path(folder).rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
-    some = random.Random(0).sample(files, min(count, len(files)))
-    return HTML('<div style="display:flex;flex-wrap:wrap;gap:12px">' + "".join(map(_figure, some)) + "</div>")
+def show_pictures(pictures: str | Sequence[pathlib.Path], count: int = 20) -> HTML:
+    """Shows some pictures of a folder with one subfolder a label, or these files; the subfolder is the caption."""
+    if isinstance(pictures, str):
+        found = (path for path in pathlib.Path(pictures).rglob("*") if path.suffix.lower() in (".png", ".jpg", ".jpeg"))
+        pictures = sorted(found)
+        random.Random(0).shuffle(pictures)
+    figures = "".join(map(_figure, pictures[:count]))
+    return HTML(f'<div style="display:flex;flex-wrap:wrap;gap:12px">{figures}</div>')
 
 
 def _figure(path: pathlib.Path) -> str:

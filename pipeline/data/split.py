@@ -58,13 +58,13 @@ def arrange(
     """
     begin, records = len(published), np.concatenate([published, new])
     pairs = np.concatenate([_EMPTY, *likeness.near_pairs(records, begin)])
-    component = _components(len(records), np.concatenate([pairs, _grouped(records)]))
+    component = components(len(records), np.concatenate([pairs, _grouped(records)]))
     component = _without_scenes(records, begin, component)
     own, sides = new["split"], new["split"].copy()
     bound = np.zeros(len(records), bool)  # components that published images decide
     found = Arrangement(alike=_partners(pairs, component, begin))
     moved: set[int] = set()
-    for members in _together(component, begin):
+    for members in together(component, begin):
         before, now = members[members < begin], members[members >= begin] - begin
         if len(before):
             bound[component[members[0]]] = True
@@ -97,7 +97,7 @@ def _grouped(records: np.ndarray) -> np.ndarray:
     return np.stack([grouped[first[inverse.ravel()]], grouped], axis=1) if len(grouped) else _EMPTY
 
 
-def _components(count: int, pairs: np.ndarray) -> np.ndarray:
+def components(count: int, pairs: np.ndarray) -> np.ndarray:
     """Returns for each position the smallest one that is connected with it, int64 [count]."""
     parent = np.arange(count)
     while len(pairs):
@@ -110,7 +110,7 @@ def _components(count: int, pairs: np.ndarray) -> np.ndarray:
     return parent
 
 
-def _together(component: np.ndarray, begin: int) -> Iterable[np.ndarray]:
+def together(component: np.ndarray, begin: int = 0) -> Iterable[np.ndarray]:
     """Yields the members of each component of several that has one at `begin` or after."""
     several = np.flatnonzero((np.bincount(component) > 1)[component])
     order = several[np.argsort(component[several], kind="stable")]
@@ -132,7 +132,7 @@ def _without_scenes(records: np.ndarray, begin: int, component: np.ndarray) -> n
                 continue  # one group, however large
             inside = records[members]
             pairs = np.concatenate([_EMPTY, *likeness.near_pairs(inside, 0, radius), _grouped(inside)])
-            component[members] = members[_components(len(inside), pairs)]
+            component[members] = members[components(len(inside), pairs)]
     return component
 
 

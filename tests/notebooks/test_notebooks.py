@@ -13,6 +13,12 @@ pytestmark = pytest.mark.timeout(900)
 
 # What an executed notebook shows, by its name.
 SHOWN = {
+    "explore_spans": (
+        "8/mistaken-digit-0023.png",
+        "neither JPEG nor PNG",
+        "3 images of span 1 labelled 3 from now on.",
+        "Released as model-1.",
+    ),
     "dual_deployment_tfx": (
         "Released as model-1.",
         "DevicePublisher      done",
