@@ -143,7 +143,8 @@ class OAuth(Service):
             raise Refused(StatusCode.UNAUTHENTICATED, "Token must be a short-lived token (60 minutes).")
         return claims
 
-    def _issue(self, principal: str, scopes: str) -> str:
+    def issue(self, principal: str, scopes: str) -> str:
+        """A new access token; `scopes` are separated by spaces."""
         token = "ya29.local-" + secrets.token_urlsafe(24)
         with self._lock:
             self._tokens[token] = Token(principal, frozenset(scopes.split()), time.time() + LIFETIME)
@@ -185,7 +186,7 @@ class OAuth(Service):
         if not claims.get("scope"):
             return _oauth_error("invalid_scope", "Empty or missing scope not allowed.")
         return {
-            "access_token": self._issue(claims["iss"], claims["scope"]),
+            "access_token": self.issue(claims["iss"], claims["scope"]),
             "expires_in": LIFETIME - 1,
             "token_type": "Bearer",
         }
@@ -206,7 +207,7 @@ class OAuth(Service):
             return _oauth_error("invalid_grant", "The audience in ID Token does not match the expected audience.")
         principal = f"principal://{form['audience']}/subject/{claims['sub']}"
         return {
-            "access_token": self._issue(principal, form.get("scope", "")),
+            "access_token": self.issue(principal, form.get("scope", "")),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
             "expires_in": LIFETIME - 1,
@@ -221,7 +222,7 @@ class OAuth(Service):
         if account not in self._keys:
             raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
-        return {"accessToken": self._issue(account, " ".join(body["scope"])), "expireTime": ends}
+        return {"accessToken": self.issue(account, " ".join(body["scope"])), "expireTime": ends}
 
     def sign(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
         """Bytes signed with a service account's key; every caller may sign for every account."""

@@ -1,5 +1,6 @@
 """Batch prediction jobs: predicts JSON lines from a bucket with the model, writes results to a bucket."""
 
+import collections
 import itertools
 import json
 import re
@@ -9,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 from google.cloud import aiplatform_v1 as types
 from google.longrunning import operations_pb2
-from google.protobuf import empty_pb2
+from google.protobuf import empty_pb2, json_format
 from google.rpc import status_pb2
 from grpc import StatusCode
 
+from tests.emulators.gcs.errors import StorageError
 from tests.emulators.gcs.listing import glob_pattern
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
+from tests.emulators.vertex.automl import AutoML
 from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.models import Models
 from tests.emulators.vertex.names import Names, invalid, missing
@@ -43,10 +46,11 @@ class BatchPredictions:
         operations: Operations,
         models: Models,
         machines: Machines,
+        automl: AutoML,
         serving: Serving,
     ):
         self._cloud, self._names, self._operations = cloud, given, operations
-        self._models, self._machines, self._serving = models, machines, serving
+        self._models, self._machines, self._automl, self._serving = models, machines, automl, serving
         self._lock = operations.lock
         self._ids = itertools.count(1000)
         self._threads: list[threading.Thread] = []
@@ -94,6 +98,7 @@ class BatchPredictions:
         job = types.BatchPredictionJob(request.batch_prediction_job)
         self._check(job, parent)
         model = self._models.find(job.model, caller)
+        self._check_resources(job, model)
         with self._lock:
             job.name = f"{parent}/batchPredictionJobs/{next(self._ids)}"
             job.model, job.model_version_id = model.name, model.version_id
@@ -124,6 +129,15 @@ class BatchPredictions:
         for uri in job.input_config.gcs_source.uris:
             self._names.bucket(uri, "input_config.gcs_source.uris")
         self._names.bucket(job.output_config.gcs_destination.output_uri_prefix, "output_config.gcs_destination")
+
+    def _check_resources(self, job: types.BatchPredictionJob, model: types.Model) -> None:
+        kinds = types.Model.DeploymentResourcesType
+        if not model.supported_deployment_resources_types:
+            raise Refused(StatusCode.FAILED_PRECONDITION, f"Model {job.model} does not support batch prediction.")
+        if kinds.DEDICATED_RESOURCES not in model.supported_deployment_resources_types:
+            if names.is_set(job, "dedicated_resources"):
+                raise invalid("batch_prediction_job.dedicated_resources: the model supports AUTOMATIC_RESOURCES only.")
+            return
         if not names.is_set(job, "dedicated_resources"):
             raise invalid("batch_prediction_job.dedicated_resources is required: the model supports no others.")
         resources = job.dedicated_resources
@@ -212,23 +226,35 @@ class BatchPredictions:
         lines = list(self._lines(job))
         instances = [_instance(line, job.instance_config) for line in lines]
         size = job.manual_batch_tuning_parameters.batch_size or AT_ONCE
-        results: list[str] = []
-        errors: dict[str, int] = {}
+        results: list[tuple[Any, Any]] = []
+        failures: list[tuple[Any, str]] = []
         for start in range(0, len(lines), size):
             if not self._continues(job):
                 return
-            answers = self._serving.predict(model, instances[start : start + size])
+            answers = self._answers(job, model, instances[start : start + size])
             for line, answer in zip(lines[start : start + size], answers, strict=True):
                 if "prediction" in answer:
-                    results.append(json.dumps(_named(line, job.instance_config) | {"prediction": answer["prediction"]}))
+                    results.append((line, answer["prediction"]))
                 else:
-                    errors[answer["error"]] = errors.get(answer["error"], 0) + 1
+                    failures.append((line, answer["error"]))
         with self._lock:
             if self._continues(job):
-                self._write(job, model, results, errors)
-                failed = sum(errors.values())
-                job.completion_stats = types.CompletionStats(successful_count=len(results), failed_count=failed)
+                self._write(job, model, results, failures)
+                job.completion_stats = types.CompletionStats(successful_count=len(results), failed_count=len(failures))
                 self._end(job, State.JOB_STATE_SUCCEEDED)
+
+    def _answers(self, job: types.BatchPredictionJob, model: types.Model, instances: list[Any]) -> list[dict[str, Any]]:
+        if not self._automl.is_trained(model):
+            return self._serving.predict(model, instances)
+        plain = types.BatchPredictionJob.pb(job)
+        parameters = json_format.MessageToDict(plain.model_parameters) if plain.HasField("model_parameters") else {}
+        return self._automl.predict(model, instances, parameters, self._read)
+
+    def _read(self, uri: str) -> bytes:
+        try:
+            return self._cloud.gcs.read(uri)
+        except StorageError:
+            raise Refused(StatusCode.NOT_FOUND, f"File not found: {uri}") from None
 
     def _lines(self, job: types.BatchPredictionJob) -> Iterator[Any]:
         for uri in job.input_config.gcs_source.uris:
@@ -245,25 +271,55 @@ class BatchPredictions:
                     yield _parsed(line, f"gs://{bucket}/{name}, line {number}")
 
     def _write(
-        self, job: types.BatchPredictionJob, model: types.Model, results: list[str], errors: dict[str, int]
+        self,
+        job: types.BatchPredictionJob,
+        model: types.Model,
+        results: list[tuple[Any, Any]],
+        failures: list[tuple[Any, str]],
     ) -> None:
-        """Writes one file of results per machine, unordered, and counts of error messages."""
         # As the real service names it, which differs from the documentation: prediction-NAME-2021_09_30T01_19_02_574Z.
         time = job.create_time.strftime("%Y_%m_%dT%H_%M_%S_") + f"{job.create_time.microsecond // 1000:03d}Z"
         prefix = job.output_config.gcs_destination.output_uri_prefix.rstrip("/")
         folder = f"{prefix}/prediction-{re.sub(r'[^a-zA-Z0-9_-]', '_', model.display_name)}-{time}"
-        shards = job.dedicated_resources.starting_replica_count or 1
-        for shard in range(shards):
-            text = "".join(f"{line}\n" for line in reversed(results[shard::shards]))
-            self._cloud.gcs.put(f"{folder}/prediction.results-{shard:05d}-of-{shards:05d}", text.encode())
-        statistics = "".join(
-            f"{(f'{POST} ({error}) from server, retry=3.', count)}\n" for error, count in errors.items()
-        )
-        self._cloud.gcs.put(f"{folder}/prediction.errors_stats-00000-of-00001", statistics.encode())
+        if self._automl.is_trained(model):
+            files = _files_of_automl(results, failures)
+        else:
+            named = [(_named(line, job.instance_config), prediction) for line, prediction in results]
+            files = _files_of_container(named, failures, job.dedicated_resources.starting_replica_count or 1)
+        for name, lines in files.items():
+            self._cloud.gcs.put(f"{folder}/{name}", "".join(f"{line}\n" for line in lines).encode())
         job.output_info = types.BatchPredictionJob.OutputInfo(gcs_output_directory=folder)
 
 
+Files = dict[str, list[str]]  # lines of each file
 POST = "Post request fails. Cannot get predictions. Error: Exceeded retries: Non-OK result 400"
+
+
+def _files_of_container(results: list[tuple[Any, Any]], failures: list[tuple[Any, str]], shards: int) -> Files:
+    """One file of results per machine, unordered, and counts of error messages."""
+    lines = [json.dumps(named | {"prediction": prediction}) for named, prediction in results]
+    files: Files = {
+        f"prediction.results-{shard:05d}-of-{shards:05d}": lines[shard::shards][::-1] for shard in range(shards)
+    }
+    counts = collections.Counter(error for _, error in failures)
+    statistics = [f"{(f'{POST} ({error}) from server, retry=3.', count)}" for error, count in counts.items()]
+    return files | {"prediction.errors_stats-00000-of-00001": statistics}
+
+
+def _files_of_automl(results: list[tuple[Any, Any]], failures: list[tuple[Any, str]]) -> Files:
+    """Files of predictions and, if there are any, of errors: documented at BatchPredictionJob.OutputConfig."""
+    files: Files = {
+        "predictions_00001.jsonl": [
+            json.dumps({"instance": line, "prediction": prediction}) for line, prediction in results
+        ]
+    }
+    if failures:
+        invalid_argument = CODES[StatusCode.INVALID_ARGUMENT]
+        files["errors_00001.jsonl"] = [
+            json.dumps({"instance": line, "error": {"code": invalid_argument, "message": error}})
+            for line, error in failures
+        ]
+    return files
 
 
 def _check_formats(job: types.BatchPredictionJob) -> None:

@@ -157,7 +157,7 @@ class Endpoints:
             endpoint = self.find(request.endpoint, caller)
             deployed = types.DeployedModel(request.deployed_model)
             model = self._models.find(deployed.model, caller)
-            self._check_machine(deployed, least)
+            self._check_resources(deployed, model, least)
             ids = {other.id for other in endpoint.deployed_models}
             if deployed.id:
                 names.check_id(deployed.id, r"\d{1,10}", "deployed_model.id")
@@ -179,15 +179,21 @@ class Endpoints:
 
             return self._operations.start(endpoint.name, types.DeployModelOperationMetadata(), work)
 
-    def _check_machine(self, deployed: types.DeployedModel, least: int) -> None:
-        if not names.is_set(deployed, "dedicated_resources"):
-            raise invalid("prediction_resources is required: this Model supports DEDICATED_RESOURCES.")
-        resources = deployed.dedicated_resources
+    def _check_resources(self, deployed: types.DeployedModel, model: types.Model, least: int) -> None:
+        """Raises Refused unless the resources are of the kind that the model supports: each supports one or none."""
+        kinds = [types.Model.DeploymentResourcesType(kind).name for kind in model.supported_deployment_resources_types]
+        if not kinds:
+            raise Refused(StatusCode.FAILED_PRECONDITION, f"Model {model.name} does not support deployment.")
+        kind = kinds[0].lower()
+        if types.DeployedModel.pb(deployed).WhichOneof("prediction_resources") != kind:
+            raise invalid(f"prediction_resources is required: this Model supports {kinds[0]}.")
+        resources = getattr(deployed, kind)
         most = resources.max_replica_count or resources.min_replica_count
         if not (least <= resources.min_replica_count <= most <= MOST_REPLICAS and most):
             text = f"at least {least}, and at most max_replica_count, which may be {MOST_REPLICAS}"
-            raise invalid(f"dedicated_resources.min_replica_count must be {text}.")
-        self._machines.check(resources.machine_spec, "custom_model_serving")
+            raise invalid(f"{kind}.min_replica_count must be {text}.")
+        if names.is_set(deployed, "dedicated_resources"):
+            self._machines.check(resources.machine_spec, "custom_model_serving")
 
     def undeploy(self, request: types.UndeployModelRequest, caller: Caller) -> operations_pb2.Operation:
         with self._lock:

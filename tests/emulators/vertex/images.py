@@ -4,7 +4,8 @@ import pathlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from tests.emulators.vertex.processes import NoSuchImage
+from tests.emulators.vertex import components
+from tests.emulators.vertex.processes import PROGRAMS, NoSuchImage
 
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
@@ -27,6 +28,8 @@ class Images:
 
     def find(self, image: str) -> tuple[pathlib.Path, Mapping[str, str]]:
         """Working directory and environment of an image; raises NoSuchImage."""
+        if image == components.IMAGE:
+            return PROGRAMS, {"PYTHONUNBUFFERED": "1"}
         if image in self._added:
             return self._added[image], {"PYTHONPATH": str(self._added[image]), "PYTHONUNBUFFERED": "1"}
         try:

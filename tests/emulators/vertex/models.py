@@ -12,6 +12,7 @@ from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
+from tests.emulators.vertex.automl import AutoML
 from tests.emulators.vertex.names import Names, invalid, missing
 from tests.emulators.vertex.operations import Operations
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 SERVICE = "google.cloud.aiplatform.v1.ModelService"
 DEFAULT = "default"
+TFLITE = "tflite"
 ALIAS = r"[a-z][a-zA-Z0-9-]{0,126}[a-z0-9]"
 GOOGLES = re.compile(r"(us|europe|asia)-docker\.pkg\.dev/(vertex-ai|vertex-ai-restricted)/prediction/tf")
 Versions = dict[int, types.Model]
@@ -28,13 +30,12 @@ Versions = dict[int, types.Model]
 class Models:
     """Models by name; each model is a dict of versions by number."""
 
-    def __init__(self, cloud: "Cloud", given: Names, operations: Operations):
-        self._cloud, self._names, self._operations = cloud, given, operations
+    def __init__(self, cloud: "Cloud", given: Names, operations: Operations, automl: AutoML):
+        self._cloud, self._names, self._operations, self._automl = cloud, given, operations, automl
         self._lock = operations.lock
         self._ids, self._changes = itertools.count(1000), itertools.count(1)
-        self.deployed: Callable[
-            [str, str], Iterator[types.DeployedModelRef]
-        ]  # the deployments of a version; set by Endpoints
+        # The deployments of a version; set by Endpoints.
+        self.deployed: Callable[[str, str], Iterator[types.DeployedModelRef]]
         self.reset()
 
     def reset(self) -> None:
@@ -49,6 +50,7 @@ class Models:
             f"/{SERVICE}/ListModelVersions": Rpc(
                 types.ListModelVersionsRequest, types.ListModelVersionsResponse, self.list_versions
             ),
+            f"/{SERVICE}/ExportModel": Rpc(types.ExportModelRequest, operation, self.export),
             f"/{SERVICE}/UpdateModel": Rpc(types.UpdateModelRequest, types.Model, self.update),
             f"/{SERVICE}/MergeVersionAliases": Rpc(types.MergeVersionAliasesRequest, types.Model, self.merge_aliases),
             f"/{SERVICE}/DeleteModelVersion": Rpc(types.DeleteModelVersionRequest, operation, self.delete_version),
@@ -72,19 +74,24 @@ class Models:
         if request.service_account:
             self._names.account(request.service_account)
         with self._lock:
-            if request.parent_model:
-                if request.model_id:
-                    raise invalid("model_id and parent_model cannot be given both.")
-                name = self._names.resource(request.parent_model, "models", caller)
-                if name not in self.models:
-                    raise missing(name)
-            else:
-                if request.model_id:
-                    names.check_id(request.model_id, r"[a-z_][a-z0-9_-]{0,62}", "model_id")
-                name = f"{parent}/models/{request.model_id or next(self._ids)}"
-                if name in self.models:
-                    raise Refused(StatusCode.ALREADY_EXISTS, f"Model {name} exists: give parent_model for a version.")
-            return self._operations.start(name, types.UploadModelOperationMetadata(), lambda: self._add(name, model))
+            name = self.new_name(parent, request.parent_model, request.model_id, caller)
+            return self._operations.start(name, types.UploadModelOperationMetadata(), lambda: self._upload(name, model))
+
+    def new_name(self, parent: str, parent_model: str, model_id: str, caller: Caller) -> str:
+        """The name of a model to add: a new one, or `parent_model` for a new version of it; raises Refused."""
+        if parent_model:
+            if model_id:
+                raise invalid("model_id and parent_model cannot be given both.")
+            name = self._names.resource(parent_model, "models", caller)
+            if name not in self.models:
+                raise missing(name)
+            return name
+        if model_id:
+            names.check_id(model_id, r"[a-z_][a-z0-9_-]{0,62}", "model_id")
+        name = f"{parent}/models/{model_id or next(self._ids)}"
+        if name in self.models:
+            raise Refused(StatusCode.ALREADY_EXISTS, f"Model {name} exists: give parent_model for a version.")
+        return name
 
     def _check(self, model: types.Model, parent: str) -> None:
         names.check_display_name(model.display_name)
@@ -98,21 +105,25 @@ class Models:
         names.check_image(image)
         self._names.bucket(model.artifact_uri, "artifact_uri")
 
-    def _add(self, name: str, model: types.Model) -> types.UploadModelResponse:
+    def _upload(self, name: str, model: types.Model) -> types.UploadModelResponse:
         if GOOGLES.match(model.container_spec.image_uri):
             self._check_files(model.artifact_uri.rstrip("/"))
+        model.supported_deployment_resources_types = [types.Model.DeploymentResourcesType.DEDICATED_RESOURCES]
+        self.add(name, model)
+        return types.UploadModelResponse(model=name, model_version_id=model.version_id)
+
+    def add(self, name: str, model: types.Model) -> None:
+        """Adds a version of the model `name`."""
         with self._lock:
             versions = self.models.setdefault(name, {})
             number = max(versions, default=0) + 1
             aliases = list(dict.fromkeys([*model.version_aliases, *([] if versions else [DEFAULT])]))
             model.name, model.version_id = name, str(number)
             model.create_time = model.update_time = model.version_create_time = model.version_update_time = names.now()
-            model.supported_deployment_resources_types = [types.Model.DeploymentResourcesType.DEDICATED_RESOURCES]
             self._changed(model)
             self._remove_aliases(versions, aliases)
             model.version_aliases = aliases
             versions[number] = model
-        return types.UploadModelResponse(model=name, model_version_id=str(number))
 
     def _check_files(self, folder: str) -> None:
         prefix = folder.removeprefix("gs://").partition("/")[2]
@@ -189,6 +200,35 @@ class Models:
 
     def _changed(self, model: types.Model) -> None:
         model.etag = f"AMEw9y{next(self._changes)}"
+
+    def export(self, request: types.ExportModelRequest, caller: Caller) -> operations_pb2.Operation:
+        """Exports an edge model of AutoML; the folder is named as Vertex AI names it, not as its reference says."""
+        self._names.demand(caller, "models.export")
+        wanted = request.output_config
+        with self._lock:
+            model = self.find(request.name, caller)
+            supported = [format_.id for format_ in model.supported_export_formats]
+            if not supported:
+                raise Refused(StatusCode.FAILED_PRECONDITION, f"Model {request.name} is not exportable.")
+            chosen = wanted.export_format_id or supported[0]
+            if chosen not in supported:
+                raise invalid(f"export_format_id {chosen!r} is not one of {', '.join(supported)}.")
+            if chosen != TFLITE:
+                raise Refused(StatusCode.UNIMPLEMENTED, f"export_format_id {chosen}: the local server has {TFLITE}.")
+            if not names.is_set(wanted, "artifact_destination") or names.is_set(wanted, "image_destination"):
+                raise invalid(f"output_config: {chosen} is exported to artifact_destination alone.")
+            prefix = self._names.bucket(wanted.artifact_destination.output_uri_prefix, "artifact_destination")
+            folder = f"{prefix}/model-{model.name.rpartition('/')[2]}/{chosen}/{names.now():%Y-%m-%dT%H:%M:%S.%fZ}"
+            files = self._automl.trained(model).exported()
+            metadata = types.ExportModelOperationMetadata()
+
+            def work() -> types.ExportModelResponse:
+                for name, data in files.items():
+                    self._cloud.gcs.put(f"{folder}/{name}", data)
+                metadata.output_info.artifact_output_uri = folder
+                return types.ExportModelResponse()
+
+            return self._operations.start(model.name, metadata, work)
 
     def delete_version(self, request: types.DeleteModelVersionRequest, caller: Caller) -> operations_pb2.Operation:
         with self._lock:

@@ -33,9 +33,8 @@ class Operations:
             self.looks = 2
             self._held = False
             self._found: dict[str, operations_pb2.Operation] = {}
-            self._waiting: dict[str, tuple[int, Callable[[], Any]]] = (
-                {}
-            )  # times seen so far, and the function to perform
+            # Times seen so far, the function to perform, and the metadata, which the function may change.
+            self._waiting: dict[str, tuple[int, Callable[[], Any], Any]] = {}
 
     def hold(self) -> None:
         self._held = True
@@ -44,7 +43,10 @@ class Operations:
         self._held = False
 
     def start(self, resource: str, metadata: Any, work: Callable[[], Any]) -> operations_pb2.Operation:
-        """Starts an operation on a resource; only one may run at a time. `work` returns the response."""
+        """Starts an operation on a resource; only one may run at a time.
+
+        `work` returns the response and may change `metadata`.
+        """
         with self.lock:
             for name in list(self._waiting):
                 if name.startswith(f"{resource}/operations/"):
@@ -56,17 +58,18 @@ class Operations:
             name = f"{resource}/operations/{next(self._numbers)}"
             self._found[name] = operations_pb2.Operation(name=name)
             self._found[name].metadata.Pack(_plain(metadata))
-            self._waiting[name] = 0, work
+            self._waiting[name] = 0, work, metadata
             return self._look(name)
 
     def _look(self, name: str, looks: int = 1) -> operations_pb2.Operation:
         """Counts a look at an operation; returns a copy of its state, because it may change before it is sent."""
         if name in self._waiting and not self._held:
-            before, work = self._waiting[name]
-            self._waiting[name] = before + looks, work
+            before, work, metadata = self._waiting[name]
+            self._waiting[name] = before + looks, work, metadata
             if before + looks >= self.looks:
                 del self._waiting[name]
                 self._work(self._found[name], work)
+                self._found[name].metadata.Pack(_plain(metadata))
         copy = operations_pb2.Operation()
         copy.CopyFrom(self._found[name])
         return copy

@@ -1,14 +1,14 @@
 """PipelineService: validates submitted jobs and runs them."""
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.cloud import aiplatform_v1 as types
 from google.longrunning import operations_pb2
 from google.protobuf import empty_pb2, json_format
 from grpc import StatusCode
 
-from tests.emulators.services import Caller, Refused, Request, Route, Rpc
+from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names, spec
 from tests.emulators.vertex.names import Names, invalid, missing
 from tests.emulators.vertex.operations import Operations
@@ -27,10 +27,6 @@ ACTIVE = (
     State.PIPELINE_STATE_RUNNING,
     State.PIPELINE_STATE_CANCELLING,
 )
-
-
-def _json(message: Any) -> dict[str, Any]:
-    return json_format.MessageToDict(type(message).pb(message))
 
 
 class Pipelines:
@@ -81,24 +77,6 @@ class Pipelines:
             f"/{SERVICE}/CancelPipelineJob": Rpc(types.CancelPipelineJobRequest, empty_pb2.Empty, self.cancel),
             f"/{SERVICE}/DeletePipelineJob": Rpc(types.DeletePipelineJobRequest, operations_pb2.Operation, self.delete),
         }
-
-    def routes(self) -> list[Route]:
-        parent = "/v1/projects/{project}/locations/{location}/pipelineJobs"
-        return [
-            Route("GET", parent, "ListPipelineJobs", self._list_by_rest),
-            Route("GET", f"{parent}/{{job}}", "GetPipelineJob", self._get_by_rest),
-        ]
-
-    def _list_by_rest(self, request: Request, caller: Caller, project: str, location: str) -> dict[str, Any]:
-        wanted = types.ListPipelineJobsRequest.pb(types.ListPipelineJobsRequest())
-        json_format.ParseDict(
-            {"parent": f"projects/{project}/locations/{location}", **request.parameters()}, wanted
-        )  # strict: an unknown parameter is refused
-        return _json(self.list(types.ListPipelineJobsRequest(wanted), caller))
-
-    def _get_by_rest(self, request: Request, caller: Caller, project: str, location: str, job: str) -> dict[str, Any]:
-        name = f"projects/{project}/locations/{location}/pipelineJobs/{job}"
-        return _json(self.get(types.GetPipelineJobRequest(name=name), caller))
 
     def create(self, request: types.CreatePipelineJobRequest, caller: Caller) -> types.PipelineJob:
         self._names.demand(caller, "pipelineJobs.create")

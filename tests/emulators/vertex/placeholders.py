@@ -1,13 +1,40 @@
-"""Placeholders in command lines, and conditions, evaluated when a task starts."""
+"""Placeholders in command lines, and conditions, evaluated when a task starts.
+
+https://www.kubeflow.org/docs/components/pipelines/user-guides/components/container-components/
+"""
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tests.emulators.vertex.names import invalid
 
 Input = dict[str, Any]  # ExecutorInput as JSON
+
+
+def command_line(parts: Sequence[str], executor_input: Input, read: Callable[[str], bytes]) -> list[str]:
+    """A command line with its placeholders replaced; {"IfPresent": ...} may add several arguments or none."""
+    return [argument for part in parts for argument in _arguments(_structure(part), executor_input, read)]
+
+
+def _structure(part: str) -> Any:
+    """The structure of a part that is a Concat or an IfPresent, which kfp writes as JSON; any other part as it is."""
+    if not part.startswith(('{"Concat"', '{"IfPresent"')):
+        return part
+    return json.loads(part)
+
+
+def _arguments(part: Any, executor_input: Input, read: Callable[[str], bytes]) -> list[str]:
+    if isinstance(part, str):
+        return [filled(part, executor_input, read)]
+    if isinstance(part, list):
+        return [argument for each in part for argument in _arguments(each, executor_input, read)]
+    if "Concat" in part:
+        return ["".join(_arguments(part["Concat"], executor_input, read))]
+    condition, inputs = part["IfPresent"], executor_input["inputs"]
+    is_present = condition["InputName"] in {**inputs["parameterValues"], **inputs["artifacts"]}
+    return _arguments(condition["Then"] if is_present else condition.get("Else", []), executor_input, read)
 
 
 def filled(text: str, executor_input: Input, read: Callable[[str], bytes]) -> str:

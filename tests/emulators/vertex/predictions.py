@@ -1,4 +1,4 @@
-"""Predictions by the container of the model that the traffic split selects."""
+"""Predictions by the model that the traffic split selects: by its container, or as AutoML's."""
 
 import json
 from typing import Any
@@ -8,6 +8,7 @@ from google.protobuf import json_format, struct_pb2
 from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
+from tests.emulators.vertex.automl import AutoML, decoded
 from tests.emulators.vertex.endpoints import Endpoints
 from tests.emulators.vertex.models import Models
 from tests.emulators.vertex.names import invalid
@@ -19,8 +20,8 @@ LARGEST = 1_500_000  # bytes of a request: https://cloud.google.com/vertex-ai/do
 class Predictions:
     """PredictionService."""
 
-    def __init__(self, endpoints: Endpoints, models: Models, serving: Serving):
-        self._endpoints, self._models, self._serving = endpoints, models, serving
+    def __init__(self, endpoints: Endpoints, models: Models, automl: AutoML, serving: Serving):
+        self._endpoints, self._models, self._automl, self._serving = endpoints, models, automl, serving
 
     def rpcs(self) -> dict[str, Rpc]:
         predict = Rpc(types.PredictRequest, types.PredictResponse, self.predict)
@@ -35,7 +36,11 @@ class Predictions:
         deployed = self._endpoints.choose(request.endpoint, caller)
         model = self._models.find(f"{deployed.model}@{deployed.model_version_id}", caller)
         instances = [_as_json(json_format.MessageToDict(row)) for row in plain.instances]
-        answers = self._serving.predict(model, instances)
+        if self._automl.is_trained(model):
+            parameters = json_format.MessageToDict(plain.parameters) if plain.HasField("parameters") else {}
+            answers = self._automl.predict(model, instances, parameters, decoded)
+        else:
+            answers = self._serving.predict(model, instances)
         for answer in answers:
             if "error" in answer:  # one invalid instance fails the whole request
                 raise Refused(StatusCode.INVALID_ARGUMENT, json.dumps({"error": answer["error"]}))

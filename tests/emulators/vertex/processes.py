@@ -10,7 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-FOLDER = pathlib.Path(__file__).parent
+PROGRAMS = pathlib.Path(__file__).parent / "programs"
 Started = Callable[[Callable[[], object]], object]  # called with the function that ends the container
 FindImage = Callable[[str], tuple[pathlib.Path, Mapping[str, str]]]
 
@@ -67,20 +67,30 @@ def surroundings(
 class _Task:
     """A forked process."""
 
-    def __init__(self) -> None:
+    def __init__(self, ending: signal.Signals) -> None:
+        self._signal = ending
         self.began, self.ended = threading.Event(), threading.Event()
         self.pid = self.code = 0
 
     def end(self) -> None:
         if not self.ended.is_set():
-            os.killpg(self.pid, signal.SIGKILL)
+            os.killpg(self.pid, self._signal)
 
 
 class Forked(Containers):
-    """Forks each container from one warm process (zygote.py), which starts with the first container."""
+    """Forks each container from one warm process (programs/zygote.py), which has `imported` modules.
 
-    def __init__(self, find: FindImage, environment: Mapping[str, str]):
-        self._find, self._environment = find, dict(environment)
+    It starts with the first container. `ending` is the signal that ends a container.
+    """
+
+    def __init__(
+        self,
+        find: FindImage,
+        environment: Mapping[str, str],
+        imported: Sequence[str],
+        ending: signal.Signals = signal.SIGKILL,
+    ):
+        self._find, self._environment, self._imported, self._ending = find, dict(environment), imported, ending
         self._lock = threading.Lock()
         self._ids = itertools.count(1)
         self._process: subprocess.Popen | None = None
@@ -88,7 +98,7 @@ class Forked(Containers):
 
     def run(self, image, command, environment, log, started) -> int:
         folder, variables = surroundings(self._find(image), environment, log)
-        task, name = _Task(), str(next(self._ids))
+        task, name = _Task(self._ending), str(next(self._ids))
         wanted = {"id": name, "argv": list(command), "folder": folder, "environment": variables, "log": str(log)}
         with self._lock:
             process = self._warm()
@@ -109,7 +119,7 @@ class Forked(Containers):
         if self._process:
             return self._process
         process = self._process = subprocess.Popen(
-            [sys.executable, "-I", "-W", "ignore", str(FOLDER / "zygote.py")],
+            [sys.executable, "-I", "-W", "ignore", str(PROGRAMS / "zygote.py"), *self._imported],
             env=self._environment,
             cwd="/",
             stdin=subprocess.PIPE,

@@ -16,8 +16,8 @@ from google.protobuf import json_format
 from google.rpc import status_pb2
 
 from tests.emulators.services import Refused
-from tests.emulators.vertex import names
-from tests.emulators.vertex.placeholders import filled, is_true
+from tests.emulators.vertex import components, names
+from tests.emulators.vertex.placeholders import command_line, filled, is_true
 from tests.emulators.vertex.spec import dependencies
 from tests.emulators.vertex.store import Outputs, Store
 from tests.emulators.vertex.workers import Failed, Stop, Workers
@@ -249,7 +249,13 @@ class Run:
             if "defaultValue" in definition:
                 inputs["parameterValues"][key] = definition["defaultValue"]
         for key, source in task.get("inputs", {}).get("parameters", {}).items():
-            inputs["parameterValues"][key] = self._parameter(source, scope)
+            value = self._parameter(source, scope)
+            # an optional input of a pipeline that the pipeline was not given is not given either
+            if value is not None:
+                inputs["parameterValues"][key] = value
+        for key, value in inputs["parameterValues"].items():
+            if isinstance(value, float) and value.is_integer():  # JSON has no integers
+                inputs["parameterValues"][key] = int(value)
         inputs["parameters"] = {key: _wrapped(value) for key, value in inputs["parameterValues"].items()}
         for key, source in task.get("inputs", {}).get("artifacts", {}).items():
             if "componentInputArtifact" in source:
@@ -372,14 +378,29 @@ class Run:
             raise Failed(f"The machine of {name} was lost.")
 
     def _run(self, name: str, container: dict[str, Any], what: dict[str, Any], executor_input: dict[str, Any]) -> None:
-        read = self._cloud.gcs.read
-        command = [filled(part, executor_input, read) for part in [*what.get("command", []), *what.get("args", [])]]
         own = {variable["name"]: variable["value"] for variable in container.get("env", [])}
         more = {"CLOUD_ML_PROJECT_ID": self._cloud.project_number, "CLOUD_ML_JOB_ID": self._id, **own}
+        parts = [*what.get("command", []), *what.get("args", [])]
+        if container["image"] == components.IMAGE:
+            self._run_component(name, parts, executor_input, more)
+            return
+        command = command_line(parts, executor_input, self._cloud.gcs.read)
         self._workers.run(name, container["image"], command, self._account, self.stop, more)
         path = executor_input["outputs"]["outputFile"]
         if pathlib.Path(path).exists():  # tests may run as root
             raise Failed(f"{name} wrote {path}: the mount belongs to root, and containers need not run as root.")
+
+    def _run_component(
+        self, name: str, parts: list[str], executor_input: dict[str, Any], more: Mapping[str, str]
+    ) -> None:
+        """Runs a component of Google's, which writes to /gcs as root, and labels what it makes as the run's."""
+        mount = components.Mount(self._cloud, self._workers.folder())
+        command = command_line(parts, mount.mounted(executor_input), self._cloud.gcs.read)
+        labels = {"VERTEX_AI_PIPELINES_RUN_LABELS": json.dumps(dict(self._job.labels))}
+        try:
+            self._workers.run(name, components.IMAGE, command, self._account, self.stop, {**more, **labels})
+        finally:
+            mount.save()
 
     def _written(self, executor_input: dict[str, Any]) -> dict[str, Any]:
         """The ExecutorOutput that a container has written, {} if none."""
@@ -411,7 +432,9 @@ class Run:
             if key in values:
                 ended.parameters[key] = values[key]
             elif self._cloud.gcs.names(address := _address(value["outputFile"])):
-                ended.parameters[key] = self._cloud.gcs.read(address).decode()
+                text = self._cloud.gcs.read(address).decode()
+                is_text = defined["parameters"][key].get("parameterType", "STRING") == "STRING"
+                ended.parameters[key] = text if is_text else json.loads(text)
             else:
                 raise Failed(f"{name} did not write its output parameter {key}.")
         return ended

@@ -5,9 +5,11 @@ A part may have `rpcs()`, `reset()` and `close()`.
 
 from typing import TYPE_CHECKING
 
-from tests.emulators.services import Route, Rpc, Service
+from tests.emulators.services import Call, Request, Rpc, Service
+from tests.emulators.vertex.automl import AutoML
 from tests.emulators.vertex.batch import BatchPredictions
 from tests.emulators.vertex.custom_jobs import CustomJobs
+from tests.emulators.vertex.datasets import Datasets
 from tests.emulators.vertex.endpoints import Endpoints
 from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.models import Models
@@ -16,7 +18,9 @@ from tests.emulators.vertex.operations import Operations
 from tests.emulators.vertex.pipelines import Pipelines
 from tests.emulators.vertex.predictions import Predictions
 from tests.emulators.vertex.processes import Containers
+from tests.emulators.vertex.rest import Rest
 from tests.emulators.vertex.serving import Serving
+from tests.emulators.vertex.training import TrainingPipelines
 from tests.emulators.vertex.workers import Workers
 
 if TYPE_CHECKING:
@@ -35,10 +39,15 @@ class Vertex(Service):
         self.workers = Workers(cloud)
         self.serving = Serving(cloud, self.workers)
         self.operations = Operations(self.names)
-        self.models = Models(cloud, self.names, self.operations)
+        self.automl = AutoML(self.workers)
+        self.models = Models(cloud, self.names, self.operations, self.automl)
+        self.datasets = Datasets(cloud, self.names, self.operations)
+        self.training = TrainingPipelines(self.names, self.operations, self.datasets, self.models, self.automl)
         self.endpoints = Endpoints(self.names, self.operations, self.models, self.machines)
-        self.predictions = Predictions(self.endpoints, self.models, self.serving)
-        self.batches = BatchPredictions(cloud, self.names, self.operations, self.models, self.machines, self.serving)
+        self.predictions = Predictions(self.endpoints, self.models, self.automl, self.serving)
+        self.batches = BatchPredictions(
+            cloud, self.names, self.operations, self.models, self.machines, self.automl, self.serving
+        )
         self.custom_jobs = CustomJobs(self.names, self.operations, self.machines, self.workers)
         self.pipelines = Pipelines(cloud, self.names, self.operations, self.workers)
         # In the order of resets; closed in reverse.
@@ -46,6 +55,9 @@ class Vertex(Service):
             self.machines,
             self.serving,
             self.operations,
+            self.training,
+            self.datasets,
+            self.automl,
             self.models,
             self.endpoints,
             self.predictions,
@@ -75,8 +87,8 @@ class Vertex(Service):
             found |= part.rpcs() if hasattr(part, "rpcs") else {}
         return found
 
-    def routes(self) -> list[Route]:
-        return self.pipelines.routes()
+    def route(self, request: Request) -> Call | None:
+        return Rest(self.rpcs()).call(request)
 
     def reset(self) -> None:
         for part in self._parts:

@@ -7,6 +7,7 @@ from typing import Any
 from google.protobuf import json_format
 from kfp.pipeline_spec import pipeline_spec_pb2 as proto
 
+from tests.emulators.vertex.components import IMAGE as COMPONENTS
 from tests.emulators.vertex.names import invalid
 
 BY_DIGEST = re.compile(r"[a-z0-9.-]+(:\d+)?/[a-z0-9._/-]+@sha256:[0-9a-f]{64}")
@@ -25,7 +26,7 @@ def check(spec: dict[str, Any], parameters: Mapping[str, Any], old_parameters: b
     """Raises Refused for specs that Vertex AI refuses, or that would fail later.
 
     `old_parameters` is True when the job has parameters in the format of schema 2.0. Stricter than Vertex AI: images
-    must be named by digest.
+    must be named by digest, except the one of Google's components.
     """
     try:
         json_format.ParseDict(spec, proto.PipelineSpec())
@@ -44,7 +45,7 @@ def check(spec: dict[str, Any], parameters: Mapping[str, Any], old_parameters: b
     _check_parameters(spec["root"].get("inputDefinitions", {}).get("parameters", {}), parameters)
     for label, executor in spec.get("deploymentSpec", {}).get("executors", {}).items():
         image = executor.get("container", {}).get("image")
-        if "container" in executor and not BY_DIGEST.fullmatch(image or ""):
+        if "container" in executor and image != COMPONENTS and not BY_DIGEST.fullmatch(image or ""):
             raise invalid(f"Executor {label}: the image {image!r} is not named by its digest.")
     for component in (spec["root"], *spec.get("components", {}).values()):
         if "dag" in component:

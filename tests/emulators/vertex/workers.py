@@ -2,16 +2,32 @@
 
 import itertools
 import pathlib
+import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from tests.emulators.vertex import components
 from tests.emulators.vertex.images import Images
+from tests.emulators.vertex.metadata_server import MetadataServer
 from tests.emulators.vertex.processes import Containers, Forked, NoSuchImage
 
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
+# What tasks of pipelines import.
+IMPORTED = (
+    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
+    "tfx.components",
+    "tfx.scripts.run_executor",
+    "google.cloud.aiplatform_v1",
+    "google.cloud.storage",
+    "keras_tuner",
+    "kfp",
+    "obstore",
+    "tensorflow_model_analysis",
+    "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
+)
 # Settings of commands, which are not set on Vertex AI's machines.
 SETTINGS = ("GCP_PROJECT", "GCP_REGION", "PIPELINE_SERVICE_ACCOUNT", "BUILD_SERVICE_ACCOUNT", "IMAGE_REPOSITORY")
 
@@ -49,7 +65,10 @@ class Workers:
         self._common = {name: value for name, value in cloud.environment.items() if name not in SETTINGS}
         self._common["TF_CPP_MIN_LOG_LEVEL"] = "2"
         self.images = Images(cloud)
-        self.warm = Forked(self.images.find, {"PATH": "/usr/bin:/bin", **self._common})
+        environment = {"PATH": "/usr/bin:/bin", **self._common}
+        self.warm = Forked(self.images.find, environment, IMPORTED)
+        self._programs = Forked(self.images.find, environment, components.IMPORTED, signal.SIGTERM)
+        self._metadata_servers: dict[str, MetadataServer] = {}
         self._root = cloud.folder / "vertex"
         self._numbers = itertools.count(1)
         self.reset()
@@ -62,6 +81,9 @@ class Workers:
 
     def close(self) -> None:
         self.warm.close()
+        self._programs.close()
+        for server in self._metadata_servers.values():
+            server.close()
 
     def logs(self) -> dict[str, str]:
         """Logs of the containers: {number-name: text}."""
@@ -75,22 +97,55 @@ class Workers:
 
     def environment(self, account: str = "") -> dict[str, str]:
         """The environment of a container that runs as a service account, by default Compute Engine's."""
-        account = account or f"{self._cloud.project_number}-compute@developer.gserviceaccount.com"
-        return {**self._common, "GOOGLE_APPLICATION_CREDENTIALS": str(self._cloud.oauth.key_file(account))}
+        key_file = self._cloud.oauth.key_file(account or self._default_account)
+        return {**self._common, "GOOGLE_APPLICATION_CREDENTIALS": str(key_file)}
+
+    @property
+    def _default_account(self) -> str:
+        return f"{self._cloud.project_number}-compute@developer.gserviceaccount.com"
+
+    def _environment_of_machine(self, account: str) -> dict[str, str]:
+        """The environment of a container that gets its account's tokens from the machine, as components do."""
+        account = account or self._default_account
+        self._cloud.oauth.key_file(account)
+        if account not in self._metadata_servers:
+            issue = self._cloud.oauth.issue
+            self._metadata_servers[account] = MetadataServer(account, self._cloud.project, issue)
+        found = {**self._common, **self._metadata_servers[account].environment}
+        found.pop("GOOGLE_APPLICATION_CREDENTIALS", None)
+        return found
 
     def run(
         self, name: str, image: str, command: Sequence[str], account: str, stop: Stop, more: Mapping[str, str]
     ) -> None:
         """Runs a container as a service account. Raises Failed."""
-        folder = self.folder()
-        log = folder / f"{folder.name}-{name}.log"
-        environment = self.environment(account) | more
         self.commands.append(list(command))
-        self._logs.append(log)
         try:
-            code = self.containers.run(image, command, environment, log, stop.add)
+            if image == components.IMAGE:
+                command = components.local_command(command)
+                self._run(name, image, command, self._environment_of_machine(account) | more, stop, self._programs)
+            else:
+                self._run(name, image, command, self.environment(account) | more, stop, self.containers)
         except NoSuchImage as error:
             raise Failed(str(error)) from None
+
+    def run_program(self, name: str, command: Sequence[str], stop: Stop) -> None:
+        """Runs a program of the local servers' own. Raises Failed."""
+        self._run(name, components.IMAGE, command, self._common, stop, self._programs)
+
+    def _run(
+        self,
+        name: str,
+        image: str,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        stop: Stop,
+        containers: Containers,
+    ) -> None:
+        folder = self.folder()
+        log = folder / f"{folder.name}-{name}.log"
+        self._logs.append(log)
+        code = containers.run(image, command, environment, log, stop.add)
         if code:
             raise Failed(
                 f"The replica workerpool0-0 exited with a non-zero status of {code}. Termination reason: Error. "

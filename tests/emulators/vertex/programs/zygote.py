@@ -1,7 +1,9 @@
-"""Program of a warm process that has imported TFX and forks a process for each task.
+"""Program of a warm process that has imported modules and forks a process for each task.
 
-Importing TFX takes longer than most tasks. A forked task has its own environment, folder and arguments like any
-process, and runs a module as `__main__`.
+    python zygote.py MODULE...
+
+Importing TFX or Google's clients takes longer than most tasks. A forked task has its own environment, folder and
+arguments like any process, and runs a module as `__main__`.
 
 stdin: lines of JSON with `id`, `argv`, `folder`, `environment` and `log`. stdout: lines with `id` and `pid` when a task
 starts, with `id` and `code` when it ends. The process and all tasks end at the end of stdin.
@@ -19,28 +21,17 @@ import sys
 import threading
 import traceback
 
-IMPORTED = (
-    "tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor",
-    "tfx.components",
-    "tfx.scripts.run_executor",
-    "google.cloud.aiplatform_v1",
-    "google.cloud.storage",
-    "keras_tuner",
-    "kfp",
-    "obstore",
-    "tensorflow_model_analysis",
-    "tfx.orchestration.kubeflow.v2.kubeflow_v2_dag_runner",
-)
-MAIN = IMPORTED[0], IMPORTED[2]  # tasks run these: they must not be imported before, as in a new process
+# Tasks run these: they must not be imported before, as in a new process.
+MAIN = ("tfx.orchestration.kubeflow.v2.container.kubeflow_v2_run_executor", "tfx.scripts.run_executor")
 
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
-    for name in IMPORTED:
+    for name in sys.argv[1:]:
         importlib.import_module(name)
     for name in MAIN:
-        del sys.modules[name]
+        sys.modules.pop(name, None)
     gc.freeze()  # garbage collection in a task must not touch, and so copy, memory shared with it
     readable, writable = os.pipe2(os.O_NONBLOCK)
     signal.signal(signal.SIGCHLD, lambda *_: None)
