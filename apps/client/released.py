@@ -11,7 +11,7 @@ from apps.client.answers import Answer, Unanswered
 from apps.client.device import OnDevice
 from pipeline.batch.model_client import ModelClient
 from pipeline.device import file_check
-from pipeline.errors import NoDeviceModel, NoRelease, SpanloopError
+from pipeline.errors import BrokenRelease, NoDeviceModel, NoRelease, SpanloopError
 from pipeline.progress import Log, no_log
 from pipeline.releases.base import Releases
 from pipeline.releases.record import Release
@@ -35,7 +35,11 @@ def device_model(releases: Releases, release: Release) -> Iterator[OnDevice]:
         path = os.path.join(folder, of.file)
         file_check.fetch(releases, release, path)
         threshold = of.escalation.threshold if of.escalation else None
-        yield OnDevice(path, model=release.tag, labels=of.labels, input=of.input, threshold=threshold)
+        try:
+            model = OnDevice(path, model=release.tag, labels=of.labels, input=of.input, threshold=threshold)
+        except ValueError as error:
+            raise BrokenRelease(release.tag, f"its device model cannot be used: {error}") from None
+        yield model
 
 
 class ConfinedModel:

@@ -8,13 +8,14 @@ from pipeline.config import Config
 from pipeline.errors import TaskInVariable, UsageError
 from pipeline.setup.resources import default_names
 
+TOKEN = "RELEASE_TOKEN_SECRET"
 # Variables that cannot be derived; docs/github.md, "Set up a fork", sets them.
 NEEDED = {
     "GCP_PROJECT": "Google Cloud project that runs everything",
     "GCP_REGION": "region of Vertex AI and Cloud Build",
     "WORKSPACE": "gs://bucket/prefix of all images, spans and reports",
     "WORKLOAD_IDENTITY_PROVIDER": "how Google Cloud knows this repository",
-    "RELEASE_TOKEN_SECRET": "resource name of the token by which pipelines publish on GitHub",
+    TOKEN: "resource name of the token by which pipelines publish on GitHub",
 }
 
 
@@ -52,9 +53,13 @@ def settings(variables: Mapping[str, str], repository: str) -> Settings:
         for field in dataclasses.fields(Config)
         if not field.metadata["secret"] and variables.get(field.metadata["variable"])
     }
-    missing = tuple(name for name in NEEDED if not variables.get(name))
+    in_bucket = variables.get("RELEASES", "").startswith("gs://")  # where pipelines publish as their own account
+    needed = [name for name in NEEDED if name != TOKEN or not in_bucket]
+    missing = tuple(name for name in needed if not variables.get(name))
     if not missing:
         names = default_names(ours["GCP_PROJECT"], ours["GCP_REGION"])
+        if in_bucket:
+            del names[TOKEN]
         ours = names | {"RELEASES": f"github:{repository}"} | ours
     Config.from_environment(variables | ours)
     return Settings(ours, missing)

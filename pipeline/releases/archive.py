@@ -11,6 +11,10 @@ from pipeline.storage import files
 ARCHIVE = "model.tar.gz"
 MOST_FILES = 10_000
 MOST_BYTES = 32 << 30  # of an unpacked model
+LARGEST_HEADER = (
+    1 << 20
+)  # bytes; tarfile reads names and attributes of a member into memory, before it shows the member
+LONGEST_NAME = 1000  # characters, with folders; a file system takes names of 255 bytes
 LARGEST_GAIN = 100  # unpacked bytes per packed byte; a SavedModel's weights hardly shrink, its graph to a tenth
 
 
@@ -34,8 +38,8 @@ def pack(folder: str, archive: str) -> None:
 
 
 def unpack(archive: str, folder: str) -> None:
-    """Unpacks into a folder. Raises Unsafe before anything is written."""
-    with tarfile.open(archive, "r:gz") as tar:
+    """Unpacks into a folder. Raises Unsafe before anything is written; errors of tarfile, gzip and int() for damage."""
+    with _Packed(archive, "rb") as packed, tarfile.open(fileobj=packed, mode="r:") as tar:
         members = _checked(tar, min(MOST_BYTES, LARGEST_GAIN * max(os.path.getsize(archive), 1 << 20)))
         for member in members:
             path = os.path.join(folder, member.name)
@@ -45,6 +49,15 @@ def unpack(archive: str, folder: str) -> None:
                     shutil.copyfileobj(tar.extractfile(member), file)
 
 
+class _Packed(gzip.GzipFile):
+    """A gzipped file that is read in small parts."""
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is None or not 0 <= size <= LARGEST_HEADER:
+            raise Unsafe(f"a header of more than {LARGEST_HEADER:,} bytes")
+        return super().read(size)
+
+
 def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
     """Returns the members, which hold at most `most` bytes. Raises Unsafe."""
     members, names, folders, size = [], set(), set(), 0
@@ -52,6 +65,8 @@ def _checked(tar: tarfile.TarFile, most: int) -> list[tarfile.TarInfo]:
         name, parts = member.name, member.name.split("/")
         if name.startswith("/") or ".." in parts or not (member.isreg() or member.isdir()) or member.issparse():
             raise Unsafe(f"{name!r} would leave the folder")
+        if not name.isprintable() or len(name) > LONGEST_NAME or max(map(len, parts)) > LONGEST_NAME // 4:
+            raise Unsafe(f"{name[:50]!r} is no name of a file in a model")
         size += member.size
         if member.size < 0 or size > most or len(members) == MOST_FILES:
             raise Unsafe(f"it would take more than {most / 1e9:.1f} GB or {MOST_FILES:,} files")

@@ -103,8 +103,8 @@ class Releases(abc.ABC):
                 raise StorageError(folder, "not empty", f"Choose another folder for release {release.tag}.")
             try:
                 unpack(archive, folder)
-            except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, Unsafe) as error:
-                raise BrokenRelease(release.tag, f"{ARCHIVE} cannot be unpacked ({error})") from None
+            except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, Unsafe) as error:
+                raise BrokenRelease(release.tag, f"{ARCHIVE} cannot be unpacked ({ascii(str(error)):.200})") from None
             try:
                 saved_model.check(folder, f"The model of release {release.tag}")
             except UnsafeModel:

@@ -18,6 +18,8 @@ LARGEST_RECORD = 16 << 20  # bytes
 LARGEST_DEVICE_MODEL = 2 << 30  # bytes; a FlatBuffer cannot be larger
 LONGEST_FIELD = 1000  # characters
 LARGEST_COUNT = 10**9  # of images, and number of a span
+LARGEST_SIDE = 4096  # pixels of an image as a model for devices takes it
+LARGEST_COLOUR = 1000.0  # in the range of a model's input, and of its background
 TAG = re.compile(r"model-[1-9]\d*", re.ASCII)
 
 
@@ -122,6 +124,10 @@ def _is_count(value: Any, smallest: int = 0) -> bool:
     return type(value) is int and smallest <= value <= LARGEST_COUNT  # a bool is an int, too
 
 
+def _is_side(value: Any) -> bool:
+    return _is_count(value, 1) and value <= LARGEST_SIDE
+
+
 def _is_share(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and 0 <= value <= 1)
 
@@ -188,11 +194,12 @@ def _are_shares(values: Any) -> bool:
 
 
 def _are_numbers(value: Any, length: int) -> bool:
-    return isinstance(value, list) and len(value) == length and all(type(one) in (int, float) for one in value)
+    numbers = isinstance(value, list) and len(value) == length and all(type(one) in (int, float) for one in value)
+    return numbers and all(abs(one) <= LARGEST_COLOUR for one in value)  # 1e999 is infinite
 
 
 _INPUT: Mapping[str, Callable[[Any], bool]] = {
-    "shape": lambda value: isinstance(value, list) and len(value) == 4 and all(_is_count(side, 1) for side in value),
+    "shape": lambda value: isinstance(value, list) and len(value) == 4 and all(map(_is_side, value)),
     "dtype": _is_label,
     "range": lambda value: _are_numbers(value, 2),
     "resize": _is_label,

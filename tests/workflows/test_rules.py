@@ -77,9 +77,21 @@ def test_each_run_is_a_command_with_options_that_exist():
         module = name.replace("-", "_")
         made = getattr(importlib.import_module(f"ci.commands.{module}"), module)
         options = {option for parameter in made.params for option in parameter.opts}
-        unknown = [word for word in words[4:] if word.startswith("--") and word not in options]
+        unknown = [word for word in words[4:] if word.startswith("--") and word not in {*options, "--"}]
         assert not unknown, f"{where}: {run}"
     assert checked > 15
+
+
+def test_no_value_from_outside_becomes_an_option():
+    checked = 0
+    for where, run in runs():
+        words = shlex.split(run)
+        for before, word in zip(words, words[1:], strict=False):
+            if "$" in word and words[:3] == [".venv/bin/python", "-m", "ci"]:
+                is_value = re.fullmatch(r"--[\w-]+", before) or re.match(r"\$\{\w+:\+--[\w-]+=", word)
+                assert is_value or "--" in words[: words.index(word)], f"{where}: {run}"
+                checked += 1
+    assert checked > 10
 
 
 def test_targets_of_make_in_workflows_exist():

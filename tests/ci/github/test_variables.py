@@ -44,6 +44,11 @@ def test_without_one_nothing_goes_to_google_cloud(name):
     assert not found.configured and found.missing == (name,) and "RELEASES" not in found.environment
 
 
+def test_releases_in_a_bucket_need_no_token():
+    found = settings(VARIABLES | {"RELEASES": "gs://widgets/models", "RELEASE_TOKEN_SECRET": ""}, "acme/widget")
+    assert found.configured and not found.environment.get("RELEASE_TOKEN_SECRET")
+
+
 def test_no_variable_but_a_setting_gets_into_the_environment():
     hostile = {"PATH": "/evil", "LD_PRELOAD": "/evil.so", "PYTHONPATH": "/evil", "GITHUB_TOKEN": "stolen"}
     assert set(settings(VARIABLES | hostile, "acme/widget").environment).isdisjoint(hostile)

@@ -245,7 +245,8 @@ NONSENSE = [
     *(of_pair(bytes=size) for size in (0, -1, 1.5, "1", True, 1 << 40)),
     *(of_pair(labels=labels) for labels in ("cat", ["cat", "cat"], [1], None)),
     *(of_pair(input=INPUT | {"shape": shape}) for shape in ([1, 32, 32], [None, 32, 32, 3], [1, 0, 0, 3], "1")),
-    *(of_pair(input=INPUT | {"range": values}) for values in ([0], ["0", "1"], None)),
+    *(of_pair(input=INPUT | {"shape": [1, side, side, 3]}) for side in (4097, 10**9)),
+    *(of_pair(input=INPUT | {"range": values}) for values in ([0], ["0", "1"], None, [0, 10**400])),
     *(
         of_pair(input=wrong)
         for wrong in (None, {}, INPUT | {"dtype": ""}, INPUT | {"resize": 5}, INPUT | {"background": [1]})
@@ -273,6 +274,7 @@ UNREADABLE = [
     json.dumps(RECORD | {"metrics": {"accuracy": float("nan")}}).encode(),
     json.dumps(RECORD | {"metrics": {"images": float("inf")}}).encode(),
     json.dumps(RECORD).replace("0.875", "9" * 5000).encode(),
+    json.dumps(RECORD_OF_PAIR).replace("[255, 255, 255]", "[255, 255, 1e999]").encode(),
 ]
 
 
@@ -401,6 +403,33 @@ def test_an_archive_that_would_fill_the_disk_is_not_unpacked(forge, refused, mon
 def test_an_archive_of_too_many_files_is_not_unpacked(forge, refused, monkeypatch):
     monkeypatch.setattr(archive, "MOST_FILES", 50)
     assert "more than 0.1 GB or 50 files" in refused(forge([member(f"{number}") for number in range(50)]))
+
+
+@pytest.mark.parametrize(
+    "name", ["a\0b", "a\nb", "a\x1b[2J", "\udcff", "x" * 251, "/".join(["x" * 100] * 10)], ids=ascii
+)
+@in_a_folder
+def test_a_name_that_no_model_has_is_not_unpacked(forge, refused, name):
+    named = member("name")
+    named.pax_headers = {"path": name}
+    assert "no name of a file in a model" in refused(forge([named]))
+
+
+@pytest.mark.parametrize(
+    "header_type", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK]
+)
+@in_a_folder
+def test_an_archive_whose_headers_would_fill_the_memory_is_not_unpacked(forge, refused, header_type):
+    header = member("header", header_type)
+    header.size = archive.LARGEST_HEADER + 1
+    assert "a header of more than 1,048,576 bytes" in refused(forge([header], lambda _: Zeros()))
+
+
+@in_a_folder
+def test_an_attribute_that_is_no_number_is_damage(forge, refused):
+    sparse = member("sparse")
+    sparse.pax_headers = {"GNU.sparse.map": "1,two"}
+    assert "invalid literal" in refused(forge([sparse]))
 
 
 @in_a_folder
