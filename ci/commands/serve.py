@@ -26,7 +26,7 @@ def serve(
 
     TAG is a release. Without it the promoted one is served, at first the newest; one that is released later gets
     CANARY_TRAFFIC percent of the requests until `promote`. Where Vertex AI sets AIP_STORAGE_URI, the model there is
-    served instead.
+    served instead; of folders such as 1/ and 2/, as TensorFlow Serving takes them, the one with the largest number.
 
     \b
     curl -d '{"instances": [{"b64": "..."}]}' http://127.0.0.1:8080/v1/models/classification:predict
@@ -36,7 +36,7 @@ def serve(
 
     address = os.environ.get("AIP_STORAGE_URI", "")
     if address:
-        source = Address(address, os.environ.get("AIP_DEPLOYED_MODEL_ID") or "model")
+        source = Address(address, os.environ.get("AIP_DEPLOYED_MODEL_ID", ""))
     else:
         source = (DeviceReleases if device else Releases)(config, tag)
     follows = not address and not tag

@@ -3,7 +3,9 @@
 import asyncio
 import collections
 import contextlib
+import functools
 import os
+import re
 import shutil
 import tempfile
 from typing import Protocol
@@ -19,6 +21,7 @@ from pipeline.serving.local_traffic import LocalTraffic
 from pipeline.serving.server.metrics import Metrics
 from pipeline.serving.server.protocol import Refusal
 from pipeline.serving.server.worker import Worker
+from pipeline.storage.base import checked
 from pipeline.storage.factory import open_storage
 
 
@@ -59,27 +62,47 @@ class DeviceReleases(Releases):
 
 
 class Address:
-    """The SavedModel or device model in one folder or at gs://bucket/prefix, as Vertex AI hands it over."""
+    """The SavedModel or device model in one folder or at gs://bucket/prefix, as Vertex AI hands it over.
 
-    def __init__(self, address: str, tag: str):
+    Where it has none itself, but folders of versions such as 1/ and 12/, the one with the largest number is taken:
+    https://www.tensorflow.org/tfx/serving/serving_config#model_version_policy
+    """
+
+    def __init__(self, address: str, tag: str = ""):
+        """Without a `tag` the model is called model, or model-12 after its version."""
         self._storage, self._tag = open_storage(address.rstrip("/")), tag
 
     def wanted(self) -> dict[str, int]:
-        return {self._tag: 100}
+        version = self._version.strip("/")
+        return {self._tag or (f"model-{int(version)}" if version else "model"): 100}
 
     def fetch(self, tag: str, folder: str) -> None:
         os.makedirs(folder)
-        for entry in self._storage.list(""):
-            name = entry.name.lstrip("/")  # of a folder they are relative to ""
-            path = os.path.join(folder, name)
+        for name in self._names:
+            if not name.startswith(self._version):
+                continue
+            path = os.path.join(folder, checked(name, self._storage.address()).removeprefix(self._version))
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "xb") as file:
                 self._storage.copy_to(name, file)
-        device_model, what = os.path.join(folder, TFLITE), f"The model at {self._storage.address()}"
+        place = self._storage.address(self._version.strip("/"))
+        device_model, what = os.path.join(folder, TFLITE), f"The model at {place}"
         if os.path.exists(device_model):
             file_check.check(device_model, what)
         else:
             saved_model.check(folder, what)
+
+    @functools.cached_property
+    def _names(self) -> list[str]:
+        return [entry.name.lstrip("/") for entry in self._storage.list("")]  # of a folder they are relative to ""
+
+    @functools.cached_property
+    def _version(self) -> str:
+        """The folder of the model's version, such as 12/; "" where the address itself has the model, or none has."""
+        models = [name for name in self._names if os.path.basename(name) in (saved_model.FILE, TFLITE)]
+        folders = {os.path.dirname(name) for name in models}
+        numbers = [folder for folder in folders if re.fullmatch(r"\d{1,18}", folder, re.ASCII)]
+        return "" if "" in folders or not numbers else f"{max(numbers, key=int)}/"
 
 
 class Models:

@@ -1,7 +1,9 @@
 """Several releases in one server: their shares, a promotion and a rollback while it runs, releases that are refused."""
 
 import collections
+import os
 import pathlib
+import shutil
 import time
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from pipeline.config import Config
 from pipeline.releases.factory import open_releases
 from pipeline.serving import rollout
+from pipeline.serving.server.models import Address
 from tests.pipeline.conftest import plain
 from tests.served import Served
 
@@ -83,6 +86,32 @@ def test_a_canary_without_traffic_is_not_loaded(config, release):
         time.sleep(5)
         assert server.get("/health").json["models"] == {"model-1": 100}
         assert sum(line.startswith(("Traffic", "Loading")) for line in server.lines) == 2
+
+
+def test_of_numbered_versions_the_largest_is_served_as_by_tensorflow_serving(bright_or_dark, tmp_path):
+    for version in ("2", "0010", "notes"):
+        shutil.copytree(bright_or_dark, tmp_path / version)
+    (tmp_path / "9").mkdir()
+    (tmp_path / "99").write_bytes(b"no folder")
+    with Served(tmp_path) as server:
+        assert counted(server, 2) == {"model-10": 2}
+        assert server.post({"instances": []}, "/v1/models/classification/versions/10:predict").status == 400
+
+
+def test_versions_are_found_in_a_bucket_and_an_address_with_a_model_is_none_of_them(
+    cloud_environment, gs_workspace, bright_or_dark, tmp_path
+):
+    for name in ("tflite", "device.json"):
+        for version in ("1", "12"):
+            cloud_environment.gcs.put(f"{gs_workspace}/{version}/{name}", (bright_or_dark / name).read_bytes())
+    versions = Address(gs_workspace)
+    assert versions.wanted() == {"model-12": 100} and Address(gs_workspace, "chosen").wanted() == {"chosen": 100}
+    versions.fetch("model-12", str(tmp_path / "fetched"))
+    assert sorted(os.listdir(tmp_path / "fetched")) == ["device.json", "tflite"]
+
+    shutil.copytree(bright_or_dark, tmp_path / "model")
+    shutil.copytree(bright_or_dark, tmp_path / "model" / "3")
+    assert Address(str(tmp_path / "model")).wanted() == {"model": 100}
 
 
 def test_a_named_release_is_served_for_good(config, release):
