@@ -1,4 +1,4 @@
-"""A channel is read from a folder, a bucket and a web server, and never more than what was asked for."""
+"""A channel is read from a folder, a bucket, GitHub and a web server, and never more than what was asked for."""
 
 import contextlib
 import functools
@@ -8,6 +8,12 @@ import threading
 import pytest
 
 from apps.client.channel import Unreachable, open_channel
+from apps.client.installation import Installation, Update
+from pipeline.config import Config
+from pipeline.releases.factory import releases_of
+from pipeline.serving import rollout
+from tests.devices import Key
+from tests.pipeline.conftest import plain
 
 NAME = "devices/classification/channels/stable.json"
 
@@ -42,6 +48,26 @@ def test_a_folder_and_a_web_server_have_the_same_files(published):
 def test_a_client_installs_from_a_web_server(published):
     with web_server(str(published.root)) as url:
         assert published.client.update(open_channel(url)).changed
+
+
+def test_a_client_follows_a_channel_in_releases_of_github(cloud_environment, pair_of_hand, tmp_path, monkeypatch):
+    github = cloud_environment.github
+    monkeypatch.setenv("GITHUB_TOKEN", github.token(contents="write"))
+    address, key = f"github:{github.repository}", Key(tmp_path / "device-key.pem")
+    config = Config(workspace=str(tmp_path / "workspace"), device_channel=address, device_signing_key=key.file)
+    rollout.promote(config, pair_of_hand(releases_of(config)).tag)
+    monkeypatch.delenv("GITHUB_TOKEN")  # a device has none
+    client = Installation(str(tmp_path / "app"), [key.public], "classification")
+
+    assert client.update(open_channel(address)) == Update("model-1", changed=True)
+    assert client.open().answer(plain(250)).label == "bright"
+
+    github.releases.damage("devices-classification-model-1", "model.tflite", b"TFL3")
+    other = Installation(str(tmp_path / "other"), [key.public], "classification").update(open_channel(address))
+    assert other.tag is None and "is not the file" in other.kept
+    github.releases.remove("devices-classification-channels", "stable.json")
+    kept = client.update(open_channel(address))
+    assert kept.tag == "model-1" and "channels/stable.json answers 404" in kept.kept
 
 
 def test_a_client_installs_from_a_bucket(published, cloud_environment, gs_workspace):

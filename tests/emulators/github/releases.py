@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 LONGEST = 125_000  # characters of a release's text
 UPLOADS = "uploads.github.com"
 DOWNLOADS = "release-assets.githubusercontent.com"
+PAGES = "github.com"
 FILE = "application/octet-stream"
 
 
@@ -112,13 +113,19 @@ class Releases:
         ]
 
     @staticmethod
-    def route(github: "GitHub") -> Route:
-        """The route of a file's signed address on another host, which needs no token."""
+    def routes(github: "GitHub") -> list[Route]:
+        """The routes of files outside of the API, which need no token: a file's public address, and its signed one."""
 
-        def download(request: Request, caller: Caller, asset_id: str) -> Response:
+        def public(request: Request, caller: Caller, **names: str) -> Response:
+            return github.releases.redirect(request, **names)
+
+        def signed(request: Request, caller: Caller, asset_id: str) -> Response:
             return github.releases.download(request, asset_id)
 
-        return Route("GET", "/github-production-release-asset/{asset_id}", "download", download, authenticated=False)
+        return [
+            Route("GET", "/{owner}/{repo}/releases/download/{tag}/{name}", "redirect", public, authenticated=False),
+            Route("GET", "/github-production-release-asset/{asset_id}", "download", signed, authenticated=False),
+        ]
 
     def search(self, call: AuthorizedRequest) -> Response:
         found = [*(self._all(drafts=True) if call.may("contents", "write") else []), *self._all(drafts=False)]
@@ -203,6 +210,19 @@ class Releases:
             raise not_found()
         if FILE not in call.request.headers.get("accept", ""):
             return answer(asset)
+        return self._signed(asset)
+
+    def redirect(self, request: Request, owner: str, repo: str, tag: str, name: str) -> Response:
+        """https://docs.github.com/en/repositories/releasing-projects-on-github/linking-to-releases"""
+        if request.host == PAGES and f"{owner}/{repo}".lower() == self._github.repository:
+            for release in self._all(drafts=False):
+                for asset in self._assets[release["id"]].values():
+                    if (release["tag_name"], asset["name"], asset["state"]) == (tag, name, "uploaded"):
+                        return self._signed(asset)
+        return Response(404, b"Not Found")
+
+    def _signed(self, asset: dict[str, Any]) -> Response:
+        """Redirects to a file's signed address."""
         signature = secrets.token_urlsafe(24)
         self._signatures[signature] = asset["id"]
         query = urllib.parse.urlencode({"sp": "r", "rscd": f"attachment; filename={asset['name']}", "sig": signature})

@@ -19,7 +19,7 @@ from tests.emulators.github.endpoints import REPOSITORY, Endpoint, Exchange
 from tests.emulators.github.issues import Issues
 from tests.emulators.github.limits import Limits
 from tests.emulators.github.pulls import Pulls
-from tests.emulators.github.releases import DOWNLOADS, UPLOADS, Releases
+from tests.emulators.github.releases import DOWNLOADS, PAGES, UPLOADS, Releases
 from tests.emulators.services import Caller, Request, Response, Route, Service
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class GitHub(Service):
     """One repository on GitHub."""
 
     name = "github"
-    hosts = ("api.github.com", UPLOADS, DOWNLOADS, "*.actions.githubusercontent.com")
+    hosts = ("api.github.com", PAGES, UPLOADS, DOWNLOADS, "*.actions.githubusercontent.com")
     repository = "acme/widget"
     default_branch = "main"
 
@@ -74,7 +74,7 @@ class GitHub(Service):
 
     def routes(self) -> list[Route]:
         # `reset` recreates the parts, so each call looks them up.
-        return [Releases.route(self)] + [
+        return Releases.routes(self) + [
             Route(
                 endpoint.verb,
                 path,
