@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 import webbrowser
@@ -34,20 +35,33 @@ STARTS = 120.0  # most seconds until the server has loaded its model
 NEW = 200  # digits of each camera that are shown to the app
 WEB = os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))), "apps", "web")
 # the device's small network learns less of so few pictures than it would of more
-SETTINGS = {"DEVICE_MODEL": "true", "DEVICE_ACCURACY_THRESHOLD": "0.5", "DEVICE_AGREEMENT": "0.5"}
+SETTINGS = {
+    "DEVICE_MODEL": "true",
+    "DEVICE_ACCURACY_THRESHOLD": "0.5",
+    "DEVICE_AGREEMENT": "0.5",
+    "SERVING_UPLOADS": "200",  # hard pictures that the page may send
+}
 
 
 @command
 @click.option("--folder", default="./workspace-devices", show_default=True, help="Its workspace; it is emptied first.")
 @click.option("--stay/--no-stay", default=None, help="Serve the page until Enter is pressed.  [default: on a terminal]")
-def demo_devices(config: Config, folder: str, stay: bool | None) -> Outcome:
+@click.option(
+    "--open/--no-open",
+    "opens",
+    default=None,
+    help="Open the page in a browser, that of BROWSER if it is set.  [default: on a terminal of a desktop]",
+)
+def demo_devices(config: Config, folder: str, stay: bool | None, opens: bool | None) -> Outcome:
     """Shows two models of one training at work: an app that goes on without a network, and learns a new camera."""
-    watched = stay if stay is not None else sys.stdin.isatty() and sys.stderr.isatty()
+    on_terminal = sys.stdin.isatty() and sys.stderr.isatty()
+    watched = on_terminal if stay is None else stay
+    opens = on_terminal and has_desktop() if opens is None else opens
     with own_workspace.afresh(folder, "demo-devices"):
         demo = Demo(folder)
         page = demo.web_page()
         with demo.app:
-            run_story(demo, page, watched)
+            run_story(demo, page, opens)
             report = os.path.abspath(os.path.join(folder, "report.html"))
             with open(report, "w", encoding="utf-8") as file:
                 file.write(device_story_page(demo.story()))
@@ -88,7 +102,7 @@ class App:
         with open(self._log, "ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "ci", *typed],
-                env=self._runner.environment,
+                env={name: of for name, of in self._runner.environment.items() if name != "DEVICE_SIGNING_KEY"},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -138,9 +152,13 @@ class Demo:
 
     def __init__(self, folder: str):
         self.folder = folder
-        key = os.path.join(folder, "device-key.pem")
-        make_key(key, os.path.join(folder, "device-public-key.pem"))
-        settings = SETTINGS | {"DEVICE_CHANNEL": os.path.join(folder, "channel"), "DEVICE_SIGNING_KEY": key}
+        private, public = (os.path.join(folder, name) for name in ("device-key.pem", "device-public-key.pem"))
+        make_key(private, public)
+        settings = SETTINGS | {
+            "DEVICE_CHANNEL": os.path.join(folder, "channel"),
+            "DEVICE_SIGNING_KEY": private,
+            "DEVICE_PUBLIC_KEY": public,
+        }
         self.runner = Runner(folder, **settings)
         self.config = Config.from_environment(settings | {"WORKSPACE": folder})
         self.app = App(self.runner, folder)
@@ -199,8 +217,18 @@ class Demo:
         )
 
 
-def run_story(demo: Demo, page: bool, watched: bool) -> None:
-    """Runs every command of the story, in order; shows the link of the page if there is one."""
+def has_desktop() -> bool:
+    """True where a browser has a window of its own; others would take the terminal."""
+    return sys.platform == "darwin" or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
+
+
+def open_page(url: str) -> None:
+    """Opens a page in the user's browser. One that runs until it is closed is not waited for."""
+    threading.Thread(target=webbrowser.open, args=(url,), daemon=True).start()
+
+
+def run_story(demo: Demo, page: bool, opens: bool) -> None:
+    """Runs every command of the story, in order; shows the link of the page if there is one, and may open it."""
     runner, first, changed = demo.runner, *CAMERAS
     runner.chapter("One training makes two models")
     runner.run(
@@ -214,8 +242,8 @@ def run_story(demo: Demo, page: bool, watched: bool) -> None:
     demo.app.start(f"Serves model-1, the page and the channel at {demo.app.url}.")
     if page:
         runner.say(f"\nThe page: {demo.app.url}. It goes on answering when the network is cut.")
-    if page and watched and (sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()):
-        webbrowser.open(demo.app.url)
+        if opens:
+            open_page(demo.app.url)
     demo.predict("online", "Online", first, "escalate")
     demo.predict("device", "The device alone", first, "device")
     demo.predict("cloud", "The cloud alone", first, "cloud")

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -9,6 +11,7 @@ from ci.commands import demo_devices
 from ci.commands.demo import Runner, StoryBroken
 from ci.commands.demo_devices import App, Demo, act_of, make_key, predicted
 from pipeline.serving.device_signing import Signer
+from tests.ci.conftest import ROOT, environment
 from tests.conftest import put
 
 FOUND = {
@@ -69,6 +72,37 @@ def test_the_demo_goes_on_without_node(tmp_path, monkeypatch, capsys):
     assert not Demo(str(tmp_path)).web_page()
 
     assert "needs Node.js 20" in capsys.readouterr().err
+
+
+def test_the_page_opens_in_the_browser_of_the_environment_and_the_story_goes_on(tmp_path):
+    browser, opened = tmp_path / "browser", tmp_path / "opened"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {opened}.new && mv {opened}.new {opened}\nsleep 5\n')
+    browser.chmod(0o755)
+    program = f"""
+from ci.commands.demo_devices import open_page
+import os, time
+open_page("http://127.0.0.1:8080")
+while not os.path.exists({str(opened)!r}):
+    time.sleep(0.05)
+"""
+    subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment(BROWSER=str(browser)), timeout=50, check=True
+    )
+
+    assert opened.read_text() == "http://127.0.0.1:8080\n"
+
+
+@pytest.mark.parametrize(
+    "variables, found", [({}, False), ({"DISPLAY": ":0"}, True), ({"WAYLAND_DISPLAY": "wayland-0"}, True)]
+)
+def test_a_page_opens_by_itself_only_on_a_desktop(monkeypatch, variables, found):
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+
+    assert demo_devices.has_desktop() is found
 
 
 def test_new_pictures_of_both_cameras_are_kept_from_training(tmp_path):
