@@ -38,7 +38,11 @@ _BUCKET = 32  # looks of a bucket that each is compared with; more are joined th
 
 def group_key(group: str) -> int:
     """Returns what a record holds of a group: 0 for none."""
-    return int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "little") or 1 if group else 0
+    return (
+        int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogatepass")).digest()[:8], "little") or 1
+        if group
+        else 0
+    )
 
 
 def image_key(sha256: bytes) -> int:

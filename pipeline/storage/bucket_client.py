@@ -412,5 +412,6 @@ def reason(body: bytes) -> str:
 
 
 def _short(why: object) -> str:
-    """Returns the end of a library's message, which has its cause."""
-    return " ".join(str(why).split())[-160:] or type(why).__name__
+    """Returns the last words of a library's message, which have its cause."""
+    words = " ".join(str(why).split())
+    return (words if len(words) <= 240 else words[-240:].partition(" ")[2]) or type(why).__name__

@@ -42,6 +42,11 @@ _SIGNATURES = [
 _TEXTS = [(b"<svg", "SVG"), (b"<!doctype html", "web page"), (b"<html", "web page")]
 
 
+def is_image(data: bytes) -> bool:
+    """True when the first bytes of a file say that it is a JPEG or PNG, or of a format that a PNG can be made of."""
+    return data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")) or bool(format_of(data).verb)
+
+
 def format_of(data: bytes) -> Format:
     """Returns the format that the first bytes of a file say it has."""
     for at, magic, found in _SIGNATURES:

@@ -69,7 +69,7 @@ def holds(storage: Storage, name: str, data: bytes) -> bool:
 
 
 def _say(storage: Storage, name: str, reason: str) -> None:
-    storage.write(_reason(name), f"{reason}\n".encode(), durable=False)
+    storage.write(_reason(name), f"{reason}\n".encode("utf-8", "backslashreplace"), durable=False)
 
 
 def _reason(name: str) -> str:

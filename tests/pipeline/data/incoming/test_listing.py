@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.data import spans
 from pipeline.data.incoming import collected
-from pipeline.errors import UsageError
+from pipeline.errors import NoCredentials, UsageError
 from tests.conftest import encoded, jpeg, noise, put
 from tests.pipeline.data.test_spans import sha256
 from tests.places import in_a_folder
@@ -56,6 +56,13 @@ def test_lists_as_vertex_ai_imports_them(storage, workspace, cloud_environment, 
         ("list.jsonl", '{"image": "photos/0.jpg"}\n', "line 1 does not name an image and its label"),
         ("list.csv", 'photos/0.jpg,"cat\nphotos/1.jpg,dog\n', "line 2 cannot be read: unexpected end of data"),
         ("list.csv", f"photos/0.jpg,{'l' * 200_000}\n", "line 1 cannot be read: field larger than"),
+        (
+            "list.csv",
+            "image,group\nphotos/0.jpg,a\n",
+            "line 1 names the column of the image, but not that of the label",
+        ),
+        ("list.csv", "training,photos/0.jpg,cat,dog\n", "line 1: 'training,photos/0.jpg,cat,dog' names several labels"),
+        ("list.csv", "photos/0.jpg,cat,a\nphotos/0.jpg,cat,b\n", "'photos/0.jpg' in two groups, 'a' and 'b': keep one"),
         ("list.jsonl", "[]\n", "line 1 does not name an image and its label"),
         ("list.jsonl", '{"image": ["photos/0.jpg"], "label": "cat"}\n', "line 1 does not name"),
         ("list.jsonl", f'{{"image": {"[" * 100_000}\n', "line 1 does not name"),
@@ -70,14 +77,78 @@ def test_a_list_that_says_nothing_is_a_wrong_argument(storage, tmp_path, name, t
         spans.import_folder(storage, str(tmp_path / "absent.csv"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+@in_a_folder
+def test_a_list_in_another_encoding_is_named(storage, tmp_path, encoding):
+    (tmp_path / "list.csv").write_bytes("photos/0.jpg,Kätzchen\n".encode(encoding))
+
+    with pytest.raises(UsageError, match="it is not in UTF-8. Save it as UTF-8"):
+        spans.import_folder(storage, str(tmp_path / "list.csv"))
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        ("list.csv", "\ufeffimage,label\r\nphotos/0.jpg,cat\r\n\r\nphotos/1.jpg,dog\r\n"),
+        ("list.csv", "photos/0.jpg,cat\rphotos/1.jpg,dog\r"),
+        ("list.csv", " photos/0.jpg , cat ,\nphotos/1.jpg,dog,,,\n"),
+        ("list.csv", 'id,label,split,image\n1,"cat",train,photos/0.jpg\n2,dog,val,"photos/1.jpg"\n'),
+        ("list.jsonl", '\ufeff{"image":"photos/0.jpg","label":"cat"}\r\n{"image":"photos/1.jpg","label":"dog"}\r'),
+    ],
+)
+@in_a_folder
+def test_lists_are_read_as_spreadsheets_and_editors_save_them(storage, tmp_path, name, text):
+    put(tmp_path, IMAGES | {name: text.encode()})
+
+    imported = spans.import_folder(storage, str(tmp_path / name))
+
+    assert (imported.labels, imported.rejected) == ({"cat": 1, "dog": 1}, ())
+
+
+@in_a_folder
+def test_of_a_file_elsewhere_that_is_no_image_no_copy_is_kept(storage, workspace, tmp_path):
+    put(tmp_path, {"secret": b"of somebody", "list/text.png": b"no picture", "outside.jpg": jpeg(5)})
+    (tmp_path / "list/link.png").symlink_to(tmp_path / "secret")
+    rows = ["link.png", "../secret", str(tmp_path / "secret"), "text.png", str(tmp_path / "outside.jpg"), "http://a/b"]
+    (tmp_path / "list/list.csv").write_text("".join(f"{row},cat\n" for row in rows))
+
+    imported = spans.import_folder(storage, str(tmp_path / "list/list.csv"))
+
+    assert imported.images == 1 and len(imported.rejected) == 5
+    assert imported.rejected[-1].reason == "cannot be read: 'http://a/b' is neither a path nor gs://BUCKET/NAME"
+    assert b"of somebody" not in workspace.rejected().values() and b"no picture" in workspace.rejected().values()
+
+
+@in_a_folder
+def test_without_credentials_no_image_is_rejected(storage, workspace, tmp_path, monkeypatch):
+    put(tmp_path, IMAGES | {"list.csv": b"gs://somewhere/0.jpg,cat\nphotos/1.jpg,dog\n"})
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+
+    with pytest.raises(NoCredentials):
+        spans.import_folder(storage, str(tmp_path / "list.csv"))
+    assert workspace.rejected() == {}
+
+
 @in_a_folder
 def test_whatever_a_list_names_the_others_are_imported(storage, workspace, tmp_path):
     put(tmp_path, IMAGES)
     os.mkfifo(tmp_path / "pipe")
-    odd = ["absent\0", "\ud800", "pipe", "photos", "../x", "/dev/zero", "n" * 5000, "plain/plain"]
+    odd = [
+        "absent\0",
+        "\ud800",
+        "\udc80.png",
+        "gs://",
+        "pipe",
+        "photos",
+        "../x",
+        "/dev/zero",
+        "n" * 5000,
+        "plain/plain",
+    ]
     lines = [{"image": image, "label": label} for image in odd for label in ("cat", "\ud800", "a\0", "..", "l" * 300)]
     lines += [
-        {"image": f"photos/{number}.jpg", "label": label} for number, label in enumerate((0, "..", "a/b", "c" * 300))
+        {"image": f"photos/{number}.jpg", "label": label, "group": "\udc80"}
+        for number, label in enumerate((0, "..", "a/b", "c" * 300))
     ]
     (tmp_path / "list.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
 
