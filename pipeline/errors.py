@@ -65,6 +65,17 @@ class NotAFolder(UsageError):
         super().__init__(f"{place}{inside} is a file: set WORKSPACE, and RELEASES if you use it, to a folder.")
 
 
+class ForeignReleases(UsageError):
+    """RELEASES does not hold the models that trainings of the workspace have released."""
+
+    def __init__(self, releases: str, workspace: str, tags: Sequence[str]):
+        self.releases, self.workspace, self.tags = releases, workspace, tags
+        super().__init__(
+            f"RELEASES is {releases}, which has none of the models that trainings of {workspace} released"
+            f" ({', '.join(tags[-3:])}): nothing was deleted. Set RELEASES as the workflows have it."
+        )
+
+
 class ImagesTooDeep(UsageError):
     """A folder was named whose folders hold the labels' folders."""
 

@@ -2,7 +2,8 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import google.auth
@@ -16,6 +17,9 @@ from pipeline.errors import CloudRefused, NoCredentials
 
 TIMEOUT = 20  # seconds
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
+
+
+_STATUS = {5: 404, 6: 409, 7: 403, 8: 429, 10: 409, 13: 500, 14: 503}  # of HTTP, by gRPC's code
 
 
 class NoAnswer(Exception):
@@ -53,6 +57,26 @@ class Rest:
     def put(self, url: str, body: dict[str, Any]) -> dict[str, Any]:
         """Replaces what is at `url`; returns the answer's JSON. Raises NoAnswer."""
         return self._ask("PUT", url, json=body)
+
+    def delete(self, url: str, **parameters: str) -> dict[str, Any]:
+        """Deletes what is at `url`; returns the answer's JSON. Raises NoAnswer."""
+        return self._ask("DELETE", url, params=parameters)
+
+    def wait(self, host: str, answer: Mapping[str, Any]) -> None:
+        """Waits for the end of an operation of the service at `host`, if the answer is one.
+
+        Raises NoAnswer when it failed.
+        """
+        name = str(answer.get("name", ""))
+        if not name.startswith("operations/") and "/operations/" not in name:
+            return
+        for pause in retry.POLL.waits():
+            if answer.get("done"):
+                break
+            time.sleep(pause)
+            answer = self.get(f"{host}/{name}")
+        if error := answer.get("error"):
+            raise NoAnswer(error.get("message", "it failed"), _STATUS.get(error.get("code", 0), 400))
 
     def _ask(self, verb: str, url: str, **how: Any) -> dict[str, Any]:
         def is_transient(error: NoAnswer) -> bool:

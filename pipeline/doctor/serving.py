@@ -87,7 +87,7 @@ def endpoint(context: Context) -> str:
         undeploy = f"gcloud ai endpoints undeploy-model {found.name} --region={context.config.region}"
         raise Missing(
             f"{', '.join(unused.values())} without traffic: no releases of {context.config.releases}, but each keeps a"
-            " machine running",
+            " machine running, which `python -m ci clean` ends after 30 days",
             *(f"{undeploy} --deployed-model-id={each}" for each in unused),
         )
     served = found and ", ".join(f"{model} {share} %" for model, share in found.traffic_split.items())

@@ -67,7 +67,7 @@ def build(config: Config, gpu: bool = False, log: Log = no_log, root: str = ROOT
     storage, recipe = open_storage(config.workspace), make_recipe(config, gpu, root)
     if there := _read(storage, _by_content(recipe.content)):
         return there, False
-    source = f"sources/{recipe.content}.tar.gz"
+    source = _source(recipe.content)
     storage.write(source, pack(recipe.files), create_only=True)
     with without_support_warnings():
         from google.cloud.devtools import cloudbuild_v1
@@ -95,6 +95,23 @@ def of_this_code(config: Config, root: str = ROOT) -> Record | None:
 def record(storage: Storage, image: str) -> Record | None:
     """Returns what is known of an image (NAME@sha256:...); None when `build` of this workspace did not make it."""
     return _read(storage, _by_image(image))
+
+
+def forget_content(storage: Storage, made: Record) -> None:
+    """Deletes the source of an image, and the record by which `build` and `of_this_code` find it."""
+    name = _by_content(made.content)
+    if _read(storage, name) == made:
+        storage.delete(name)
+        storage.delete(_source(made.content))
+
+
+def forget(storage: Storage, made: Record) -> None:
+    """Deletes what is known of an image."""
+    storage.delete(_by_image(made.image))
+
+
+def _source(content: str) -> str:
+    return f"sources/{content}.tar.gz"
 
 
 def _by_image(image: str) -> str:

@@ -45,7 +45,7 @@ class DeviceChannel:
     def __init__(self, config: Config, log: Log = no_log):
         config.require("device_channel", "device_signing_key")
         self._config, self._log = config, log
-        self._task = config.modules.rpartition(".")[2]
+        self.task = config.modules.rpartition(".")[2]
         self._place = _place(config)
         self._signer = Signer(config.device_signing_key)
 
@@ -56,9 +56,9 @@ class DeviceChannel:
         """
         if release.device is None:
             raise NoDeviceModel(release.tag)
-        folder = f"{FOLDER}/{self._task}/{release.tag}"
+        folder = f"{FOLDER}/{self.task}/{release.tag}"
         checksum = release.files[release.device.file]
-        if manifest := self._manifest(f"{folder}/{MANIFEST}", release.tag):
+        if manifest := self.published(release.tag):
             if manifest.sha256 != checksum:
                 raise OtherModelPublished(release.tag, self._place.address)
             return
@@ -81,7 +81,7 @@ class DeviceChannel:
         for channel in (STABLE, BETA):
             name = self._pointer(channel)
             if content := self._place.read(name):
-                options = {"model": self._task, "channel": channel, "now": _EVER}
+                options = {"model": self.task, "channel": channel, "now": _EVER}
                 found[channel] = self._trusted(name, lambda of=content, by=options: read_pointer(of, self._keys, **by))
         return found
 
@@ -116,12 +116,12 @@ class DeviceChannel:
 
     def _planned(self, stable: Pointer | None, wanted: State, percent: int) -> dict[str, Pointer]:
         """Returns the pointers of a state, not yet numbered and dated."""
-        blank = Pointer(self._task, STABLE, 0, "", "", wanted.promoted, percent, wanted.previous or None)
+        blank = Pointer(self.task, STABLE, 0, "", "", wanted.promoted, percent, wanted.previous or None)
         planned = {STABLE: dataclasses.replace(blank, rolled_back=wanted.rolled_back or None)}
         tried = next(iter(wanted.canaries), wanted.promoted)
         share = wanted.traffic[tried]
         others = None if tried == wanted.promoted else wanted.promoted
-        return planned | {BETA: Pointer(self._task, BETA, 0, "", "", tried, share, others)}
+        return planned | {BETA: Pointer(self.task, BETA, 0, "", "", tried, share, others)}
 
     def _moved(self, there: Pointer | None, wanted: Pointer) -> Pointer:
         """Signs and writes a pointer unless the one that is there says the same, for long enough."""
@@ -138,7 +138,7 @@ class DeviceChannel:
         return pointer
 
     def _state(self, pointers: Pointers) -> State:
-        name = f"{self._place.address}, channels of {self._task}"
+        name = f"{self._place.address}, channels of {self.task}"
         stable, beta = pointers.get(STABLE), pointers.get(BETA)
         if stable is None:
             return State({}, {}, name)
@@ -151,7 +151,7 @@ class DeviceChannel:
     def _describe(self, release: Release) -> Manifest:
         device = release.device
         return Manifest(
-            model=self._task,
+            model=self.task,
             tag=release.tag,
             created=release.created,
             file=DEVICE_MODEL,
@@ -165,9 +165,11 @@ class DeviceChannel:
             minimum_app_version=self._config.device_min_app_version,
         )
 
-    def _manifest(self, name: str, tag: str) -> Manifest | None:
+    def published(self, tag: str) -> Manifest | None:
+        """Returns the manifest of a published model, None without one. Raises BrokenChannel for a stranger's."""
+        name = f"{FOLDER}/{self.task}/{tag}/{MANIFEST}"
         content = self._place.read(name)
-        return content and self._trusted(name, lambda: read_manifest(content, self._keys, model=self._task, tag=tag))
+        return content and self._trusted(name, lambda: read_manifest(content, self._keys, model=self.task, tag=tag))
 
     @property
     def _keys(self) -> list[str]:
@@ -180,7 +182,7 @@ class DeviceChannel:
             raise BrokenChannel(f"{self._place.address}/{name}", str(refused)) from None
 
     def _pointer(self, channel: str) -> str:
-        return f"{FOLDER}/{self._task}/channels/{channel}.json"
+        return f"{FOLDER}/{self.task}/channels/{channel}.json"
 
 
 def check_settings(config: Config, on_vertex: bool) -> None:

@@ -69,7 +69,7 @@ def served(config: Config) -> Served:
             traffic = endpoint.traffic(config)
             problems += [
                 f"endpoint: {name} ({identifier}) has no traffic, is no release of {config.releases} and keeps a"
-                " machine running: `python -m ci doctor` prints the command that ends it."
+                " machine running: `python -m ci clean` ends it after 30 days, what `doctor` prints at once."
                 for identifier, name in endpoint.unused(config).items()
             ]
         except SpanloopError as error:

@@ -9,7 +9,6 @@ import base64
 import contextlib
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
@@ -102,7 +101,7 @@ def _enable(rest: Rest, config: Config, table: Table) -> list[Step]:
     for start in range(0, len(absent), MOST_APIS):
         body = {"serviceIds": absent[start : start + MOST_APIS]}
         url = f"{SERVICE_USAGE}/projects/{config.project}/services:batchEnable"
-        _wait(rest, SERVICE_USAGE, rest.post(url, body))
+        rest.wait(SERVICE_USAGE, rest.post(url, body))
     return [_api_step(api, api in there) for api in table.apis]
 
 
@@ -167,11 +166,11 @@ def _ensure(rest: Rest, config: Config, resource: Resource) -> Step:
     if step.sign == NEVER:
         raise CloudRefused(f"Creating the {title(resource)}", "; ".join(step.details))
     if found is None:
-        _wait(rest, resource.kind.host, _create(rest, config, resource))
+        rest.wait(resource.kind.host, _create(rest, config, resource))
         return step
     if found.get("state") == "DELETED":
         # https://cloud.google.com/iam/docs/manage-workload-identity-pools-providers#undelete-pool
-        _wait(rest, resource.kind.host, rest.post(f"{resource.url}:undelete", {}))
+        rest.wait(resource.kind.host, rest.post(f"{resource.url}:undelete", {}))
     if found.get("disabled"):
         _enable_resource(rest, resource)
     changed = {
@@ -183,7 +182,7 @@ def _ensure(rest: Rest, config: Config, resource: Resource) -> Step:
         # a bucket that was changed meanwhile answers 412
         rest.patch(resource.url, changed, ifMetagenerationMatch=found["metageneration"])
     elif changed:
-        _wait(rest, resource.kind.host, rest.patch(resource.url, changed, updateMask=",".join(changed)))
+        rest.wait(resource.kind.host, rest.patch(resource.url, changed, updateMask=",".join(changed)))
     return step
 
 
@@ -191,7 +190,7 @@ def _enable_resource(rest: Rest, resource: Resource) -> None:
     if resource.kind is ACCOUNT:
         rest.post(f"{resource.url}:enable", {})
     else:
-        _wait(rest, resource.kind.host, rest.patch(resource.url, {"disabled": False}, updateMask="disabled"))
+        rest.wait(resource.kind.host, rest.patch(resource.url, {"disabled": False}, updateMask="disabled"))
 
 
 def _create(rest: Rest, config: Config, resource: Resource) -> dict[str, Any]:
@@ -325,23 +324,6 @@ def _ensure_grants(rest: Rest, place: Resource, grants: list[Grant]) -> list[Ste
 
 
 # Calls
-
-
-def _wait(rest: Rest, host: str, answer: Mapping[str, Any]) -> None:
-    """Waits for the end of an operation, if the answer is one. Raises NoAnswer when it failed."""
-    name = str(answer.get("name", ""))
-    if not name.startswith("operations/") and "/operations/" not in name:
-        return
-    for pause in retry.POLL.waits():
-        if answer.get("done"):
-            break
-        time.sleep(pause)
-        answer = rest.get(f"{host}/{name}")
-    if error := answer.get("error"):
-        raise NoAnswer(error.get("message", "it failed"), _STATUS.get(error.get("code", 0), 400))
-
-
-_STATUS = {5: 404, 6: 409, 7: 403, 8: 429, 10: 409, 13: 500, 14: 503}  # of HTTP, by gRPC's code
 
 
 def _patiently(doing: str, step: Callable[[], T]) -> T:

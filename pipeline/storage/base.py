@@ -12,7 +12,7 @@ import os
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, NamedTuple, Protocol, TypeVar
 
 from pipeline.errors import StorageError
 
@@ -35,6 +35,14 @@ class Entry(Protocol):
     name: str
     size: int  # bytes
     generation: str  # changes whenever the file is written
+
+
+class DatedEntry(NamedTuple):
+    """A listed file with the time of its last change."""
+
+    name: str
+    size: int  # bytes
+    modified: float  # seconds since the epoch
 
 
 class Source(Protocol):
@@ -101,6 +109,10 @@ class Storage(abc.ABC):
         """
 
     @abc.abstractmethod
+    def list_dated(self, prefix: str) -> Iterator[DatedEntry]:
+        """Yields the files below a folder with their times, also hidden ones, but no links. Raises StorageError."""
+
+    @abc.abstractmethod
     def folders(self, prefix: str) -> Sequence[str]:
         """Returns the names of the folders directly below `prefix`, sorted as text."""
 
@@ -138,6 +150,10 @@ class Storage(abc.ABC):
     @abc.abstractmethod
     def delete(self, name: str) -> None:
         """Deletes a file; a missing one is no error."""
+
+    @abc.abstractmethod
+    def delete_folder(self, name: str) -> None:
+        """Deletes a folder with all that is in it; a missing one is no error. Raises StorageError for a link."""
 
     @abc.abstractmethod
     def move(self, name: str, to: str) -> bool:

@@ -6,6 +6,7 @@ bytes are replaced when an object is written.
 
 import concurrent.futures
 import contextlib
+import datetime
 import functools
 import hashlib
 import re
@@ -15,7 +16,17 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import bucket_client, bucket_objects
-from pipeline.storage.base import HIDDEN, NO_HEADERS, TOO_DEEP, Kind, Storage, checked, too_large
+from pipeline.storage.base import (
+    HIDDEN,
+    NO_HEADERS,
+    TOO_DEEP,
+    DatedEntry,
+    Kind,
+    Storage,
+    checked,
+    map_in_order,
+    too_large,
+)
 from pipeline.storage.bucket_client import THREADS
 from pipeline.storage.bucket_lease import Lease
 from pipeline.storage.bucket_sources import BucketSource, Wanted, each_in_order, read_all
@@ -75,6 +86,11 @@ class Bucket(Storage):
     def list_all(self, prefix: str) -> Iterator[tuple[BucketEntry, Kind]]:
         return ((entry, Kind.FILE) for entry in self.list(prefix))
 
+    def list_dated(self, prefix: str) -> Iterator[DatedEntry]:
+        for item in self.client.items(self.object(f"{prefix}/"), "items(name,size,updated)"):
+            modified = datetime.datetime.fromisoformat(item["updated"].replace("Z", "+00:00")).timestamp()
+            yield DatedEntry(item["name"][len(self._prefix) :], int(item["size"]), modified)
+
     def folders(self, prefix: str) -> Sequence[str]:
         begin = self.object(f"{prefix}/" if prefix else "")
         pages = self.client.listing(begin, "prefixes", delimiter="/")
@@ -110,6 +126,11 @@ class Bucket(Storage):
 
     def delete(self, name: str) -> None:
         self.client.delete(self.object(name))
+
+    def delete_folder(self, name: str) -> None:
+        names = (item["name"] for item in self.client.items(self.object(f"{name}/"), "items(name)"))
+        for _ in map_in_order(self, self.client.delete, names):
+            continue
 
     def move(self, name: str, to: str) -> bool:
         there = self.client.about(self.object(name))

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO, TypeVar
 
 from pipeline.errors import ObjectNotFound, StorageError
 from pipeline.storage import files, folder_sources, folder_stage
-from pipeline.storage.base import NO_HEADERS, Kind, Storage, checked
+from pipeline.storage.base import NO_HEADERS, DatedEntry, Kind, Storage, checked
 from pipeline.storage.files import os_errors
 from pipeline.storage.folder_sources import FolderSource
 from pipeline.storage.folder_stage import FolderStage
@@ -43,6 +43,16 @@ class Folder(Storage):
         path = self._own_folder(prefix)
         with os_errors(self._root):
             yield from _walk(path, prefix)
+
+    def list_dated(self, prefix: str) -> Iterator[DatedEntry]:
+        place = self._own_folder(prefix)
+        with os_errors(self._root):
+            for folder, _, names in os.walk(place):
+                for name in names:
+                    path = f"{folder}/{name}"
+                    status = os.lstat(path)
+                    if stat.S_ISREG(status.st_mode):
+                        yield DatedEntry(path[len(self._root) + 1 :], status.st_size, status.st_mtime)
 
     def folders(self, prefix: str) -> Sequence[str]:
         path = self._own_folder(prefix)
@@ -108,6 +118,11 @@ class Folder(Storage):
     def delete(self, name: str) -> None:
         with os_errors(self._root), contextlib.suppress(FileNotFoundError):
             os.unlink(self._own(name))
+
+    def delete_folder(self, name: str) -> None:
+        path = self._own_folder(name)
+        with os_errors(self._root), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
 
     def move(self, name: str, to: str) -> bool:
         path, target = self._own(name), self._own(to)

@@ -4,10 +4,12 @@ https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locat
 """
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 from grpc import StatusCode
 
+from tests.emulators.gcs.objects import timestamp
 from tests.emulators.policies import requested_version
 from tests.emulators.services import Caller, Refused, Request, Route, Service
 
@@ -27,6 +29,7 @@ class ArtifactRegistry(Service):
 
     def reset(self) -> None:
         self.repositories.clear()
+        self.uploaded: dict[str, float] = {}  # {image: seconds since the epoch}, now unless a test says otherwise
 
     def add(self, repository: str, *images: str, format: str = "DOCKER") -> str:
         """Creates a repository of the project with images (NAME@sha256:...); returns its resource name."""
@@ -43,7 +46,9 @@ class ArtifactRegistry(Service):
             Route("POST", f"{name}:setIamPolicy", "SetIamPolicy", self.set_policy),
             Route("GET", f"{name}:getIamPolicy", "GetIamPolicy", self.policy),
             Route("GET", name, "GetRepository", self.get),
+            Route("GET", f"{name}/dockerImages", "ListDockerImages", self.list_images),
             Route("GET", f"{name}/dockerImages/{{image}}", "GetDockerImage", self.image),
+            Route("DELETE", f"{name}/packages/{{package}}/versions/{{version}}", "DeleteVersion", self.delete_version),
         ]
 
     def get(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
@@ -79,6 +84,40 @@ class ArtifactRegistry(Service):
             raise Refused(StatusCode.NOT_FOUND, f'Image "{name}/dockerImages/{image}" not found.')
         place = f"{parts['location']}-docker.pkg.dev/{parts['project']}/{parts['repository']}"
         return {"name": f"{name}/dockerImages/{image}", "uri": f"{place}/{image}"}
+
+    def list_images(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
+        """https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.dockerImages"""
+        name, (_, images) = self._find(caller, "artifactregistry.dockerimages.list", **parts)
+        parameters = request.parameters()
+        first, size = int(parameters.get("pageToken", "0")), int(parameters.get("pageSize", "100"))
+        place = f"{parts['location']}-docker.pkg.dev/{parts['project']}/{parts['repository']}"
+        listed = [
+            {
+                "name": f"{name}/dockerImages/{image}",
+                "uri": f"{place}/{image}",
+                "tags": ["latest"],
+                "imageSizeBytes": "1000",
+                "uploadTime": timestamp(self.uploaded.setdefault(image, time.time())),
+            }
+            for image in sorted(images)
+        ]
+        more = {"nextPageToken": str(first + size)} if first + size < len(listed) else {}
+        return {"dockerImages": listed[first : first + size], **more}
+
+    def delete_version(self, request: Request, caller: Caller, **parts: str) -> dict[str, Any]:
+        """Deletes an image. Each has a tag here, so it takes `force`.
+
+        https://cloud.google.com/artifact-registry/docs/reference/rest/v1/projects.locations.repositories.packages.versions/delete
+        """
+        package, version = parts.pop("package"), parts.pop("version")
+        name, (_, images) = self._find(caller, "artifactregistry.versions.delete", **parts)
+        if f"{package}@{version}" not in images:
+            raise Refused(StatusCode.NOT_FOUND, f"Requested entity was not found: {package}@{version}")
+        if request.parameters().get("force") != "true":
+            raise Refused(StatusCode.FAILED_PRECONDITION, "The version is tagged: delete its tags, or use force.")
+        images.remove(f"{package}@{version}")
+        place = f"projects/{parts['project']}/locations/{parts['location']}"
+        return {"name": f"{place}/operations/{version.partition(':')[2]}"}
 
     def _find(self, caller: Caller, permission: str, **parts: str) -> tuple[str, tuple[str, set[str]]]:
         name = "projects/{project}/locations/{location}/repositories/{repository}".format(**parts)

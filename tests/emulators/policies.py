@@ -32,9 +32,21 @@ _ROLES: Mapping[str, tuple[str, ...]] = {
         "aiplatform.trainingPipelines.list",
     ),
     "roles/aiplatform.viewer": ("aiplatform.pipelineJobs.get", "aiplatform.pipelineJobs.list"),
-    "roles/artifactregistry.reader": ("artifactregistry.dockerimages.get", "artifactregistry.repositories.get"),
+    "roles/artifactregistry.reader": (
+        "artifactregistry.dockerimages.get",
+        "artifactregistry.dockerimages.list",
+        "artifactregistry.repositories.get",
+    ),
+    "roles/artifactregistry.repoAdmin": (
+        "artifactregistry.dockerimages.get",
+        "artifactregistry.dockerimages.list",
+        "artifactregistry.repositories.get",
+        "artifactregistry.repositories.uploadArtifacts",
+        "artifactregistry.versions.delete",
+    ),
     "roles/artifactregistry.writer": (
         "artifactregistry.dockerimages.get",
+        "artifactregistry.dockerimages.list",
         "artifactregistry.repositories.get",
         "artifactregistry.repositories.uploadArtifacts",
     ),

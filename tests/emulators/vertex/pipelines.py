@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
 SERVICE = "google.cloud.aiplatform.v1.PipelineService"
+METADATA = "google.cloud.aiplatform.v1.MetadataService"
 State = types.PipelineState
 ACTIVE = (
     State.PIPELINE_STATE_QUEUED,
@@ -76,6 +77,9 @@ class Pipelines:
             f"/{SERVICE}/ListPipelineJobs": lists,
             f"/{SERVICE}/CancelPipelineJob": Rpc(types.CancelPipelineJobRequest, empty_pb2.Empty, self.cancel),
             f"/{SERVICE}/DeletePipelineJob": Rpc(types.DeletePipelineJobRequest, operations_pb2.Operation, self.delete),
+            f"/{METADATA}/DeleteExecution": Rpc(
+                types.DeleteExecutionRequest, operations_pb2.Operation, self.delete_execution
+            ),
         }
 
     def create(self, request: types.CreatePipelineJobRequest, caller: Caller) -> types.PipelineJob:
@@ -163,6 +167,12 @@ class Pipelines:
                 raise Refused(StatusCode.FAILED_PRECONDITION, f"The PipelineJob has not ended: {job.state.name}.")
             del self.jobs[job.name]
         return self._operations.start(job.name, types.DeleteOperationMetadata(), empty_pb2.Empty)
+
+    def delete_execution(self, request: types.DeleteExecutionRequest, caller: Caller) -> operations_pb2.Operation:
+        """Ends the use of cached results: the task runs again."""
+        if not self.store.delete_execution(request.name):
+            raise missing(request.name)
+        return self._operations.start(request.name, types.DeleteOperationMetadata(), empty_pb2.Empty)
 
     def wait(self, name: str) -> types.PipelineJob:
         """Waits until a job has ended; `name` is its full resource name."""

@@ -333,7 +333,11 @@ class Run:
         what = json.dumps([pipeline, component, container, inputs], sort_keys=True)
         fingerprint = hashlib.sha256(what.encode()).hexdigest()
         is_cached = task.get("cachingOptions", {}).get("enableCache")
+        execution = f"{self._parent}/metadataStores/default/executions/{self._id}-{detail.task_id}"
+        with self._lock:
+            detail.execution = types.Execution(name=execution)
         if is_cached and (found := self._store.cached(fingerprint)):
+            self._store.keep(fingerprint, *found, execution)
             return Ended(State.SKIPPED, *found)
         retries = int(task.get("retryPolicy", {}).get("maxRetryCount", 0))
         for attempt in itertools.count():
@@ -348,7 +352,7 @@ class Run:
                 if attempt >= retries or self.stop.asked:
                     raise
         ended = self._made(name, defined, executor_input)
-        self._store.keep(fingerprint, ended.artifacts, ended.parameters)
+        self._store.keep(fingerprint, ended.artifacts, ended.parameters, execution)
         return ended
 
     def _outputs(self, folder: str, defined: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Store:
     def reset(self) -> None:
         self.artifacts: list[Artifact] = []
         self._cache: dict[str, tuple[Outputs, dict[str, Any]]] = {}
+        self._executions: dict[str, str] = {}  # fingerprints, by name
         self._number = 0
 
     def name(self, parent: str) -> str:
@@ -62,13 +63,29 @@ class Store:
         return found[-1:]
 
     def cached(self, fingerprint: str) -> tuple[Outputs, dict[str, Any]] | None:
-        """Artifacts and parameters of an equal task that has succeeded; None if none has."""
+        """Artifacts and parameters of an equal task that has succeeded, if its execution is known; else None.
+
+        Whether the artifacts' files are still there does not count:
+        https://cloud.google.com/vertex-ai/docs/pipelines/configure-caching
+        """
         with self._lock:
             return copy.deepcopy(self._cache.get(fingerprint))
 
-    def keep(self, fingerprint: str, artifacts: Outputs, parameters: dict[str, Any]) -> None:
+    def keep(self, fingerprint: str, artifacts: Outputs, parameters: dict[str, Any], execution: str) -> None:
+        """Keeps what an execution has made, or taken from the cache."""
         with self._lock:
             self._cache[fingerprint] = copy.deepcopy((artifacts, parameters))
+            self._executions[execution] = fingerprint
+
+    def delete_execution(self, name: str) -> bool:
+        """Forgets an execution, with the last one also what they cached; False where there is none of this name."""
+        with self._lock:
+            if name not in self._executions:
+                return False
+            fingerprint = self._executions.pop(name)
+            if fingerprint not in self._executions.values():
+                self._cache.pop(fingerprint, None)
+            return True
 
 
 def _field(artifact: Artifact, key: str) -> Any:
