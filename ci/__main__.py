@@ -97,5 +97,6 @@ def guarded(arguments: list[str]) -> int:
 
 if __name__ == "__main__":
     streams.prepare()
+    streams.stop_workflow_commands()
     stop.install()
     sys.exit(stop.run(lambda: guarded(sys.argv[1:])))

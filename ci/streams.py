@@ -15,6 +15,17 @@ def prepare() -> None:
         stream.reconfigure(errors="backslashreplace")  # names of files need not be text
 
 
+def stop_workflow_commands() -> None:
+    """Keeps names of files and messages in the output of a workflow's step from being commands to the runner.
+
+    It takes `::set-output name=x::y` at the start of a line, and `##[...]` anywhere, in what a step prints on either
+    stream. Without the random token, which is never printed again, nothing resumes commands before the step ends.
+    https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands#stopping-and-starting-workflow-commands
+    """
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        print(f"::stop-commands::{os.urandom(16).hex()}", file=sys.stderr, flush=True)
+
+
 def finish() -> None:
     """Gives up what cannot be written any more: Python would raise once more at exit and change the exit code."""
     for stream in (sys.stdout, sys.stderr):

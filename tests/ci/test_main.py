@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from ci.__main__ import GROUPS, commands
-from tests.ci.conftest import ROOT
+from tests.ci.conftest import ROOT, environment
 
 
 def test_help_lists_every_command_with_the_first_line_of_its_own_help(ci):
@@ -64,3 +64,31 @@ def test_without_a_command_all_are_listed(ci):
 
     assert (done.code, done.out) == (2, "")
     assert "config" in done.err
+
+
+def test_names_of_files_are_no_commands_to_the_runner(workspace):
+    """The runner takes `::name::value` at the start of a line, and `##[name]value` anywhere:
+    https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
+    """
+    for label in ("::set-output name=span::7", "##[set-output name=span]7"):
+        (workspace / "collected" / label).mkdir(parents=True)
+        (workspace / "collected" / label / "broken.png").write_bytes(b"no image")
+
+    def lines(**variables: str) -> list[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "ci", "prepare-span"],
+            cwd=ROOT,
+            env=environment(WORKSPACE=str(workspace), **variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        return done.stdout.splitlines()
+
+    first, *rest = lines(GITHUB_ACTIONS="true")
+    assert re.fullmatch(r"::stop-commands::[0-9a-f]{32}", first)
+    assert any(line.lstrip().startswith("::set-output") for line in rest) and any(
+        "##[set-output" in line for line in rest
+    )
+    assert not any(first.removeprefix("::stop-commands::") in line for line in rest)
+    assert lines(GITHUB_ACTIONS="true")[0] != first and "stop-commands" not in "".join(lines())
