@@ -16,6 +16,7 @@ from pipeline.releases.model_ops import ALLOWED, READS_ASSET, RESTORING, SAVING
 
 FILE = "saved_model.pb"
 OTHERS = ("saved_model.pbtxt", "saved_model.cpb")  # TensorFlow may load one of these instead
+LARGEST = 512 << 20  # bytes of a graph, of which parts are copied; weights are in files of their own
 MAIN = ""  # name of the graph that is no function's
 
 # Numbers of fields: of SavedModel,
@@ -63,6 +64,8 @@ def check(folder: str, what: str) -> None:
         if others := [name for name in OTHERS if os.path.lexists(os.path.join(folder, name))]:
             raise ValueError(f"it has a {others[0]}, and only {FILE} is checked")
         with open(os.path.join(folder, FILE), "rb") as file:
+            if os.fstat(file.fileno()).st_size > LARGEST:
+                raise ValueError(f"its {FILE} has more than {LARGEST:,} bytes")
             saved = file.read()
         for data in _fields(saved)[META_GRAPHS]:
             MetaGraph(data).check(os.path.join(folder, "assets"))

@@ -271,6 +271,13 @@ def test_what_is_no_graph_is_refused(tmp_path, data):
         check(str(tmp_path), "The model")
 
 
+def test_a_graph_that_would_fill_the_memory_is_refused(tmp_path):
+    with open(tmp_path / FILE, "wb") as file:
+        file.truncate(8 << 30)
+    with pytest.raises(UnsafeModel, match="has more than 536,870,912 bytes"):
+        check(str(tmp_path), "The model")
+
+
 def test_a_folder_without_a_graph_is_refused(tmp_path):
     with pytest.raises(UnsafeModel, match=f"it has no {FILE}"):
         check(str(tmp_path), "The model")
