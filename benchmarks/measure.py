@@ -7,6 +7,7 @@ import pathlib
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,21 +18,24 @@ class Cost(NamedTuple):
     """Resources used by a process and its finished children."""
 
     cpu: float  # seconds, user and system
+    wall: float  # seconds from start to end
     peak: int  # bytes of memory, of the largest process
     out: str  # standard output
 
 
-def run(command: list[str], folder: str | pathlib.Path = ROOT, **environment: str) -> Cost:
-    """Runs `command` in a folder and waits for it. Raises CalledProcessError when it fails."""
-    process = subprocess.Popen(command, cwd=folder, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
+def run(command: list[str], **environment: str) -> Cost:
+    """Runs `command` in the repository and waits for it. Raises CalledProcessError when it fails."""
+    start = time.monotonic()
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=subprocess.PIPE, text=True)
     out = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - start
     process.returncode = os.waitstatus_to_exitcode(status)
     process.stdout.close()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command, out)
     unit = 1 if sys.platform == "darwin" else 1024
-    return Cost(usage.ru_utime + usage.ru_stime, usage.ru_maxrss * unit, out)
+    return Cost(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss * unit, out)
 
 
 def processor() -> str:

@@ -54,14 +54,12 @@ class Known:
 
     def holder(self, digest: bytes, original: str = "") -> Holder | None:
         """Returns what has the image of this sha256, or was converted from the same original; None for a new one."""
-        found = self._holder(digest)
-        return self._holder(bytes.fromhex(original)) if found is None and original else found
-
-    def _holder(self, digest: bytes) -> Holder | None:
         if (position := self._new.get(digest)) is not None:
             return Holder(None, self.labels[position], position)
-        if not self._keys:
-            return None
+        found = self._published(digest) if self._keys else None
+        return self.holder(bytes.fromhex(original)) if found is None and original else found
+
+    def _published(self, digest: bytes) -> Holder | None:
         first = int.from_bytes(digest[:5], "big")
         for at in range(bisect_left(self._keys, first << 24), len(self._keys)):
             if self._keys[at] >> 24 != first:

@@ -14,6 +14,7 @@ import io
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import simplejpeg
@@ -51,10 +52,14 @@ def image_key(sha256: bytes) -> int:
 
 
 class Looks:
-    """The records of images, in the order in which they were added. Takes the looks of a batch of them at a time."""
+    """The records of images, in the order in which they were added. A thread takes the looks of a batch at a time.
+
+    Decoders let other threads work meanwhile, so the next images are read on another core.
+    """
 
     def __init__(self):
-        self._batches: list[np.ndarray] = []
+        self._thread = ThreadPoolExecutor(1)  # one: a photograph may take hundreds of MB while it is decoded
+        self._batches: list[Future[np.ndarray]] = []
         self._waiting: list[tuple[bytes, bytes, int, str]] = []
         self._bytes = 0
 
@@ -63,20 +68,21 @@ class Looks:
         self._waiting.append((data, sha256, split, group))
         self._bytes += len(data)
         if len(self._waiting) == _BATCH or self._bytes > _BATCH_BYTES:
-            self._take()
+            if len(self._batches) >= _UNDER_WAY:
+                self._batches[-_UNDER_WAY].result()  # its images are in memory until then
+            self._batches.append(self._thread.submit(_records, *zip(*self._waiting, strict=True)))
+            self._waiting, self._bytes = [], 0
 
     def records(self) -> np.ndarray:
         """Returns an array of RECORD."""
-        self._take()
-        return np.concatenate([np.zeros(0, RECORD), *self._batches])
-
-    def _take(self) -> None:
+        found = [np.zeros(0, RECORD), *(batch.result() for batch in self._batches)]
         if self._waiting:
-            self._batches.append(_records(*zip(*self._waiting, strict=True)))
-        self._waiting, self._bytes = [], 0
+            found.append(_records(*zip(*self._waiting, strict=True)))
+        return np.concatenate(found)
 
 
 _BATCH, _BATCH_BYTES = 512, 8 * 2**20
+_UNDER_WAY = 2  # batches
 _LARGE = 128 * 128  # pixels of an image that is averaged alone
 
 
@@ -85,7 +91,8 @@ def _records(
 ) -> np.ndarray:
     """Returns the RECORD of each of the images."""
     records = np.zeros(len(images), RECORD)
-    records["split"], records["image"] = splits, list(map(image_key, digests))
+    records["split"] = splits
+    records["image"] = np.frombuffer(b"".join(digests), "<u8")[::4]  # image_key of each
     if any(groups):
         records["group"] = list(map(group_key, groups))
     looks = np.zeros((len(images), SIDE, SIDE), np.float32)
@@ -102,7 +109,7 @@ def _records(
     for at in np.flatnonzero(looks.std(axis=(1, 2)) < FLAT):
         records["colour"][at] = mean_colour(images[at])
     for at, data in enumerate(images):
-        if turn := _TURNS.get(_orientation(data)):
+        if not _NO_METADATA.match(data) and (turn := _TURNS.get(_orientation(data))):
             looks[at] = turn(looks[at])
     records["look"] = np.rint(looks).reshape(-1, SIDE * SIDE)
     return records
@@ -187,8 +194,6 @@ def _exif(data: bytes) -> bytes:
     if not data.startswith(b"\xff\xd8"):
         at = data.find(b"eXIf", 0, 64 * 2**10)
         return data[at + 4 : at + 4 + 64 * 2**10] if at >= 0 else b""
-    if _NO_METADATA.match(data):
-        return b""
     at = 2  # of the first segment; searching all bytes would take a tenth as long as decoding them
     while data[at : at + 1] == b"\xff" and data[at + 1] in _METADATA:
         if data.startswith(b"Exif\0\0", at + 4):

@@ -16,6 +16,7 @@ from pipeline.data.manifest import END_OF_SOURCES, MANIFEST, SPLITS, Listed
 from pipeline.storage.base import Source, Stage
 
 SHARD_BYTES = 64 * 2**20
+_PIECE_BYTES = 2**20  # of a shard: writing and hashing each record alone costs more than the hash itself
 
 
 class Draft:
@@ -33,12 +34,12 @@ class Draft:
 
     def add(self, source: Source, label: str, sha256: str, split: str, group: str = "", original: str = "") -> None:
         """Appends an image to its shard and lists it."""
-        self._shards[split].add(self.images, source.data, label, self.number, sha256)
-        more = f', "group": {quoted(group)}' if group else ""
-        more += f', "original": "{original}"' if original else ""
+        self._shards[split].add(self.images, tfrecord.of_image(source.data, label, self.number, sha256))
+        group = f', "group": {quoted(group)}' if group else ""
+        original = f', "original": "{original}"' if original else ""
         line = (
             f'{{"name": {quoted(source.name)}, "sha256": "{sha256}", "label": {quoted(label)}, '
-            f'"split": "{split}", "generation": "{source.generation}"{more}}},\n'
+            f'"split": "{split}", "generation": "{source.generation}"{group}{original}}},\n'
         )
         self._lines.write(line.encode())
         self.images += 1
@@ -73,7 +74,7 @@ class Draft:
                         if at in dropped:
                             dropped[at](tfrecord.parse(record).image)
                         else:
-                            self._shards[moved.get(at, split)].copy(at, record)
+                            self._shards[moved.get(at, split)].add(at, tfrecord.of_data(record))
                 shards.remove(shard)
         self._rewrite_lines(moved, dropped)
         return True
@@ -125,61 +126,49 @@ class Draft:
 
 
 class _Shards:
-    """The files of one split, none before there is something to write."""
+    """The files of one split, none before there is something to write. Written and hashed a piece at a time."""
 
     def __init__(self, stage: Stage, split: str):
         self._stage, self._split = stage, split
         self._written: list[dict] = []
-        self._file: _Summed | None = None
+        self._file: BinaryIO | None = None
         self.positions: dict[str, array] = {}  # of the images of each file, in order
 
-    def add(self, position: int, image: bytes, label: str, span: int, sha256: str) -> None:
-        file = self._file or self._create()
-        self._added(position, tfrecord.append(file, image, label, span, sha256))
-
-    def copy(self, position: int, record: bytes) -> None:
-        """Appends a record of another shard."""
-        file = self._file or self._create()
-        self._added(position, tfrecord.append_record(file, record))
+    def add(self, position: int, record: bytes) -> None:
+        """Appends the record of an image."""
+        if self._file is None:
+            self._create()
+        self._positions.append(position)
+        self._waiting.append(record)
+        self._bytes += len(record)
+        if self._bytes >= SHARD_BYTES:
+            self.close()
+        elif self._bytes >= self._next_piece:
+            self._write()
 
     def close(self) -> list[dict]:
         """Closes the last file; returns name, images, bytes and sha256 of each."""
         if self._file is not None:
-            sha256 = self._file.close()
-            images = {"images": len(self._positions), "bytes": self._bytes}
-            self._written.append({"name": self._name} | images | {"sha256": sha256})
+            self._write()
+            self._file.close()
             self._file = None
+            images = {"images": len(self._positions), "bytes": self._bytes}
+            self._written.append({"name": self._name} | images | {"sha256": self._sum.hexdigest()})
         return list(self._written)
 
     def remove(self, shard: dict) -> None:
         self._written.remove(shard)
         self._stage.discard(shard["name"])
 
-    def _create(self) -> "_Summed":
+    def _create(self) -> None:
         self._name = f"{self._split}/{len(self.positions):05d}.tfrecord"
         self._positions = self.positions[self._name] = array("Q")
-        self._file, self._bytes = _Summed(self._stage.create(self._name)), 0
-        return self._file
+        self._file, self._sum = self._stage.create(self._name), hashlib.sha256()
+        self._waiting: list[bytes] = []  # records
+        self._bytes, self._next_piece = 0, _PIECE_BYTES
 
-    def _added(self, position: int, size: int) -> None:
-        self._positions.append(position)
-        self._bytes += size
-        if self._bytes >= SHARD_BYTES:
-            self.close()
-
-
-class _Summed:
-    """A file that is hashed while it is written."""
-
-    def __init__(self, file: BinaryIO):
-        self._sum = hashlib.sha256()
-        self._write, self._update, self._close = file.write, self._sum.update, file.close
-
-    def write(self, data: bytes) -> None:
-        self._write(data)
-        self._update(data)
-
-    def close(self) -> str:
-        """Returns the sha256 of all that was written."""
-        self._close()
-        return self._sum.hexdigest()
+    def _write(self) -> None:
+        piece = b"".join(self._waiting)
+        self._waiting, self._next_piece = [], self._bytes + _PIECE_BYTES
+        self._file.write(piece)
+        self._sum.update(piece)

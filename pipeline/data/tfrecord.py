@@ -31,21 +31,26 @@ class BrokenRecords(SpanloopError):
 
 def append(file: BinaryIO, image: bytes, label: str, span: int, source: str) -> int:
     """Writes a record with the Example of an image and returns the bytes that it took; see `Example`."""
-    before, checksum, after = _around(len(image), label, span)
-    after += source.encode()
-    checksum = google_crc32c.extend(google_crc32c.extend(checksum, image), after)
-    record = b"".join((before, image, after, _masked(checksum)))
-    file.write(record)
-    return len(record)
+    return file.write(of_image(image, label, span, source))
 
 
 def append_record(file: BinaryIO, data: bytes) -> int:
     """Writes a record of any data and returns the bytes that it took."""
+    return file.write(of_data(data))
+
+
+def of_image(image: bytes, label: str, span: int, source: str) -> bytes:
+    """Returns a record with the Example of an image; see `Example`."""
+    before, checksum, after = _around(len(image), label, span)
+    after += source.encode()
+    checksum = google_crc32c.extend(google_crc32c.extend(checksum, image), after)
+    return b"".join((before, image, after, _masked(checksum)))
+
+
+def of_data(data: bytes) -> bytes:
+    """Returns a record of any data."""
     length = len(data).to_bytes(8, "little")
-    file.write(length + _masked(google_crc32c.value(length)))
-    file.write(data)
-    file.write(_masked(google_crc32c.value(data)))
-    return len(data) + 16
+    return b"".join((length, _masked(google_crc32c.value(length)), data, _masked(google_crc32c.value(data))))
 
 
 def records(file: BinaryIO, path: str) -> Iterator[bytes]:

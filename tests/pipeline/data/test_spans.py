@@ -13,7 +13,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from pipeline.data import correcting, exporting, looks, span_writer, spans, tfrecord
+from pipeline.data import correcting, exporting, likeness, looks, span_writer, spans, tfrecord
 from pipeline.data.incoming import conflicts
 from pipeline.data.known import Holder, Known
 from pipeline.data.split import split_of
@@ -164,6 +164,7 @@ def test_few_images_may_leave_a_split_without_shards(storage, workspace):
 
 def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
     monkeypatch.setattr(span_writer, "SHARD_BYTES", 10_000)
+    monkeypatch.setattr(span_writer, "_PIECE_BYTES", 3_000)
     workspace.collect(photographs(range(60)))
     spans.prepare(storage)
 
@@ -172,6 +173,20 @@ def test_shards_are_of_bounded_size(storage, workspace, monkeypatch):
     sizes = [len(data) for name, data in workspace.files("spans/span-0001/train").items()]
     assert len(sizes) > 2 and max(sizes) < 11_000
     assert sorted(example.image for example in workspace.examples()) == sorted(photographs(range(60)).values())
+    assert sum(1 for split in ("train", "eval") for _ in span.examples(split)) == 60, "each shard has its sha256"
+
+
+@in_a_folder
+def test_looks_taken_in_many_batches_are_those_taken_in_one(storage, tmp_path, monkeypatch):
+    put(tmp_path / "mine", photographs(range(30)))
+    spans.import_folder(storage, str(tmp_path / "mine"))
+    other = Folder(str(tmp_path / "other"))
+
+    monkeypatch.setattr(likeness, "_BATCH", 4)
+    spans.import_folder(other, str(tmp_path / "mine"))
+
+    name = f"spans/span-0001/{looks.NAME}"
+    assert storage.read(name) == other.read(name) != b""
 
 
 def test_with_nothing_collected_no_span_is_made(storage, workspace):
