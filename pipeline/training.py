@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from google.protobuf import json_format
 
 from pipeline.cloud import custom_job
-from pipeline.components import beam
+from pipeline.components import beam, current_predictions
 from pipeline.components import tfx_api as tfx
 from pipeline.components.anomaly_gate import STATISTICS, AnomalyGate
 from pipeline.components.current_model import CurrentDeviceModel, CurrentModel
@@ -126,7 +126,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
     baseline = {}
     if shape.baseline:
         current = CurrentModel(releases=run.releases, token_secret=run.token_secret, tag=run.current)
-        baseline = {"baseline_model": current.outputs["model"]}
+        baseline = {"baseline_model": current.outputs["model"], "module_path": current_predictions.__name__}
         nodes.append(current)
     evaluator = tfx.Evaluator(
         examples=examples.outputs["examples"],

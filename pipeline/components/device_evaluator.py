@@ -17,7 +17,7 @@ from tensorflow_model_analysis.proto import config_pb2  # TFX 1.21 has these mes
 from pipeline.batch import on_device
 from pipeline.batch.on_device import DeviceClassifier
 from pipeline.batch.predictor import Classification
-from pipeline.components import local_copies
+from pipeline.components import current_predictions, local_copies
 from pipeline.components import tfx_api as tfx
 from pipeline.device import description, input, litert
 
@@ -37,7 +37,7 @@ class DeviceEvaluator(tfx.Evaluator):
 def code_digest() -> str:
     """Returns the sha256 of the code that makes a device model's predictions."""
     total = hashlib.sha256()
-    for module in (inspect.getmodule(code_digest), on_device, description, input, litert):
+    for module in (inspect.getmodule(code_digest), current_predictions, on_device, description, input, litert):
         total.update(inspect.getsource(module).encode())
     return total.hexdigest()
 
@@ -46,10 +46,15 @@ def custom_extractors(
     eval_shared_model: Any, eval_config: config_pb2.EvalConfig, tensor_adapter_config: Any
 ) -> list[tfma.extractors.Extractor]:
     """Returns TFMA's extractors with one of predictions by LiteRT; called by TFX's Evaluator."""
-    shared = eval_shared_model if isinstance(eval_shared_model, list) else [eval_shared_model]  # itself a tuple
-    names = [spec.name for spec in eval_config.model_specs]
-    folders = dict(zip(names, (model.model_path for model in shared), strict=True))
-    predict = tfma.extractors.Extractor(stage_name="ExtractPredictions", ptransform=beam.ParDo(_Predict(folders)))
+    several = isinstance(eval_shared_model, list)  # a single model is itself a tuple
+    candidate = eval_shared_model
+    if several:
+        name = current_predictions.candidate_of(eval_config)
+        (candidate,) = (model for model in eval_shared_model if model.model_name == name)
+    transform = beam.ParDo(_Predict(candidate.model_path))
+    predict = tfma.extractors.Extractor(stage_name="ExtractPredictions", ptransform=transform)
+    if several:
+        predict = current_predictions.with_current(transform, eval_shared_model, eval_config)
     return tfma.default_extractors(
         eval_shared_model=eval_shared_model,
         eval_config=eval_config,
@@ -59,23 +64,18 @@ def custom_extractors(
 
 
 class _Predict(beam.DoFn):
-    """Adds the predictions of one model, or of several by their names, to a batch of extracts."""
+    """Adds the candidate's predictions to a batch of extracts."""
 
-    def __init__(self, folders: dict[str, str]):
-        self._folders = folders  # {name of the model: its folder}
+    def __init__(self, folder: str):
+        self._folder = folder
 
     def setup(self) -> None:
-        self._models = {}
-        for name, address in self._folders.items():
-            with local_copies.to_read(address) as folder:
-                self._models[name] = DeviceClassifier(folder)
+        with local_copies.to_read(self._folder) as folder:
+            self._model = DeviceClassifier(folder)
 
     def process(self, extracts: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        features = extracts[constants.FEATURES_KEY]
-        images = np.ravel(features["image"]).tolist()
-        found = {name: _outputs(model, images) for name, model in self._models.items()}
-        (only,) = found.values() if len(found) == 1 else (found,)
-        yield extracts | {constants.PREDICTIONS_KEY: only}
+        images = np.ravel(extracts[constants.FEATURES_KEY]["image"]).tolist()
+        yield extracts | {constants.PREDICTIONS_KEY: _outputs(self._model, images)}
 
 
 def _outputs(model: DeviceClassifier, images: list[bytes]) -> dict[str, np.ndarray]:

@@ -21,7 +21,9 @@ def eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
     The Evaluator itself blesses a candidate that reaches the threshold overall. Whether it is worse than the current
     model depends on all slices together, so pipeline/quality/release_gate.py decides that.
     """
-    return _counts(config_pb2.ModelSpec(signature_name=SIGNATURE), config.accuracy_threshold, current)
+    # without a type TFMA finds one out by having Keras load the model
+    kind = config_pb2.ModelSpec(model_type="tf_generic", signature_name=SIGNATURE)
+    return _counts(kind, config.accuracy_threshold, current)
 
 
 def device_eval_config(config: Config, current: bool) -> config_pb2.EvalConfig:
