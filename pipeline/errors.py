@@ -197,17 +197,41 @@ class StorageError(SpanloopError):
 
     def __init__(self, place: str, reason: str, remedy: str):
         self.place, self.reason, self.remedy = place, _one_line(reason), remedy
-        super().__init__(f"{place}: {self.reason}. {remedy}")
+        super().__init__(f"{self.problem}. {remedy}")
+
+    @property
+    def problem(self) -> str:
+        """What is wrong, without what to do."""
+        return f"{self.place}: {self.reason}"
 
 
 class NoCredentials(StorageError):
-    """There are no credentials of Google Cloud: the same message for storage and every other service."""
+    """There are no credentials of Google Cloud, or they are not valid: the same message for every service."""
 
     def __init__(self, reason: str):
         super().__init__(
             "Credentials of Google Cloud",
-            f"not found ({reason.rstrip('.')})",
+            reason.rstrip("."),
             "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a valid file.",
+        )
+
+
+class NoNetwork(StorageError):
+    """Google Cloud cannot be reached: the same message for every service."""
+
+    def __init__(self):
+        remedy = "Check the network and HTTPS_PROXY, then run it again: nothing was lost."
+        super().__init__("Google Cloud", "it cannot be reached", remedy)
+
+
+class ApiDisabled(StorageError):
+    """The project has not enabled an API; `place` is its host name."""
+
+    def __init__(self, api: str):
+        super().__init__(
+            api,
+            "the project has not enabled this API",
+            "`python -m ci doctor` prints the command that enables it, `python -m ci setup` enables all.",
         )
 
 

@@ -7,8 +7,8 @@ import warnings
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline import retry
-from pipeline.errors import CloudRefused, NoCredentials
+from pipeline import google_errors, retry
+from pipeline.errors import CloudRefused
 from pipeline.progress import Log, no_log
 
 if TYPE_CHECKING:
@@ -107,13 +107,11 @@ def converge(doing: str, step: Callable[[], Found | None]) -> Found:
 
 @contextlib.contextmanager
 def cloud_errors(doing: str) -> Iterator[None]:
-    """Converts API errors to CloudRefused, and missing credentials to NoCredentials."""
+    """Converts API errors to CloudRefused, or to what google_errors.explain makes of them."""
     from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+    from google.auth.exceptions import GoogleAuthError
 
     try:
         yield
-    except DefaultCredentialsError as error:
-        raise NoCredentials(str(error)) from error
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise CloudRefused(doing, getattr(error, "message", "") or str(error)) from error
+        raise google_errors.explain(error) or CloudRefused(doing, google_errors.message(error)) from error

@@ -12,8 +12,8 @@ import requests
 from google.auth.credentials import Credentials
 from google.auth.exceptions import GoogleAuthError
 
-from pipeline import retry
-from pipeline.errors import CloudRefused, NoCredentials
+from pipeline import google_errors, retry
+from pipeline.errors import ApiDisabled, CloudRefused, SpanloopError
 
 TIMEOUT = 20  # seconds
 SCOPES = ["https://www.googleapis.com/auth/cloud-platform"]
@@ -30,6 +30,13 @@ class NoAnswer(Exception):
         self.status = status  # of HTTP, 0 without a response
         self.disabled = disabled  # host of the API that the project has not enabled
         self.retry_after = retry_after  # seconds that the service asks to wait
+
+    @property
+    def explained(self) -> SpanloopError | None:
+        """Returns the error whose message is the same for every service, None where there is none."""
+        if self.disabled:
+            return ApiDisabled(self.disabled)
+        return google_errors.explain(self.__cause__) if self.__cause__ else None
 
 
 class Rest:
@@ -101,6 +108,7 @@ class Rest:
         error = body.get("error", {})
         details = itertools.chain([{}], error.get("details", []))
         service = next((d["metadata"]["service"] for d in details if d.get("reason") == "SERVICE_DISABLED"), "")
+        service = service or google_errors.disabled_api(error.get("message", ""))
         retry_after = retry.parse_retry_after(response.headers.get("Retry-After"))
         raise NoAnswer(error.get("message", response.reason), response.status_code, service, retry_after)
 
@@ -110,14 +118,14 @@ def default_rest() -> Rest:
     try:
         credentials, _ = google.auth.default(scopes=SCOPES)
     except GoogleAuthError as error:
-        raise NoCredentials(str(error)) from error
+        raise google_errors.explain(error) from error
     return Rest(credentials)
 
 
 @contextlib.contextmanager
 def rest_errors(doing: str) -> Iterator[None]:
-    """Converts NoAnswer to CloudRefused."""
+    """Converts NoAnswer to CloudRefused, or to what google_errors.explain makes of its cause."""
     try:
         yield
     except NoAnswer as error:
-        raise CloudRefused(doing, str(error)) from error
+        raise error.explained or CloudRefused(doing, str(error)) from error

@@ -2,8 +2,9 @@
 
 import os
 
+from pipeline import google_errors
 from pipeline.cloud.calls import read_retry, without_support_warnings
-from pipeline.errors import NoCredentials, SecretUnreadable
+from pipeline.errors import SecretUnreadable
 
 
 def github_token(secret: str) -> str:
@@ -17,21 +18,19 @@ def github_token(secret: str) -> str:
 def read(name: str) -> str:
     """Returns the secret projects/PROJECT/secrets/NAME/versions/VERSION as text.
 
-    Raises SecretUnreadable, NoCredentials.
+    Raises SecretUnreadable, or what google_errors.explain returns.
     """
     with without_support_warnings():
         import google_crc32c
         from google.api_core.exceptions import GoogleAPIError
-        from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+        from google.auth.exceptions import GoogleAuthError
         from google.cloud import secretmanager_v1
 
     try:
         client = secretmanager_v1.SecretManagerServiceClient()
         payload = client.access_secret_version(name=name, retry=read_retry()).payload
-    except DefaultCredentialsError as error:
-        raise NoCredentials(str(error)) from error
     except (GoogleAPIError, GoogleAuthError) as error:
-        raise SecretUnreadable(name, getattr(error, "message", "") or str(error)) from error
+        raise google_errors.explain(error) or SecretUnreadable(name, google_errors.message(error)) from error
     if google_crc32c.value(payload.data) != payload.data_crc32c:
         raise SecretUnreadable(name, "its checksum does not match: it was damaged in transit")
     try:

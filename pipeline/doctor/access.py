@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.cloud.rest import NoAnswer
 from pipeline.config import Config
 from pipeline.doctor.check import Context, Missing, Unknown, grant, grant_command
+from pipeline.errors import ApiDisabled
 from pipeline.setup import resources
 from pipeline.setup.apply import SERVICE_USAGE, read_policy
 from pipeline.setup.resources import SECRET, Grant, Resource
@@ -77,8 +78,13 @@ def enable(config: Config, services: Iterable[str]) -> str:
 def unreadable(context: Context, refused: NoAnswer, *fix: str) -> Unknown:
     """Returns the outcome of a check that a service does not answer; `fix` helps unless its API is not enabled."""
     if refused.disabled:
-        return Unknown(f"{refused.disabled} is not enabled", enable(context.config, [refused.disabled]))
+        return not_enabled(context, refused.disabled)
     return Unknown(str(refused), *fix)
+
+
+def not_enabled(context: Context, api: str) -> Unknown:
+    """Returns the outcome of a check whose API the project has not enabled."""
+    return Unknown(ApiDisabled(api).problem, enable(context.config, [api]))
 
 
 def permissions(context: Context) -> str:

@@ -4,11 +4,12 @@ import concurrent.futures
 import dataclasses
 from collections.abc import Callable
 
+from pipeline import google_errors
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.config import Config
 from pipeline.doctor import access, identity, places, repository, serving
 from pipeline.doctor.check import CheckFunction, Context, Missing, Unknown, exports, unset, variable
-from pipeline.errors import SpanloopError
+from pipeline.errors import ApiDisabled, NoCredentials, SpanloopError
 
 REQUIRED = ("workspace", "project", "region", "image_repository", "service_account", "build_service_account")
 CHECKS: dict[str, CheckFunction] = {
@@ -54,8 +55,16 @@ def examine(config: Config) -> list[Check]:
         without = [Check(name, None, problem="no credentials") for name in CHECKS]
         return [settings, credentials, *without]
     with concurrent.futures.ThreadPoolExecutor(len(CHECKS)) as pool:
-        checks = pool.map(lambda name: run_check(name, lambda: CHECKS[name](context[0])), CHECKS)
+        checks = pool.map(lambda name: run_check(name, lambda: _with_api(CHECKS[name], context[0])), CHECKS)
         return [settings, credentials, *checks]
+
+
+def _with_api(check: CheckFunction, context: Context) -> str:
+    """Runs a check of a service whose API may not be enabled."""
+    try:
+        return check(context)
+    except ApiDisabled as disabled:
+        raise access.not_enabled(context, disabled.place) from None
 
 
 def run_check(name: str, check: Callable[[], str]) -> Check:
@@ -87,14 +96,14 @@ def _credentials(config: Config, context: list[Context]) -> str:
 
         from pipeline.cloud.rest import SCOPES, Rest
 
-    login = "gcloud auth application-default login"
     try:
         credentials, _ = google.auth.default(scopes=SCOPES)
         credentials.refresh(google.auth.transport.requests.Request())
-    except google.auth.exceptions.DefaultCredentialsError:
-        raise Missing("no credentials found", login) from None
     except google.auth.exceptions.GoogleAuthError as error:
-        raise Missing(f"not valid: {error}", login) from None
+        found = google_errors.explain(error)
+        if isinstance(found, NoCredentials):
+            raise Missing(found.problem, "gcloud auth application-default login") from None
+        raise Missing(str(found)) from None
     caller = getattr(credentials, "service_account_email", "") or getattr(credentials, "account", "")
     context.append(Context(config, Rest(credentials), caller))
     return caller or "a user's own login"

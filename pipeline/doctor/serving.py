@@ -2,6 +2,7 @@
 
 import datetime
 
+from pipeline import google_errors
 from pipeline.cloud import machines as machine_types
 from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
@@ -24,14 +25,13 @@ def vertex(context: Context) -> str:
     request = {"parent": location(context.config), "page_size": 1}
     try:
         client(context.config, "PipelineService").list_pipeline_jobs(request, timeout=20)
-    except PermissionDenied as refused:
-        if is_disabled(refused):
-            raise _not_enabled(context, "aiplatform.googleapis.com") from None
-        may = grant("projects", context.config.project, context.member, "roles/aiplatform.user")
-        raise Missing(refused.message, may) from None
     except GoogleAPIError as refused:
+        if found := google_errors.explain(refused):
+            raise found from None
         fix = enable(context.config, ["aiplatform.googleapis.com"])
-        raise Missing(getattr(refused, "message", "") or str(refused), fix) from None
+        if isinstance(refused, PermissionDenied):
+            fix = grant("projects", context.config.project, context.member, "roles/aiplatform.user")
+        raise Missing(google_errors.message(refused), fix) from None
     return f"answers in {context.config.region}"
 
 
@@ -50,16 +50,6 @@ def machines(context: Context) -> str:
     )
 
 
-def is_disabled(error: BaseException | None) -> bool:
-    """True for the answer of a service whose API the project has not enabled."""
-    message = getattr(error, "message", "")
-    return getattr(error, "reason", "") == "SERVICE_DISABLED" or "it is disabled" in message
-
-
-def _not_enabled(context: Context, api: str) -> Unknown:
-    return Unknown(f"{api} is not enabled", enable(context.config, [api]))
-
-
 def endpoint(context: Context) -> str:
     """Checks the endpoint, which the first deployment creates."""
     name = context.config.endpoint
@@ -70,8 +60,6 @@ def endpoint(context: Context) -> str:
 
     try:
         vertex(context)
-    except Unknown:
-        raise
     except Missing as missing:
         raise Unknown("Vertex AI does not answer", missing.fix) from None
     try:
@@ -134,8 +122,6 @@ def secret(context: Context) -> str:
     try:
         empty = not secrets.read(name)
     except SecretUnreadable as refused:
-        if is_disabled(refused.__cause__):
-            raise _not_enabled(context, "secretmanager.googleapis.com") from None
         create = f"gcloud secrets create {place.gcloud} --data-file=-  # unless it exists"
         if _denied(refused) and reader != context.caller:
             context.needs("service_account")

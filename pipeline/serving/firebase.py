@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from pipeline import google_errors
 from pipeline.config import Config
 from pipeline.errors import CloudRefused, NoDeviceModel, UsageError
 from pipeline.progress import Log, no_log
@@ -105,7 +106,7 @@ def _firebase(config: Config, doing: str) -> Iterator:
         try:
             yield ml
         except (FirebaseError, GoogleAuthError) as error:
-            raise CloudRefused(doing, str(error)) from error
+            raise google_errors.explain(error) or CloudRefused(doing, google_errors.message(error)) from error
         finally:
             firebase_admin.delete_app(app)
 

@@ -354,4 +354,4 @@ def _refused(doing: str) -> Iterator[None]:
         yield
     except NoAnswer as error:
         owner = ". It takes the role Owner of the project (docs/google-cloud.md)" if error.status == 403 else ""
-        raise CloudRefused(doing, f"{error}{owner}") from error
+        raise error.explained or CloudRefused(doing, f"{error}{owner}") from error

@@ -20,8 +20,8 @@ import requests.adapters
 from google.auth.exceptions import GoogleAuthError
 from google.auth.transport.requests import Request
 
-from pipeline import retry
-from pipeline.errors import NoCredentials, ObjectNotFound, StorageError
+from pipeline import google_errors, retry
+from pipeline.errors import ApiDisabled, ObjectNotFound, StorageError
 from pipeline.storage.base import NO_HEADERS
 
 HOST = "https://storage.googleapis.com"
@@ -89,7 +89,6 @@ def _is_transient(error: GoogleAuthError) -> bool:
     return isinstance(error, google.auth.exceptions.TransportError) or error.retryable
 
 
-_CREDENTIALS = "Credentials of Google Cloud"
 _LOG_IN = "Run `gcloud auth application-default login`, or set GOOGLE_APPLICATION_CREDENTIALS to a valid file."
 _RETRY = "Check the network and HTTPS_PROXY, then run it again: nothing was lost."
 
@@ -99,12 +98,8 @@ def _login_errors() -> Iterator[None]:
     """Converts errors of google-auth to StorageError."""
     try:
         yield
-    except google.auth.exceptions.DefaultCredentialsError as error:
-        raise NoCredentials(_short(error)) from None
-    except google.auth.exceptions.TransportError as error:
-        raise StorageError(_CREDENTIALS, f"no answer to the request for a token ({_short(error)})", _RETRY) from error
     except GoogleAuthError as error:
-        raise StorageError(_CREDENTIALS, f"no token for them ({_short(error)})", _LOG_IN) from error
+        raise google_errors.explain(error) from error
 
 
 class Client:
@@ -358,7 +353,7 @@ def _unreachable(display_name: str) -> Iterator[None]:
     try:
         yield
     except (retry.Transient, *_CUT) as error:
-        raise unanswered(display_name, error) from error
+        raise google_errors.explain(error) or unanswered(display_name, error) from error
 
 
 def unanswered(display_name: str, reason: object) -> StorageError:
@@ -381,6 +376,8 @@ def _has_no_bucket(found: requests.Response) -> bool:
 
 def refusal(display_name: str, status: int, body: bytes) -> StorageError:
     """Returns the error of a status that stays the same when the call is repeated."""
+    if api := google_errors.disabled_api(reason(body)):
+        return ApiDisabled(api)
     if status == 401:
         remedy = _LOG_IN
     elif status == 403 and (refused := _kept_by(body)):

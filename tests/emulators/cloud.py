@@ -112,7 +112,7 @@ class Cloud:
         self._proxy = Proxy(self._find, self.refused)
         self.environment = self._make_environment()
         self._services: list[Service] = [self.oauth]
-        gateway = Gateway(self.faults, self.oauth, self.requests)
+        gateway = Gateway(self.faults, self.oauth, self.requests, self.project_number)
         for attribute, service in make(self).items():
             setattr(self, attribute, service)
             self._services.append(service)

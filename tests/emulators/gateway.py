@@ -40,10 +40,11 @@ class RecordedCall:
 class Gateway:
     """Logs, authenticates and performs calls."""
 
-    def __init__(self, faults: Faults, oauth: "OAuth", requests: list[RecordedCall]):
+    def __init__(self, faults: Faults, oauth: "OAuth", requests: list[RecordedCall], project_number: str):
         self._faults = faults
         self._oauth = oauth
         self._requests = requests
+        self._project_number = project_number
         self.scopes: dict[str, frozenset[str]] = {}  # by service; a token needs one of them
         self.disabled: set[str] = set()  # hosts of APIs that the project has not enabled
 
@@ -90,9 +91,14 @@ class Gateway:
                 "@type": "type.googleapis.com/google.rpc.ErrorInfo",
                 "reason": "SERVICE_DISABLED",
                 "domain": "googleapis.com",
-                "metadata": {"service": api},
+                "metadata": {"service": api, "consumer": f"projects/{self._project_number}"},
             }
-            message = f"{api} has not been used in this project before or it is disabled. Enable it, then retry."
+            about = f"https://console.developers.google.com/apis/api/{api}/overview?project={self._project_number}"
+            message = (
+                f"{service.title()} API has not been used in project {self._project_number} before or it is disabled."
+                f" Enable it by visiting {about} then retry. If you enabled this API recently, wait a few minutes for"
+                " the action to propagate to our systems and retry."
+            )
             raise Refused(StatusCode.PERMISSION_DENIED, message, [reason])
 
     def unknown(self, service: str, request: Request) -> Response:

@@ -105,7 +105,10 @@ def test_apis_that_are_not_enabled(config, cloud):
     enable = "gcloud services enable aiplatform.googleapis.com cloudbuild.googleapis.com --project=spanloop-local"
     assert (found["APIs"].ok, found["APIs"].fix) == (False, enable)
     for name in ("Vertex AI", "endpoint"):  # the same cause, no other command
-        assert (found[name].ok, found[name].problem) == (None, "aiplatform.googleapis.com is not enabled")
+        assert (found[name].ok, found[name].problem) == (
+            None,
+            "aiplatform.googleapis.com: the project has not enabled this API",
+        )
     assert set(found) == {"APIs", "Vertex AI", "endpoint"}
 
 
@@ -319,7 +322,7 @@ def test_channels_and_their_key_are_checked(publishing, cloud, tmp_path):
 def test_what_publishing_for_devices_lacks_is_named(publishing, cloud, tmp_path):
     cloud.apis.disabled.add("cloudkms.googleapis.com")
     assert "cloudkms" in wrong(publishing)["APIs"].fix
-    assert wrong(publishing)["devices"].problem == "cloudkms.googleapis.com is not enabled"
+    assert wrong(publishing)["devices"].problem == "cloudkms.googleapis.com: the project has not enabled this API"
     cloud.apis.disabled.clear()
     cloud.policies.clear()
     fix = wrong(publishing)["devices"].fix
