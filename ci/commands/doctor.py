@@ -1,6 +1,8 @@
 """Checks the resources on Google Cloud that docs/google-cloud.md creates."""
 
 import dataclasses
+import re
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -51,4 +53,6 @@ def default_branch(check: "type[Check]") -> "Iterator[Check]":
         yield check(name, True, found=f"a push to {branch} starts the workflows")
         return
     files = " ".join(f"{triggers.FOLDER}/{file}" for file in triggers.push_branches())
-    yield check(name, False, problem=wrong, fix=f"sed -i 's/branches: \\[.*\\]/branches: [{branch}]/' {files}")
+    escaped = re.sub(r"([/&])", r"\\\1", branch)
+    script = shlex.quote(f"s/branches: \\[.*\\]/branches: [{escaped}]/")
+    yield check(name, False, problem=wrong, fix=f"sed -i {script} {files}")

@@ -38,11 +38,16 @@ def test_the_commands_of_the_pages_are_all_that_the_doctor_asks_for(ci, cloud, m
     assert done.code == 0 and "Ready." in done.err
 
 
-def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path):
+@pytest.mark.parametrize("branch", ["trunk", "release/1.0", "it's;$HOME&x"])
+def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path, branch):
     origin, clone = tmp_path / "origin", tmp_path / "clone"
     shutil.copytree(ROOT / ".github", origin / ".github")
     git = ["git", "-c", "user.name=T", "-c", "user.email=t@example.com", "-c", "commit.gpgsign=false"]
-    for command in (["init", "--quiet", "--initial-branch=trunk"], ["add", "."], ["commit", "--quiet", "--message=A"]):
+    for command in (
+        ["init", "--quiet", f"--initial-branch={branch}"],
+        ["add", "."],
+        ["commit", "--quiet", "--message=A"],
+    ):
         subprocess.run([*git, "-C", origin, *command], check=True)
     subprocess.run([*git, "clone", "--quiet", origin, clone], check=True)
 
@@ -54,8 +59,8 @@ def test_it_notices_that_pushes_to_the_default_branch_start_nothing(ci, tmp_path
         return found
 
     wrong = default_branch()
-    assert wrong["ok"] is False and "The default branch is trunk" in wrong["problem"]
+    assert wrong["ok"] is False and f"The default branch is {branch}" in wrong["problem"]
     subprocess.run(wrong["fix"], shell=True, cwd=clone, check=True)
     assert default_branch()["ok"] is True
     changed = subprocess.run(["git", "-C", clone, "diff", "-U0"], capture_output=True, text=True, check=True).stdout
-    assert "+    branches: [trunk] # the default branch" in changed and changed.count("\n+ ") == 2
+    assert f"+    branches: [{branch}] # the default branch" in changed and changed.count("\n+ ") == 2
