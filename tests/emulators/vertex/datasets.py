@@ -29,7 +29,10 @@ MOST_FAILURES = 20  # partial failures listed: google/cloud/aiplatform/v1/operat
 
 
 class Datasets:
-    """Datasets by name, and the items of each by the digest of their bytes."""
+    """Datasets by name, and the items of each by the digest of their bytes.
+
+    `most_images` and `most_labels` are limits of a dataset: https://cloud.google.com/vision/automl/quotas
+    """
 
     def __init__(self, cloud: "Cloud", given: Names, operations: Operations):
         self._cloud, self._names, self._operations = cloud, given, operations
@@ -40,6 +43,7 @@ class Datasets:
     def reset(self) -> None:
         self.datasets: dict[str, types.Dataset] = {}
         self.items: dict[str, dict[str, Item]] = {}
+        self.most_images, self.most_labels = 1_000_000, 5_000
 
     def rpcs(self) -> dict[str, Rpc]:
         operation = operations_pb2.Operation
@@ -134,11 +138,16 @@ class Datasets:
     ) -> types.ImportDataResponse:
         """Imports what it can; fails when that is nothing, and lists the lines that it cannot."""
         items, failures = self.items[dataset.name], []
+        labels = {item.label for item in items.values()}
         imported = 0
         for config in configs:
             for where, line in self._lines(config):
                 try:
-                    self._add(items, parsed(line, self._read), config)
+                    item = parsed(line, self._read)
+                    if len(labels | {item.label}) > self.most_labels:
+                        raise Invalid(f"{item.label!r} is one label more than a dataset may have.")
+                    self._add(items, item, config)
+                    labels.add(item.label)
                     imported += 1
                 except Invalid as error:
                     failures.append(status_pb2.Status(code=3, message=f"{where}: {error}"))
@@ -162,6 +171,8 @@ class Datasets:
                 raise Invalid(f"{item.uri} has the label {item.label!r}, and {before.label!r} as {before.uri}.")
             label = before.label or item.label
             items[digest] = before._replace(label=label, resource_labels={**before.resource_labels, **labels})
+        elif len(items) >= self.most_images:
+            raise Invalid(f"{item.uri} is one image more than a dataset may have.")
         else:
             items[digest] = item._replace(resource_labels=labels)
 

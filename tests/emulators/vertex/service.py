@@ -3,6 +3,7 @@
 A part may have `rpcs()`, `reset()` and `close()`.
 """
 
+import functools
 from typing import TYPE_CHECKING
 
 from tests.emulators.services import Call, Request, Rpc, Service
@@ -81,6 +82,10 @@ class Vertex(Service):
     def containers(self, way: Containers) -> None:
         self.workers.containers = way
 
+    @functools.cached_property
+    def _rest(self) -> Rest:
+        return Rest(self.rpcs())
+
     def rpcs(self) -> dict[str, Rpc]:
         found: dict[str, Rpc] = {}
         for part in self._parts:
@@ -88,7 +93,7 @@ class Vertex(Service):
         return found
 
     def route(self, request: Request) -> Call | None:
-        return Rest(self.rpcs()).call(request)
+        return self._rest.call(request)
 
     def reset(self) -> None:
         for part in self._parts:

@@ -129,6 +129,7 @@ def test_a_cloud_model_predicts_in_batches_and_online_but_is_not_exported(vertex
         ({"imageGcsUri": "gs://another-bucket/0.png"}, "File not found"),
         ({"imageGcsUri": "/pets/0.png"}, "is not gs://"),
         ({"imageGcsUri": "gs://spanloop-local/text.png"}, "is not an image"),
+        ({"imageGcsUri": "gs://spanloop-local/large.png"}, "larger than 30 MB"),
         ({"imageGcsUri": None}, "imageGcsUri is required"),
         ({"classificationAnnotation": {"displayName": "x" * 129}}, "longer than 128"),
         ({"classificationAnnotation": {"label": "fox"}}, r"unknown fields \['label'\]"),
@@ -144,6 +145,7 @@ def test_an_invalid_line_is_a_partial_failure_of_the_import(vertex, change, mess
     folder = f"gs://{cloud.bucket}"
     cloud.gcs.put(f"{folder}/0.png", pets.picture("fox", 0))
     cloud.gcs.put(f"{folder}/text.png", b"text")
+    cloud.gcs.put(f"{folder}/large.png", bytes(30_000_001))
     right = pets.line(f"{folder}/0.png")
     cloud.gcs.put(f"{folder}/import.jsonl", f"{json.dumps(right)}\n{json.dumps(right | change)}\n".encode())
     datasets = vertex.service("Dataset")
@@ -179,6 +181,23 @@ def test_a_dataset_is_listed_exported_and_deleted_and_an_import_of_nothing_fails
 
     dataset.delete()
     assert not sdk.ImageDataset.list()
+
+
+@pytest.mark.parametrize(
+    ("limit", "images", "words"), [("most_images", 5, "one image more"), ("most_labels", 12, "one label more")]
+)
+def test_a_dataset_has_limits(vertex, sdk, limit, images, words):
+    source = pets.put(vertex.cloud)
+    setattr(vertex.cloud.vertex.datasets, limit, 5 if limit == "most_images" else 1)
+    made = sdk.ImageDataset.create(display_name="pets")
+    operation = vertex.service("Dataset").import_data(
+        name=made.resource_name,
+        import_configs=[{"gcs_source": {"uris": [source]}, "import_schema_uri": SCHEMA}],
+    )
+    operation.result(timeout=10)
+    failures = operation.metadata.generic_metadata.partial_failures
+    assert failures and all(words in failure.message for failure in failures)
+    assert vertex.service("Dataset").get_dataset(name=made.resource_name).data_item_count == images
 
 
 class Pipelines:

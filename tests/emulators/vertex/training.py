@@ -223,9 +223,7 @@ class TrainingPipelines:
             self._train(pipeline, task, model, stop)
         except Refused as refused:
             error = status_pb2.Status(code=CODES[refused.code], message=refused.message)
-        except (
-            Exception
-        ) as failed:  # the program failed; a bug in the emulator must fail the pipeline, not leave it running
+        except Exception as failed:  # a bug in the emulator, too, must fail the pipeline, not leave it running
             error = status_pb2.Status(code=CODES[StatusCode.INTERNAL], message=f"{type(failed).__name__}: {failed}")
         with self._lock:
             if stop.asked:
