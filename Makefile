@@ -1,6 +1,8 @@
 # Each target works in a fresh clone: it first sets up .venv, once.
 PYTHON3 ?= python3
 PYTHON := .venv/bin/python
+NPM ?= npm
+CHROMIUM ?= $(firstword $(foreach program,chromium chromium-browser google-chrome,$(shell command -v $(program))))
 # One test file at a time in each process; tests/conftest.py says how many, and which files come first.
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
 
@@ -47,11 +49,10 @@ emulators: install ## Google Cloud on this machine: prints what to export, runs 
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
 test-web: install ## the web client, built and driven in a headless browser: 4 minutes; needs Node.js 20 and Chromium
-	@command -v npm >/dev/null || { echo "make test-web needs Node.js 20 with npm: https://nodejs.org"; exit 1; }
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || \
-	{ echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }
-	@cd apps/web && npm ci --silent --no-audit --no-fund && npm run --silent check && npm run --silent build
-	@$(PYTHON) -m pytest $(IN_PARALLEL) tests/apps/web
+	@command -v $(NPM) >/dev/null || { echo "make test-web needs Node.js 20 with npm: https://nodejs.org"; exit 1; }
+	@[ -n "$(CHROMIUM)" ] || { echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }
+	@cd apps/web && $(NPM) ci --silent --no-audit --no-fund && $(NPM) run --silent check && $(NPM) run --silent build
+	@$(PYTHON) -m pytest $(IN_PARALLEL) $(or $(TESTS),tests/apps/web)
 
 test-notebooks: install ## the notebooks, executed from start to end on the local servers: 4 minutes
 	@$(PYTHON) -m pytest tests/notebooks/test_notebooks.py

@@ -156,7 +156,7 @@ class Repository:
             for name, value in self.cloud.environment.items()
             if name not in SETTINGS and not name.startswith("GOOGLE_")
         }
-        environment |= {"TESTS": TESTS, "STAND_IN_VENV": str(ROOT / ".venv")}
+        environment |= {"TESTS": TESTS, "STAND_IN_VENV": str(ROOT / ".venv"), "NPM": "true", "CHROMIUM": "true"}
         # act runs jobs on a terminal
         environment |= {"NO_COLOR": "1", "GIT_PAGER": "cat", "TERM": "dumb"}
         if permissions.get("id-token") == "write":

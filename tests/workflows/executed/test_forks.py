@@ -65,7 +65,7 @@ def test_a_fresh_fork_shows_the_missing_settings(story, run):
 
 def test_a_pull_request_runs_every_job(story):
     for run in (story.opened, story.changed):
-        wanted = dict.fromkeys(("route", "tests", "compile", "rehearse", "ci passed"), "success")
+        wanted = dict.fromkeys(("route", "tests", "web", "compile", "rehearse", "ci passed"), "success")
         assert run.results == wanted, run.describe()
 
 
@@ -85,7 +85,7 @@ def test_a_second_push_updates_the_same_comment(story):
 
 def test_a_pull_request_of_documentation_passes_without_running_anything(story):
     run = story.documentation
-    skipped = dict.fromkeys(("tests", "compile", "rehearse"), "skipped")
+    skipped = dict.fromkeys(("tests", "web", "compile", "rehearse"), "skipped")
     assert run.results == {"route": "success", **skipped, "ci passed": "success"}, run.describe()
     (report,) = run.started
     assert report.passed, report.describe()
