@@ -1,9 +1,11 @@
 """Images per second of `serve` at 8 images a request, against the same model on batches in memory.
 
-The model is a released one, for digits, and takes PNGs. Also shown: single images with 1 to 128 clients against a bare
-aiohttp server that reads the same requests and answers a constant of the same size; memory over 100,000 requests; what
-becomes of twice the requests that the server can answer; and photographs of 640 x 480 pixels. Clients run on the same
-processors. Both sides of a ratio alternate, and the best round of each counts. REQUESTS=N sends fewer than 100,000.
+The model is a released one, for digits, and takes PNGs. Also shown: single images with 1 to 128 clients, for it and for
+the device model of the same release, against a bare aiohttp server that reads the same requests and answers a constant
+of the same size, and against the model alone in batches of 32; memory over 100,000 requests; what becomes of twice the
+requests that the server can answer; and photographs of 640 x 480 pixels. Clients run on the same processors. Both sides
+of a ratio alternate, and the best round of each counts. REQUESTS=N sends fewer than 100,000, TRAINED names a workspace
+with a release of both models.
 """
 
 import asyncio
@@ -28,7 +30,10 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 REACH, REACH_OF_HTTP = 0.6, 0.8
 SECONDS, ROUNDS = 5.0, 3
 PATH = "/v1/models/classification:predict"
-ROW = "{:<24}{:>12}{:>12}{:>12}{:>14}{:>8}"
+ROW = "{:<16}" + "{:>9}" * 9
+COLUMNS = ("p50 ms", "p99 ms", "served/s", "model/s", "bare/s", "ratio", "CPU ms", "model's", "bare's")
+# the device model learns less of so few digits than it would of more
+PAIR = {"DEVICE_MODEL": "true", "DEVICE_ACCURACY_THRESHOLD": "0.5", "DEVICE_AGREEMENT": "0.5"}
 
 
 class Load(NamedTuple):
@@ -53,17 +58,19 @@ def main():
         images = digits()
         with server(workspace) as (port, pid):
             best = batches(workspace, images, port)
-            singles(images, port)
+            singles("cloud model", images, port, pid, best[1])
             memory(images, port, pid)
             overload(images, port)
             photographs(port)
+        with server(workspace, "--device") as (port, pid):
+            singles("device model", images, port, pid, device_speed(workspace, images))
     measure.finish("serving", round(best[0]), round(best[1]), "images/s", REACH, at_least=True)
 
 
 def trained(workspace: str) -> str:
     """Fills a workspace with a release; returns it."""
     for command in (["import-images", "--demo"], ["train"]):
-        measure.run([sys.executable, "-m", "ci", *command, "--json"], WORKSPACE=workspace)
+        measure.run([sys.executable, "-m", "ci", *command, "--json"], WORKSPACE=workspace, **PAIR)
     return workspace
 
 
@@ -74,9 +81,9 @@ def digits() -> list[bytes]:
 
 
 @contextlib.contextmanager
-def server(workspace: str) -> Iterator[tuple[int, int]]:
+def server(workspace: str, *arguments: str) -> Iterator[tuple[int, int]]:
     """Runs `serve`; yields its port and process ID."""
-    command = [sys.executable, "-m", "ci", "serve", "--port", "0"]
+    command = [sys.executable, "-m", "ci", "serve", "--port", "0", *arguments]
     variables = os.environ | {"WORKSPACE": workspace, "SERVING_QUEUE": "512"}
     with open(os.path.join(tempfile.gettempdir(), f"serving-{os.getpid()}.log"), "w+") as log:
         process = subprocess.Popen(command, cwd=measure.ROOT, env=variables, stderr=log, stdout=subprocess.DEVNULL)
@@ -235,32 +242,70 @@ asyncio.run(main())
 
 
 @contextlib.contextmanager
-def bare_server(size: int) -> Iterator[int]:
-    """Runs a server that answers `size` bytes; yields its port."""
+def bare_server(size: int) -> Iterator[tuple[int, int]]:
+    """Runs a server that answers `size` bytes; yields its port and process ID."""
     process = subprocess.Popen([sys.executable, "-c", BARE, str(size)], stdout=subprocess.PIPE, text=True)
     try:
-        yield int(process.stdout.readline())
+        yield int(process.stdout.readline()), process.pid
     finally:
         process.kill()
         process.wait()
 
 
-def singles(images: list[bytes], port: int) -> None:
-    """Prints latencies and requests a second with one image a request, beside those of the bare server."""
-    requests = [request([image]) for image in images]
-    print(ROW.format("1 image a request", "p50 ms", "p99 ms", "requests/s", "bare HTTP/s", "ratio"))
-    with bare_server(size_of_answer(port, requests[0])) as bare:
+def singles(name: str, images: list[bytes], port: int, pid: int, own: float) -> None:
+    """Prints one image a request: latencies, requests a second beside those of the model alone and of the bare server,
+    and the CPU time of a request in the server, in the model's process and in the bare server."""
+    requests, model = [request([image]) for image in images], children(pid)
+    print(ROW.format(name, *COLUMNS))
+    with bare_server(size_of_answer(port, requests[0])) as (bare, bare_pid):
         for clients in (1, 8, 32, 128):
             served, constant = [], []
             for _ in range(ROUNDS):
-                served.append(asyncio.run(closed_loop(port, requests, clients, SECONDS / 2)))
-                constant.append(asyncio.run(closed_loop(bare, requests, clients, SECONDS / 2)).rate)
-            best = max(served, key=lambda load: load.rate)
+                served.append(costed(port, requests, clients, [pid], model))
+                constant.append(costed(bare, requests, clients, [bare_pid]))
+            best = max((load for load, _ in served), key=lambda load: load.rate)
+            bare_rate = max(load.rate for load, _ in constant)
             numbers = [f"{best.percentile(share) * 1e3:.1f}" for share in (0.5, 0.99)]
-            ratio = best.rate / max(constant)
-            rates = f"{best.rate:,.0f}", f"{max(constant):,.0f}", f"{ratio:.2f}"
-            print(ROW.format(f"{clients} clients", *numbers, *rates), flush=True)
+            rates = [f"{best.rate:,.0f}", f"{own:,.0f}", f"{bare_rate:,.0f}", f"{best.rate / bare_rate:.2f}"]
+            least = [*map(min, zip(*(cost for _, cost in served), strict=True)), min(cost[0] for _, cost in constant)]
+            print(ROW.format(f"{clients} clients", *numbers, *rates, *(f"{each:.3f}" for each in least)), flush=True)
             assert not best.lost and set(best.statuses) == {200}, best.statuses
+
+
+def costed(port: int, requests: list[bytes], clients: int, *processes: list[int]) -> tuple[Load, list[float]]:
+    """Sends requests for a while; also returns the CPU milliseconds of a request in each group of processes."""
+    before = [cpu(group) for group in processes]
+    load = asyncio.run(closed_loop(port, requests, clients, SECONDS / 2))
+    spent = [cpu(group) - start for group, start in zip(processes, before, strict=True)]
+    return load, [1e3 * seconds / len(load.latencies) for seconds in spent]
+
+
+def cpu(processes: list[int]) -> float:
+    """Returns the CPU seconds of processes: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html"""
+    stats = [pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in processes]
+    return sum(int(fields[11]) + int(fields[12]) for fields in stats) / os.sysconf("SC_CLK_TCK")
+
+
+def device_speed(workspace: str, images: list[bytes]) -> float:
+    """Returns images a second of the device model alone, in batches of 32 in memory, decoding included."""
+    import numpy as np
+
+    from pipeline.device import released
+    from pipeline.releases.factory import open_releases
+    from pipeline.serving.server import model_process
+
+    releases = open_releases(os.path.join(workspace, "releases"))
+    with tempfile.TemporaryDirectory() as folder:
+        released.fetch(releases, releases.newest(), os.path.join(folder, "model"))
+        model = model_process.load(os.path.join(folder, "model"))
+    batch, best = np.array(images[:32], object), 0.0
+    for _ in range(ROUNDS):
+        began, count = time.perf_counter(), 0
+        while (seconds := time.perf_counter() - began) < SECONDS / 2:
+            model.run({"image": batch})
+            count += len(batch)
+        best = max(best, count / seconds)
+    return best
 
 
 def size_of_answer(port: int, data: bytes) -> int:
@@ -286,9 +331,12 @@ def memory(images: list[bytes], port: int, pid: int) -> None:
 
 def resident(pid: int) -> int:
     """Returns the bytes of memory of a process and its children."""
-    children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    pages = [int(pathlib.Path(f"/proc/{each}/statm").read_text().split()[1]) for each in [str(pid), *children]]
+    pages = [int(pathlib.Path(f"/proc/{each}/statm").read_text().split()[1]) for each in [pid, *children(pid)]]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def children(pid: int) -> list[int]:
+    return list(map(int, pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()))
 
 
 def overload(images: list[bytes], port: int) -> None:
