@@ -7,10 +7,10 @@ from typing import Any
 
 from ci.formatting import labels
 from pipeline.cloud import prices
-from pipeline.cloud.machines import format_machine
+from pipeline.cloud.machines import format_machine, is_known
 from pipeline.config import Config
 from pipeline.errors import numbers
-from pipeline.formatting import counted, threshold
+from pipeline.formatting import counted, listed, threshold
 from pipeline.orchestrators import estimate, past_runs
 from pipeline.orchestrators.estimate import Estimate
 from pipeline.orchestrators.job_difference import differences, in_short
@@ -73,9 +73,15 @@ def released_text(config: Config) -> str:
 
 
 def machines_text(found: Preview) -> str:
-    """Returns 'Trainer on n1-standard-4; other nodes on e2-standard-4'."""
+    """Returns 'Trainer on n1-standard-4; every node on e2-standard-4', and which machines may be misspelled."""
     own = [f"{node} on {' or '.join(map(format_machine, tried))}" for node, tried in found.machines.items()]
-    return "; ".join([*own, f"every node on {format_machine(estimate.DEFAULT)}, Vertex AI's default"])
+    lines = ["; ".join([*own, f"every node on {format_machine(estimate.DEFAULT)}, Vertex AI's default"])]
+    unknown = {machine.type for tried in found.machines.values() for machine in tried if not is_known(machine)}
+    if unknown:
+        lines.append(
+            f"of a series that is not known here, which may be a mistake in writing: {listed(sorted(unknown))}"
+        )
+    return INDENT.join(lines)
 
 
 def changed_settings(config: Config) -> list[str]:

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from pipeline.data.incoming.collected import Waiting
-from pipeline.data.status import next_step
+from pipeline.data.status import Next, next_step
 from pipeline.outcomes import EvaluationOutcome, Metrics, TrainingOutcome
 
 EVALUATED = EvaluationOutcome(
@@ -69,3 +69,12 @@ def test_without_a_good_model_the_choices_are_named_with_the_page_of_the_last_on
 
     for choice in ("more images", "epochs", "backbone", "image_size", "pretrained", "ACCURACY_THRESHOLD", refused.page):
         assert choice in step.why
+
+
+@pytest.mark.parametrize(
+    "action, in_bucket",
+    [("train", "submit --pipeline training"), ("retrain", "submit --pipeline retraining"), ("evaluate", "evaluate")],
+)
+def test_where_the_workspace_is_in_a_bucket_trainings_are_submitted(action, in_bucket):
+    step = Next(action, "")
+    assert (step.command(in_cloud=True), step.command(in_cloud=False)) == (in_bucket, action)

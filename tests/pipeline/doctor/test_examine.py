@@ -54,6 +54,7 @@ def examined(config: Config) -> dict[str, Check]:
     assert [check.name for check in checks] == ["settings", "credentials", *CHECKS]
     for check in checks:
         assert bool(check.found) == (check.ok is True) and bool(check.problem) == (check.ok is not True), check
+        assert not config.project or "MY-PROJECT" not in check.fix
         for command in check.fix.splitlines():
             assert shlex.split(command, comments=True)[0] in ("gcloud", "gh", "export", "openssl", "python"), command
     return {check.name: check for check in checks}
