@@ -213,7 +213,7 @@ def _zizmor(root: str) -> Iterator[tuple[str, str, str]]:
     except FileNotFoundError:
         raise UsageError("zizmor is not installed: run `make install`.") from None
     except ValueError:
-        raise UsageError(f"zizmor cannot read .github: {done.stderr.strip().splitlines()[-1:]}") from None
+        raise UsageError(f"zizmor cannot read .github: {done.stderr.strip()}. See `make lint`.") from None
     for finding in found:
         if not finding["ignored"]:
             place = finding["locations"][0]["symbolic"]["key"]["Local"]["verbatim_path"]
