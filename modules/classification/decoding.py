@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from modules.classification.orientation import SEARCHED, bytes_at, contains, orientations, upright
+from modules.classification.orientation import SEARCHED, beginning, bytes_at, contains, orientations, upright
 from modules.classification.settings import Settings
 
 # Images are decoded one after another by a loop of which this many rounds run at a time: more of them cost memory.
@@ -54,7 +54,7 @@ def _ways(settings: Settings) -> list[Callable[[tf.Tensor], tf.Tensor]]:
     return [
         lambda image: _shrink(_jpeg(image), side),  # this operation decodes PNG, too
         lambda image: _large_jpeg(image, side),
-        lambda image: _shrink(_opaque(tf.io.decode_png(image, channels=4), background), side),
+        lambda image: _transparent(image, side, background),
         lambda image: _shrink(_opaque_in_bands(tf.io.decode_png(image, channels=4), background), side),
         lambda image: _shrink(_opaque_in_bands(_deep_png(image), background), side),
     ]
@@ -67,7 +67,7 @@ def _kinds(images: tf.Tensor) -> tf.Tensor:
 
     def of_png() -> tf.Tensor:
         # colour types 4 and 6 have an alpha channel; 3 is a palette, which may have transparent colours
-        transparent = (colour >= 3) | contains(tf.strings.substr(images, 0, SEARCHED), "tRNS")
+        transparent = (colour >= 3) | contains(beginning(images, png & (colour < 3)), "tRNS")
         width, height = (
             tf.cast(head[:, at] * 65536 + head[:, at + 1] * 256 + head[:, at + 2], tf.float32) for at in (17, 21)
         )
@@ -143,15 +143,15 @@ def _only(dataset: tf.data.Dataset):
     return dataset.with_options(options).get_single_element()
 
 
-def _shrink(image: tf.Tensor, side: int) -> tf.Tensor:
-    """Resizes uint8 or float32 [height, width, 3] to float32 [side, side, 3]."""
+def _shrink(image: tf.Tensor, side: int, channels: int = 3) -> tf.Tensor:
+    """Resizes uint8 or float32 [height, width, channels] to float32 [side, side, channels]."""
     # Every pixel counts: a photograph of 4,000 pixels shrunk to 32 would be noise otherwise. This is what
     # tf.image.resize(antialias=True) does, in fewer operations, and without a copy as float32.
     scale = side / tf.cast(tf.shape(image)[:2], tf.float32)
     shrunk = tf.raw_ops.ScaleAndTranslate(
         images=tf.expand_dims(image, 0), size=[side, side], scale=scale, translation=[0.0, 0.0], kernel_type="triangle"
     )
-    return tf.reshape(shrunk, [side, side, 3])
+    return tf.reshape(shrunk, [side, side, channels])
 
 
 def _jpeg(image: tf.Tensor, ratio: int = 1) -> tf.Tensor:
@@ -173,23 +173,38 @@ def _large_jpeg(image: tf.Tensor, side: int) -> tf.Tensor:
     return tf.switch_case(tf.where(large, halvings, 0), [at(1), at(2), at(4), at(8)])
 
 
-def _opaque(image: tf.Tensor, background: tuple[int, int, int]) -> tf.Tensor:
-    """Puts uint8 RGBA [..., 4] on a background; returns float32 RGB [..., 3] in [0, 255]."""
-    # channel by channel, because TensorFlow repeats the one of opacity several times slower for three at once
-    *colours, alpha = tf.unstack(tf.cast(image, tf.float32), axis=-1)
-    opacity = alpha * (1 / 255)
-    return tf.stack(
-        [behind + (colour - behind) * opacity for colour, behind in zip(colours, background, strict=True)], axis=-1
-    )
+def _transparent(image: tf.Tensor, side: int, background: tuple[int, int, int]) -> tf.Tensor:
+    """Decodes a PNG, shrinks it and puts it on a background; returns float32 RGB [side, side, 3] in [0, 255]."""
+    # The background comes after shrinking, when there is little left of the image.
+    shown = _shrink(_shown(tf.io.decode_png(image, channels=4), background), side, channels=4)
+    return _on_background(shown, background)
+
+
+def _shown(image: tf.Tensor, background: tuple[int, int, int]) -> tf.Tensor:
+    """Returns how far uint8 RGBA [..., 4] differs from a background, times 255: float32 [..., 4].
+
+    The last channel means nothing: to take channels apart at full size costs more than all that is done to them.
+    """
+    # one number is subtracted faster than one for each channel
+    behind = float(background[0]) if len(set(background)) == 1 else tf.constant([*background, 0], tf.float32)
+    return (tf.cast(image, tf.float32) - behind) * tf.cast(image[..., 3:], tf.float32)
+
+
+def _on_background(shown: tf.Tensor, background: tuple[int, int, int]) -> tf.Tensor:
+    """Returns float32 RGB [..., 3] in [0, 255] of what `_shown` returned, or of what was shrunk of that."""
+    return shown[..., :3] * (1 / 255) + tf.constant(background, tf.float32)
 
 
 def _opaque_in_bands(image: tf.Tensor, background: tuple[int, int, int]) -> tf.Tensor:
-    """Does what `_opaque` does, with a part of the image at a time: a whole photograph as float32 takes a gigabyte."""
+    """Puts uint8 RGBA [height, width, 4] on a background; returns uint8 RGB [height, width, 3].
+
+    A part of the image at a time: a whole photograph as float32 takes a gigabyte.
+    """
     flat = tf.reshape(image, [-1, 4])
     count = tf.shape(flat)[0]
 
     def rounded(pixels):
-        return tf.cast(_opaque(pixels, background) + 0.5, tf.uint8)
+        return tf.cast(_on_background(_shown(pixels, background), background) + 0.5, tf.uint8)
 
     def band(start, bands):
         return start + _BAND, bands.write(start // _BAND, rounded(flat[start : start + _BAND]))

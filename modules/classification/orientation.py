@@ -14,8 +14,8 @@ _MOST_TAGS = 24  # of the list, which is sorted: no more than ten tags come befo
 
 def orientations(images: tf.Tensor) -> tf.Tensor:
     """Returns the EXIF orientation of encoded images [batch] as int32 [batch]: 1 to 8, 1 where there is none."""
-    beginning = tf.strings.substr(images, 0, SEARCHED)
-    mentioned = contains(beginning, "Exif\0\0") | contains(beginning, "eXIf")
+    png = bytes_at(images, tf.zeros_like(images, tf.int32), 1)[:, 0] == 0x89
+    mentioned = contains(beginning(images, ~png), "Exif\0\0") | contains(beginning(images, png), "eXIf")
     return tf.cond(
         tf.reduce_any(mentioned), lambda: _read(images, mentioned), lambda: tf.ones_like(mentioned, tf.int32)
     )
@@ -34,6 +34,11 @@ def upright(images: tf.Tensor, orientation: tf.Tensor) -> tf.Tensor:
         return tf.reshape(pixels, [-1, side, side, channels])
 
     return tf.cond(tf.reduce_any(orientation > 1), gathered, lambda: images)
+
+
+def beginning(images: tf.Tensor, wanted: tf.Tensor) -> tf.Tensor:
+    """Returns the first bytes of encoded images [batch], in which is searched, and "" of those that are not wanted."""
+    return tf.strings.substr(images, tf.zeros_like(wanted, tf.int32), tf.where(wanted, SEARCHED, 0))
 
 
 def contains(texts: tf.Tensor, literal: str) -> tf.Tensor:

@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pipeline.data import automl_dataset, manifest, tfrecord
 from pipeline.data.correcting import DOING
 from pipeline.data.corrections import Corrected
-from pipeline.data.incoming import collected, conflicts, rejected
+from pipeline.data.incoming import collected, conflicts, rejected, unlabelled
 from pipeline.data.manifest import FOLDER, Listed, name_of
 from pipeline.data.span import Span, published
 from pipeline.storage.base import Entry, Storage, map_in_order
@@ -28,6 +28,7 @@ _PLACES = (
     collected.FOLDER,
     rejected.FOLDER,
     conflicts.FOLDER,
+    unlabelled.FOLDER,
     f"{automl_dataset.FOLDER}/{automl_dataset.IMAGES}",
 )
 
@@ -35,6 +36,7 @@ _PLACES = (
 OUT_OF_REACH = (
     "models that were trained with it: delete their releases, and train again",
     "pages and predictions of evaluations in reports/, which show images",
+    "what a killed process left in .unfinished/ within the last day: a later `prepare-span` deletes it",
     "examples that local runs keep in pipeline_root/, or, for a bucket, below ~/.cache/spanloop",
     "inputs and outputs of batch predictions, and datasets of AutoML, on Vertex AI",
     "earlier versions of objects where the bucket keeps them (object versioning, soft delete), and backups",
@@ -127,6 +129,8 @@ def _delete_copies(storage: Storage, digests: Collection[str]) -> Iterator[int]:
             if copy:
                 storage.delete(entry.name)
                 yield 1
+    for digest in digests:
+        storage.delete(f"{unlabelled.FOLDER}/{digest}.json")  # what models said of a copy there
 
 
 def _is_copy(storage: Storage, digests: Collection[str], entry: Entry) -> bool:

@@ -10,7 +10,9 @@ from pipeline.data import correcting, corrections, spans
 from pipeline.data.corrections import WITHDRAW
 from pipeline.data.known import Known
 from pipeline.errors import BrokenSpan, UsageError
+from pipeline.storage.folder import Folder
 from tests.conftest import encoded, jpeg, noise, photographs, put
+from tests.killing import killed_at_each_step
 from tests.pipeline.data.test_spans import sha256
 from tests.places import in_a_folder
 
@@ -203,6 +205,25 @@ def test_a_correction_larger_than_any_is_not_read(storage, workspace, published)
 
     with pytest.raises(BrokenSpan, match="00001.json has 17,179,869,184 bytes, more than any correction"):
         spans.published(storage)
+
+
+WANTED = ["cat/0.jpg", "span-0002/cat/100.jpg"]
+
+
+@pytest.mark.parametrize("verb, what", [("relabel", "owl"), ("withdraw", "not ours")])
+@in_a_folder
+def test_killed_at_each_step_the_same_call_completes_it(storage, workspace, published, verb, what):
+    work = f"(lambda storage: correcting.{verb}(storage, {WANTED!r}, {what!r}))"
+    with killed_at_each_step(workspace, "from pipeline.data import correcting", work) as killed:
+        assert len(killed) > 30
+        ends = set()
+        for found in killed:
+            folder = Folder(found.address)
+            for span in spans.published(folder):
+                assert span.images == len(labels_of(span)) == sum(span.labels.values())
+            getattr(correcting, verb)(folder, WANTED, what)
+            ends.add(str([sorted(labels_of(span).items()) for span in spans.published(folder)]))
+        assert len(ends) == 1
 
 
 def test_an_image_that_is_like_both_sides_moves_the_others_to_training(storage, workspace, published):

@@ -118,6 +118,16 @@ def test_killed_at_each_step_the_next_call_completes_it(storage, workspace, with
             assert_erased(found)
 
 
+def test_a_copy_that_waits_for_a_label_is_gone_with_what_models_said_of_it(storage, workspace, withdrawn):
+    digest = sha256(jpeg(0))
+    other = {f"unlabelled/{sha256(jpeg(50))}.jpg": jpeg(50), f"unlabelled/{sha256(jpeg(50))}.json": b"{}"}
+    workspace.put({f"unlabelled/{digest}.jpg": jpeg(0), f"unlabelled/{digest}.json": b"{}"} | other)
+
+    erasing.erase(storage)
+
+    assert {f"unlabelled/{name}": data for name, data in workspace.files("unlabelled").items()} == other
+
+
 def test_the_original_of_an_image_that_was_converted_is_gone_too(storage, workspace, tmp_path):
     original = encoded(noise(1, "P", (16, 16)), "GIF")
     put(tmp_path, {"mine/cat/1.gif": original})
