@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 
 from ci.formatting import labels
-from pipeline.cloud import prices
+from pipeline.cloud import automl_prices, prices
 from pipeline.cloud.machines import format_machine, is_known
 from pipeline.config import Config
 from pipeline.errors import numbers
@@ -35,7 +35,7 @@ def text(config: Config, found: Preview, verbose: bool) -> str:
         "settings": ", ".join(changed_settings(config)) or "all default",
         "last run": last_text(found, verbose),
         "from cache": f"probably {', '.join(found.cached)}" if found.cached else "nothing",
-        "cost": cost_text(config, found.cost),
+        "cost": cost_text(config, found.cost, found.automl_dollars),
     }
     lines += [f"  {name:<14} {text}" for name, text in facts.items()]
     if verbose:
@@ -113,8 +113,8 @@ def last_text(found: Preview, verbose: bool) -> str:
     return INDENT.join(lines)
 
 
-def cost_text(config: Config, cost: Estimate) -> str:
-    """Returns roughly what a run costs, and on what that rests."""
+def cost_text(config: Config, cost: Estimate, automl_dollars: float | None = None) -> str:
+    """Returns roughly what a run costs, with AutoML also what its trainings cost at most, and on what that rests."""
     hours = ", ".join(f"{lasting:.1f} h of {machine}" for machine, lasting in cost.hours.items())
     lines = [f"about ${cost.dollars:.2f}: {hours or 'no machine'}, and ${prices.RUN:.2f} a run"]
     if cost.unpriced:
@@ -125,6 +125,8 @@ def cost_text(config: Config, cost: Estimate) -> str:
         lines.append(f"assumed, as no run has shown it: {f'{minutes} min, ' if minutes else ''}{others}")
     else:
         lines.append("with the durations of the last runs")
+    if automl_dollars is not None:
+        lines.append(f"and at most ${automl_dollars:,.2f} for AutoML's trainings: {automl_prices.ADDRESS}")
     if config.dataflow_workers:
         lines.append("and Dataflow's workers, which are not counted")
     if config.endpoint and (price := prices.per_hour(config.server)):
@@ -152,5 +154,6 @@ def fields(found: Preview) -> dict[str, Any]:
         "last": found.last and found.last["name"],
         "changed": differences(found.last, found.job) if found.last else [],
         "cached": found.cached,
+        "automl_dollars": found.automl_dollars,
         "cost": {**dataclasses.asdict(cost), "prices": prices.ADDRESS, "of": prices.DATE},
     }

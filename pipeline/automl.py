@@ -1,4 +1,4 @@
-"""The AutoML pipeline: takes spans, has Vertex AI train a cloud model and a device model of them.
+"""The AutoML pipeline: takes spans, has Vertex AI train a cloud model and a device model of them, and releases both.
 
 Needs no modules: AutoML chooses the networks. The nodes that call Vertex AI are Google's components
 (https://google-cloud-pipeline-components.readthedocs.io); our own are in nodes/.
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pipeline.config import Config
-from pipeline.nodes import import_file
+from pipeline.data import automl_dataset
+from pipeline.nodes import components
 from pipeline.plan import AutomlPlan
+from pipeline.serving import device_channel, firebase
 
 # https://cloud.google.com/vertex-ai/docs/image-data/classification/prepare-data
 IMPORT_SCHEMA = "gs://google-cloud-aiplatform/schema/dataset/ioformat/" + (
@@ -21,9 +23,6 @@ SPLIT = {
     f"{use}_filter_split": f"labels.aiplatform.googleapis.com/ml_use={use}"
     for use in ("training", "validation", "test")
 }
-# Every label with its confidence: by default AutoML keeps back those that it finds improbable.
-# https://cloud.google.com/vertex-ai/docs/image-data/classification/get-predictions
-ALL_LABELS = {"confidenceThreshold": 0.0, "maxPredictions": 5_000}
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,7 @@ class Parameters:
 
     settings: str  # a Config as JSON
     run: str  # an AutomlPlan as JSON
+    commit: str  # of this repository, "" where it is not known
     project: str
     location: str
     name: str  # of the dataset, the training and the batch prediction of the cloud model, and of that model
@@ -43,13 +43,21 @@ class Parameters:
 
 
 def create_pipeline(config: Config) -> Any:
-    """Trains both models on the spans. Returns a pipeline of KFP."""
+    """Trains both models on the spans; releases both if they are good enough (see quality/). Returns a pipeline of KFP.
+
+    Where an endpoint is configured, a released model gets a share of its traffic; where a channel is, the same share of
+    the devices on beta.
+    """
     from google_cloud_pipeline_components.v1.automl.training_job import AutoMLImageTrainingJobRunOp
     from google_cloud_pipeline_components.v1.batch_predict_job import ModelBatchPredictOp
     from google_cloud_pipeline_components.v1.dataset import ImageDatasetCreateOp
     from google_cloud_pipeline_components.v1.model import ModelExportOp
     from kfp import dsl
 
+    if config.device_channel:
+        device_channel.check_settings(config, on_vertex=True)
+    if config.firebase_model:
+        firebase.check_settings(config)
     key = config.encryption_key
     dataset_key = {"encryption_spec_key_name": key} if key else {}
     training_keys = {f"{of}_encryption_spec_key_name": key for of in ("training", "model")} if key else {}
@@ -59,6 +67,7 @@ def create_pipeline(config: Config) -> Any:
     def automl(
         settings: str,
         run: str,
+        commit: str,
         project: str,
         location: str,
         name: str,
@@ -69,7 +78,7 @@ def create_pipeline(config: Config) -> Any:
         exports: str,
     ):
         place = {"project": project, "location": location}
-        listed = import_file.define(config.image)(settings=settings, run=run)
+        listed = components.import_file(config.image)(settings=settings, run=run)
         dataset = ImageDatasetCreateOp(
             **place,
             display_name=name,
@@ -107,28 +116,47 @@ def create_pipeline(config: Config) -> Any:
             gcs_source_uris=listed.outputs["instances"],
             predictions_format="jsonl",
             gcs_destination_output_uri_prefix=predictions,
-            model_parameters=ALL_LABELS,
+            model_parameters=automl_dataset.ALL_LABELS,
             labels=labels,
             **dataset_key,
         )
-        for node, task in {
+        released = components.release(config.image)(
+            settings=settings,
+            run=run,
+            commit=commit,
+            cloud_model=cloud.outputs["model"],
+            predictions=predicted.outputs["gcs_output_directory"],
+            export=export.outputs["output_info"],
+        )
+        nodes = {
             "ImportFile": listed,
             "Dataset": dataset,
             "CloudTrainer": cloud,
             "EdgeTrainer": edge,
             "Export": export,
             "Predictions": predicted,
-        }.items():
+            "Release": released,
+        }
+
+        tag = {"settings": settings, "released": released.outputs["released"]}
+        if config.endpoint:
+            nodes["Deploy"] = components.after_release(config.image, "deploy")(**tag)
+        if config.device_channel:
+            nodes["Publish"] = components.after_release(config.image, "publish")(**tag)
+        if config.firebase_model:
+            nodes["Firebase"] = components.after_release(config.image, "firebase")(**tag)
+        for node, task in nodes.items():
             task.set_display_name(node).set_caching_options(config.caching)
 
     return automl
 
 
-def parameters(config: Config, plan: AutomlPlan, pipeline_root: str) -> Parameters:
+def parameters(config: Config, plan: AutomlPlan, commit: str, pipeline_root: str) -> Parameters:
     """Returns the parameters of a planned run."""
     return Parameters(
         settings=config.to_json(),
         run=plan.to_json(),
+        commit=commit,
         project=config.project,
         location=config.region,
         name=f"spanloop-{plan.identity[:12]}",

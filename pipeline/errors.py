@@ -263,6 +263,28 @@ class InvalidDataset(SpanloopError):
         )
 
 
+class OnlyOnVertex(UsageError):
+    """The cloud model of a release by AutoML cannot be downloaded."""
+
+    def __init__(self, tag: str, model: str):
+        self.tag, self.model = tag, model
+        super().__init__(
+            f"The cloud model of {tag} is AutoML's and runs on Vertex AI alone ({model}): use `evaluate --on vertex`,"
+            " the endpoint, or the release's model for devices."
+        )
+
+
+class TooExpensive(UsageError):
+    """A run may cost more than the settings allow."""
+
+    def __init__(self, dollars: float, most: float):
+        self.dollars, self.most = dollars, most
+        super().__init__(
+            f"Both trainings may cost up to ${dollars:,.2f}, more than AUTOML_MOST_DOLLARS (${most:,.2f}). Lower"
+            " AUTOML_CLOUD_BUDGET or AUTOML_EDGE_BUDGET, raise the limit, or start this run with `submit --yes`."
+        )
+
+
 class NoTask(UsageError):
     """Nothing names the task's package."""
 

@@ -92,7 +92,6 @@ class AutomlPlan:
     cloud_budget: int  # milli node hours; so is the other one
     edge_budget: int
     current: str  # tag of the release that the new models are compared with, "" when there is none
-    commit: str  # of this repository, "" where it is not known
 
     @property
     def identity(self) -> str:
@@ -159,7 +158,7 @@ def next_training(config: Config, given: Modules) -> tuple[Shape, str]:
     return shape, newest.tag if newest else ""
 
 
-def automl(config: Config, selection: str, commit: str) -> AutomlPlan:
+def automl(config: Config, selection: str) -> AutomlPlan:
     """Plans a run of the AutoML pipeline on `selection`. Raises UsageError, NoSpans or InvalidDataset."""
     chosen = _chosen(config, selection)
     automl_dataset.check(chosen)
@@ -169,7 +168,6 @@ def automl(config: Config, selection: str, commit: str) -> AutomlPlan:
         cloud_budget=config.automl_cloud_budget,
         edge_budget=config.automl_edge_budget,
         current="",
-        commit=commit,
     )
     return dataclasses.replace(plan, current=_current(plan, releases_of(config)))
 

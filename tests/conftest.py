@@ -12,6 +12,7 @@ import pathlib
 import pickle
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib import metadata
 
@@ -310,6 +311,31 @@ def bright_or_dark(tmp_path_factory) -> pathlib.Path:
     shutil.move(path, folder / "model" / "tflite")
     shutil.copy(folder / "saved" / "device.json", folder / "model")
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def automl_export() -> bytes:
+    """A device model of 8-bit numbers, as AutoML exports one, that distinguishes bright images from dark ones."""
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    images = keras.Input((8, 8, 3))
+    probabilities = keras.layers.Dense(2, activation="softmax")(keras.layers.GlobalAveragePooling2D()(images))
+    network = keras.Model(images, probabilities)
+    network.layers[-1].set_weights([np.array([[-1.5, 1.5]] * 3, np.float32), np.zeros(2, np.float32)])
+    archive, folder = keras.export.ExportArchive(), tempfile.mkdtemp()
+    archive.track(network)
+    archive.add_endpoint("serving_default", network, [tf.TensorSpec([1, 8, 8, 3], tf.float32, name="image")])
+    archive.write_out(folder)
+    converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serving_default"])
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = lambda: ([np.full((1, 8, 8, 3), of, np.float32)] for of in np.linspace(-1, 1, 9))
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = converter.inference_output_type = tf.uint8
+    exported = converter.convert()
+    shutil.rmtree(folder)
+    return exported
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from ci.outcome import Outcome, command
 from pipeline.config import Config
 from pipeline.data.reports import TrainingReport
 from pipeline.orchestrators import preview, vertex, vertex_job, vertex_request
-from pipeline.orchestrators.definitions import OF_TFX
+from pipeline.orchestrators.definitions import NAMES
 from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.progress import logs
 
@@ -19,16 +19,17 @@ NOTHING = "Nothing to do: no new image is collected, and the newest span was tra
 
 
 @command
-@click.option("--pipeline", type=click.Choice(OF_TFX), required=True, help="Which one.")
+@click.option("--pipeline", type=click.Choice(NAMES), required=True, help="Which one.")
 @click.option("--spans", default="all", show_default=True, help="Spans to train on: 1,2 or all or latest:N.")
 @click.option("--wait", is_flag=True, help="Show its nodes as they end, and fail if it fails.")
 @click.option("--dry-run", is_flag=True, help="Show what would run and what it costs; write, copy and build nothing.")
 @click.option("--verbose", is_flag=True, help="With --dry-run: also show digests and all parameters.")
-def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool, verbose: bool) -> Outcome:
+@click.option("--yes", is_flag=True, help="Start it although AutoML may cost more than AUTOML_MOST_DOLLARS.")
+def submit(config: Config, pipeline: str, spans: str, wait: bool, dry_run: bool, verbose: bool, yes: bool) -> Outcome:
     """Submits a pipeline to Vertex AI once: a run that was submitted before is not repeated, unless it failed."""
     if dry_run:
         return show(config, pipeline, spans, verbose)
-    request = vertex_request.prepare(config, pipeline, spans)
+    request = vertex_request.prepare(config, pipeline, spans, accepted=yes)
     if request is None:
         return Outcome(NOTHING, job=None, state=None, submitted=False)
     done = vertex.send(config, request)

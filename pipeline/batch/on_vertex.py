@@ -15,6 +15,7 @@ from pipeline.batch.predictor import Classification, Predictor
 from pipeline.cloud.calls import cloud_errors, converge, poll_intervals, read_retry
 from pipeline.cloud.vertex import client, console_url, encryption, label_value, location, machine_spec
 from pipeline.config import Config
+from pipeline.data import automl_dataset
 from pipeline.errors import BatchPredictionFailed
 from pipeline.progress import Log, no_log
 from pipeline.quality.scores import LabelledImage, Prediction
@@ -127,7 +128,7 @@ def classify(config: Config, version: Version, spool: Spool, log: Log = no_log) 
         wanted = _job(config, version, name, len(spool)) | {
             "input_config": {
                 "instances_format": "jsonl",
-                "gcs_source": {"uris": copy_instances(storage, folder, spool, log)},
+                "gcs_source": {"uris": copy_instances(storage, folder, spool, log, version.of_automl)},
             },
             "output_config": {
                 "predictions_format": "jsonl",
@@ -141,7 +142,7 @@ def classify(config: Config, version: Version, spool: Spool, log: Log = no_log) 
         job = converge("Starting a batch prediction", step)
     with cloud_errors("Following the batch prediction"):
         job = _follow(config, jobs, job.name, log)
-    found, problem = _read(storage, job.output_info.gcs_output_directory)
+    found, problem = read_answers(storage, job.output_info.gcs_output_directory)
     missing = sum(digest not in found for digest in spool.digests)
     if missing:
         problem = f"{missing:,} of {len(spool):,} images have no prediction ({problem or 'no reason given'})"
@@ -149,28 +150,46 @@ def classify(config: Config, version: Version, spool: Spool, log: Log = no_log) 
     return found
 
 
-def copy_instances(storage: Storage, folder: str, spool: Spool, log: Log) -> list[str]:
-    """Writes images as JSON lines to a folder whose name depends on them; returns the addresses of the files."""
+def copy_instances(storage: Storage, folder: str, spool: Spool, log: Log, of_automl: bool = False) -> list[str]:
+    """Writes images as JSON lines to a folder whose name depends on them; returns the addresses of the files.
+
+    For a model of AutoML they name the images, which become files of the workspace's datasets.
+    """
     log(f"Copying {len(spool):,} images to {storage.address(folder)} ...")
     names = []
-    for number, shard in enumerate(spool.shards()):
+    for number, shard in enumerate([_listed(storage, spool)] if of_automl else spool.shards()):
         names.append(f"{folder}/instances/{number:05d}.jsonl")
         storage.write(names[-1], shard, create_only=True)
     return [storage.address(name) for name in names]
 
 
+def _listed(storage: Storage, spool: Spool) -> bytes:
+    """Writes images that are not there yet; returns instances that name all of them."""
+    datasets = open_storage(storage.address(automl_dataset.FOLDER))
+    lines = []
+    for digest, image in spool:
+        name = automl_dataset.file_of(digest, image.image)
+        datasets.write(name, image.image, create_only=True, durable=False)
+        lines.append(json.dumps(automl_dataset.instance(datasets.address(name))))
+    return "\n".join([*sorted(lines), ""]).encode()
+
+
 def _job(config: Config, version: Version, name: str, images: int) -> dict[str, Any]:
-    return {
+    job = {
         "display_name": name,
         "model": version.name,
+        "labels": {"release": label_value(version.tag)},
+        "encryption_spec": encryption(config),
+    }
+    if version.of_automl:  # Vertex AI chooses the machines
+        return job | {"model_parameters": automl_dataset.ALL_LABELS}
+    return job | {
         "instance_config": {"instance_type": "object", "key_field": KEY},
         "dedicated_resources": {
             "machine_spec": machine_spec(config.server),
             "starting_replica_count": 1,
             "max_replica_count": min(MOST_MACHINES, 1 + images // IMAGES_A_MACHINE),
         },
-        "labels": {"release": label_value(version.tag)},
-        "encryption_spec": encryption(config),
     }
 
 
@@ -194,7 +213,7 @@ def _page(config: Config, job: str) -> str:
     return console_url(config, f"locations/{config.region}/batch-predictions/{job.rpartition('/')[2]}")
 
 
-def _read(storage: Storage, address: str) -> tuple[dict[str, Classification], str]:
+def read_answers(storage: Storage, address: str) -> tuple[dict[str, Classification], str]:
     """Returns the answers in the files of a folder by the image's sha256, and the first error message among them."""
     folder = address.removeprefix(storage.address()).strip("/")
     found: dict[str, Classification] = {}
@@ -206,8 +225,12 @@ def _read(storage: Storage, address: str) -> tuple[dict[str, Classification], st
             except ValueError:  # files of errors hold plain messages with the number of images
                 problem = problem or line.decode(errors="replace")
                 continue
-            if "prediction" in row:
-                prediction = row["prediction"]
+            prediction = row.get("prediction")
+            if prediction and "displayNames" in prediction:
+                digest = automl_dataset.digest_of(row["instance"]["content"])
+                confidence, label = max(zip(prediction["confidences"], prediction["displayNames"], strict=True))
+                found[digest] = Classification(label, float(confidence))
+            elif prediction:
                 found[row[KEY]] = Classification(prediction["label"], float(prediction["confidence"]))
             else:
                 problem = problem or str(row.get("error", row))

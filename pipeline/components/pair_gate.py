@@ -1,5 +1,6 @@
 """Decides whether a cloud model and a device model are good enough together, by what they make of the same images."""
 
+import dataclasses
 import itertools
 import json
 import os
@@ -11,6 +12,7 @@ from tfx.utils import path_utils
 
 from pipeline.batch import inference
 from pipeline.batch.on_device import DeviceClassifier, classification
+from pipeline.batch.pair import device_outcome
 from pipeline.batch.predictor import Classification
 from pipeline.components import local_copies
 from pipeline.components import tfx_api as tfx
@@ -19,8 +21,7 @@ from pipeline.components.span_example_gen import examples_of
 from pipeline.data import tfrecord
 from pipeline.device.examination import examine
 from pipeline.device.released import TFLITE
-from pipeline.outcomes import CurrentModel, DeviceOutcome
-from pipeline.quality import evaluator_config, pair_gate, release_gate
+from pipeline.quality import evaluator_config, pair_gate
 from pipeline.quality.pair_gate import Agreement, Difference, PairRequirements
 from pipeline.quality.release_gate import Requirements
 
@@ -61,29 +62,19 @@ def PairGate(
         agreement, images = compare(examples_of(examples.uri, "eval"), cloud, trained, classifier, together.loss)
         file = examine(os.path.join(device, TFLITE), images)
         shipped = classifier.description
-    tallies = evaluator_config.tallies(evaluation.uri, bool(current))
-    alone = release_gate.decide(tallies, Requirements(**needed["device"]), current)
-    reasons = [f"device model: {reason}" for reason in alone.reasons]
-    reasons += [f"pair: {reason}" for reason in pair_gate.reasons(agreement, file, together)]
     with tf.io.gfile.GFile(os.path.join(device_model.uri, COMPARED)) as compared:
         variants = json.load(compared)["variants"]
-    outcome = DeviceOutcome(
-        blessed=bool(blessing.get_int_custom_property("blessed")) and not reasons,
-        reasons=tuple(reasons),
-        metrics=tallies.metrics(),
-        current=CurrentModel(current, tallies.metrics(current=True)) if current else None,
-        slices=alone.slices,
-        labels=shipped.labels,
-        input=shipped.input.to_json(),
-        quantization=shipped.quantization,
-        bytes=file.bytes,
-        milliseconds=file.milliseconds,
-        machine=file.machine,
-        agreement=agreement.share,
-        agreement_interval=agreement.interval,
-        escalation=agreement.escalation,
-        variants=variants,
+    outcome = device_outcome(
+        evaluator_config.tallies(evaluation.uri, bool(current)),
+        agreement,
+        file,
+        shipped,
+        Requirements(**needed["device"]),
+        together,
+        current,
     )
+    blessed = outcome.blessed and bool(blessing.get_int_custom_property("blessed"))
+    outcome = dataclasses.replace(outcome, blessed=blessed, variants=variants)
     pair.write(json.dumps({"device": outcome.to_json(), "agreement": agreement.to_json()}))
 
 

@@ -27,6 +27,10 @@ IMPORT_FILE, INSTANCES = "import.jsonl", "eval.jsonl"
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 ML_USE = "aiplatform.googleapis.com/ml_use"  # label of a data item by which AutoML splits the dataset
 
+# Parameters of a prediction: every label with its confidence. By default AutoML keeps back those that are improbable.
+# https://cloud.google.com/vertex-ai/docs/image-data/classification/get-predictions
+ALL_LABELS = {"confidenceThreshold": 0.0, "maxPredictions": 5_000}
+
 MOST_IMAGE_BYTES = 30 * 2**20
 FEWEST_LABELS, MOST_LABELS = 2, 5_000
 FEWEST_IMAGES_OF_LABEL = 10
@@ -76,6 +80,11 @@ def export(spans: Sequence[Span], to: Storage, progress: Callable[[int], None] =
     return Dataset(to.address(f"{folder}/{IMPORT_FILE}"), to.address(f"{folder}/{INSTANCES}"), dict(uses))
 
 
+def file_of(digest: str, image: bytes) -> str:
+    """Returns the name of an image's file by its sha256."""
+    return f"{IMAGES}/{digest}.{suffix(image)}"
+
+
 def instance(address: str) -> dict[str, str]:
     """Returns an instance of a batch prediction by an AutoML model."""
     return {"content": address, "mimeType": _MIME_TYPES[address.rpartition(".")[2]]}
@@ -118,7 +127,7 @@ class _Item(NamedTuple):
 
     @property
     def name(self) -> str:
-        return f"{IMAGES}/{self.example.source}.{suffix(self.example.image)}"
+        return file_of(self.example.source, self.example.image)
 
 
 def _items(spans: Iterable[Span], validation: Collection[str]) -> Iterator[_Item]:

@@ -27,6 +27,7 @@ CHECKS: dict[str, CheckFunction] = {
     "workflows": identity.workflows,
     "Vertex AI": serving.vertex,
     "machines": serving.machines,
+    "AutoML": serving.automl,
     "endpoint": serving.endpoint,
     "devices": serving.devices,
     "secret": serving.secret,

@@ -3,8 +3,8 @@
 import datetime
 
 from pipeline import google_errors
+from pipeline.cloud import automl_prices, secrets
 from pipeline.cloud import machines as machine_types
-from pipeline.cloud import secrets
 from pipeline.cloud.calls import without_support_warnings
 from pipeline.cloud.vertex import client, location
 from pipeline.config import is_kms_key
@@ -48,6 +48,49 @@ def machines(context: Context) -> str:
     return ", ".join(
         dict.fromkeys(machine_types.format_machine(machine) for each in found.values() for machine in each)
     )
+
+
+def automl(context: Context) -> str:
+    """Checks that Vertex AI offers AutoML's image training to this project: asks for a training that it must refuse.
+
+    Its dataset does not exist and its budget is below the least that there is, so nothing starts and nothing costs. Of
+    a project that may train, Vertex AI complains of one of the two; of another one, of something else.
+    """
+    config = context.config
+    if config.pipeline != "automl":
+        return "not used: PIPELINE is training"
+    context.needs("project", "region")
+    with without_support_warnings():
+        from google.api_core.exceptions import GoogleAPIError, InvalidArgument, NotFound, PermissionDenied
+        from google.protobuf import json_format, struct_pb2
+
+    inputs = {"modelType": "CLOUD", "budgetMilliNodeHours": 1, "multiLabel": False}
+    training = {
+        "display_name": "spanloop-doctor",
+        "training_task_definition": AUTOML_TASK,
+        "training_task_inputs": json_format.ParseDict(inputs, struct_pb2.Value()),
+        "input_data_config": {"dataset_id": "1"},
+        "model_to_upload": {"display_name": "spanloop-doctor"},
+    }
+    try:
+        client(config, "PipelineService").create_training_pipeline(
+            parent=location(config), training_pipeline=training, timeout=20
+        )
+    except (InvalidArgument, NotFound):
+        dollars = automl_prices.most_dollars(config)
+        return f"offered in {config.region}; a run costs at most ${dollars:,.2f} for training"
+    except GoogleAPIError as refused:
+        if found := google_errors.explain(refused):
+            raise found from None
+        fix = "export PIPELINE=training"
+        if isinstance(refused, PermissionDenied):
+            fix = grant("projects", config.project, context.member, "roles/aiplatform.user")
+        raise Missing(f"AutoML trains no images here: {google_errors.message(refused)}", fix) from None
+    raise Unknown("Vertex AI took a training that it had to refuse: look at the trainings in the console")
+
+
+# https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.trainingPipelines
+AUTOML_TASK = "gs://google-cloud-aiplatform/schema/trainingjob/definition/automl_image_classification_1.0.0.yaml"
 
 
 def endpoint(context: Context) -> str:

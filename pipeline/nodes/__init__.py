@@ -1,1 +1,1 @@
-"""The AutoML pipeline's own nodes: each file holds a node's definition and the program that its container runs."""
+"""The AutoML pipeline's own nodes: components.py defines them, each other file is the program of one."""

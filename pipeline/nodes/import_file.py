@@ -2,28 +2,12 @@
 
 import argparse
 import json
-from typing import Any
 
 from pipeline.config import Config
 from pipeline.data import automl_dataset
 from pipeline.nodes import node
 from pipeline.plan import AutomlPlan
 from pipeline.storage.factory import open_storage
-
-
-def define(image: str) -> Any:
-    """Returns the node's component, to be run in `image`."""
-    from kfp import dsl
-
-    @dsl.container_component
-    def import_file(settings: str, run: str, import_file: dsl.OutputPath(str), instances: dsl.OutputPath(list)):
-        return dsl.ContainerSpec(
-            image=image,
-            command=["python", "-m", "pipeline.nodes.import_file"],
-            args=["--settings", settings, "--run", run, "--import-file", import_file, "--instances", instances],
-        )
-
-    return import_file
 
 
 def main(given: argparse.Namespace) -> None:

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline import plan
 from pipeline.config import Config
 from pipeline.data import reports
-from pipeline.errors import PipelineFailed, ReleaseGone, SpanloopError
+from pipeline.errors import ConfigError, PipelineFailed, ReleaseGone, SpanloopError
 from pipeline.orchestrators import definitions, libraries
-from pipeline.orchestrators.definitions import RETRAINING, TRAINING
+from pipeline.orchestrators.definitions import AUTOML, RETRAINING, TRAINING
 from pipeline.outcomes import NodeDuration, RetrainingOutcome, TrainingOutcome
 from pipeline.packaging import modules
 from pipeline.packaging.dry_run import dry_run
@@ -54,6 +54,11 @@ def train_once(config: Config, selection: str) -> TrainingOutcome | None:
 
 def retrain(config: Config, selection: str) -> RetrainingOutcome:
     """Runs the retraining pipeline: prepares a span of the collected images, then trains on `selection`."""
+    if config.pipeline == AUTOML:
+        expected = (
+            "training on this machine: AutoML trains on Vertex AI, see `python -m ci submit --pipeline retraining`"
+        )
+        raise ConfigError("PIPELINE", config.pipeline, expected)
     storage = open_storage(config.workspace)
     with storage.exclusive("retraining"):
         if plan.span_to_retrain(storage) is None:

@@ -5,13 +5,14 @@ import dataclasses
 from collections.abc import Mapping
 
 from pipeline import plan
+from pipeline.cloud import automl_prices
 from pipeline.cloud.rest import Rest, default_rest
 from pipeline.config import Config, Machine
 from pipeline.data import spans
 from pipeline.data.incoming import collected
 from pipeline.data.spans import Span
 from pipeline.orchestrators import compiled, estimate, past_runs, vertex_request
-from pipeline.orchestrators.definitions import RETRAINING, TRAINING
+from pipeline.orchestrators.definitions import AUTOML, RETRAINING, TRAINING
 from pipeline.orchestrators.estimate import Estimate
 from pipeline.orchestrators.past_runs import Job
 from pipeline.orchestrators.vertex_request import Request
@@ -44,6 +45,7 @@ class Preview:
     last: Job | None  # the newest run of the pipeline
     cached: list[str]  # nodes that Vertex AI will probably take from its cache
     cost: Estimate  # of a retraining with the training that it starts
+    automl_dollars: float | None  # that AutoML's trainings cost at most; None without AutoML
 
 
 def preview(config: Config, name: str, selection: str) -> Preview | None:
@@ -52,12 +54,13 @@ def preview(config: Config, name: str, selection: str) -> Preview | None:
     rest = default_rest()
     with concurrent.futures.ThreadPoolExecutor(2) as threads:  # which wait for answers while TFX is imported
         reading = {each: threads.submit(past_runs.newest, rest, config, each) for each in {name, TRAINING}}
-        request = vertex_request.prepare(config, name, selection, copy=False)
+        request = vertex_request.prepare(config, name, selection, copy=False, accepted=True)
         if request is None:
             return None
         past = {each: runs.result() for each, runs in reading.items()}
     config = vertex_request.with_image(config)
     job, retrains = vertex_request.described(config, request), name == RETRAINING
+    by_automl = name == AUTOML or retrains and config.pipeline == AUTOML
     trained = _retrained(config, selection, request) if retrains else _trained(config, selection, request)
     cached = past_runs.cached_nodes(job, past[name])
     running = [node for node in _nodes(request.pipeline) if node not in cached]
@@ -67,11 +70,12 @@ def preview(config: Config, name: str, selection: str) -> Preview | None:
         job=job,
         image=image.record(open_storage(config.workspace), config.image),
         trained=trained,
-        machines=estimate.machines(config),
+        machines={} if by_automl else estimate.machines(config),
         existing=_existing(rest, config, request),
         last=next(iter(past[name]), None),
         cached=cached,
         cost=estimate.estimate(config, [*running, *(trained.nodes if retrains else ())], seconds, 1 + retrains),
+        automl_dollars=automl_prices.most_dollars(config) if by_automl else None,
     )
 
 
@@ -79,7 +83,7 @@ def _trained(config: Config, selection: str, request: Request) -> Trained:
     published = spans.published(open_storage(config.workspace))
     chosen = spans.select(selection, published)
     on = tuple(span for span in published if span.number in chosen)
-    return Trained(on, None, 0, request.values["current"], _nodes(request.pipeline))
+    return Trained(on, None, 0, request.current, _nodes(request.pipeline))
 
 
 def _retrained(config: Config, selection: str, request: Request) -> Trained:
@@ -88,8 +92,9 @@ def _retrained(config: Config, selection: str, request: Request) -> Trained:
     chosen = spans.select_of(selection, {new, *(span.number for span in published)})
     on = tuple(span for span in published if span.number in chosen)
     shape, current = plan.next_training(config, Modules.from_json(request.values["modules"]))
+    started = AUTOML if config.pipeline == AUTOML else TRAINING
     made = new if new in chosen and new not in (span.number for span in published) else None
-    nodes = _nodes(compiled.compile_pipeline(config, TRAINING, shape))
+    nodes = _nodes(compiled.compile_pipeline(config, started, shape))
     return Trained(on, made, collected.waiting(storage).images, current, nodes)
 
 

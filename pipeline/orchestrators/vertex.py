@@ -12,7 +12,7 @@ from pipeline.data import reports
 from pipeline.data.reports import TrainingReport
 from pipeline.errors import InvalidSpec
 from pipeline.orchestrators import spec_lint, vertex_job, vertex_request
-from pipeline.orchestrators.definitions import TRAINING
+from pipeline.orchestrators.definitions import AUTOML
 from pipeline.orchestrators.vertex_request import Request
 from pipeline.outcomes import RetrainingSubmitted, Submission
 from pipeline.packaging.modules import Modules
@@ -27,7 +27,9 @@ def send(config: Config, request: Request) -> Submission:
 
     Of concurrent and repeated calls, one starts the run. Raises InvalidSpec and CloudRefused.
     """
-    leaked = list(spec_lint.leaked([*request.values.values(), *request.labels.values()], [config.github_token]))
+    leaked = list(
+        spec_lint.leaked([*map(str, request.values.values()), *request.labels.values()], [config.github_token])
+    )
     if leaked:
         raise InvalidSpec(request.pipeline.name, leaked)
     request.pipeline.keep(open_storage(config.workspace))
@@ -58,18 +60,23 @@ def _create(config: Config, jobs: Any, wanted: "PipelineJob", name: str) -> tupl
 
 
 def train_once(config: Config, selection: str, modules: Modules, commit: str) -> Submission | None:
-    """Submits the training pipeline; returns None when the newest span was trained on already, or there is no span."""
+    """Submits the pipeline that PIPELINE names; None when the newest span was trained on already, or there is no span.
+
+    What AutoML may cost was checked when the retraining was submitted.
+    """
     if not plan.newest_is_untrained(open_storage(config.workspace)):
         return None
+    if config.pipeline == AUTOML:
+        return send(config, vertex_request.automl(config, selection, commit))
     return send(config, vertex_request.training(config, selection, modules, commit))
 
 
 def outcome(config: Config, request: Request, job: str) -> TrainingReport | RetrainingSubmitted | None:
     """Returns the outcome of a run that succeeded: of a training its report, None if that was deleted."""
     storage = open_storage(config.workspace)
-    if request.pipeline.name == TRAINING:
+    if request.identity:
         newest_first = reversed(reports.trainings(storage))
-        return next((report for report in newest_first if report.identity == request.values["identity"]), None)
+        return next((report for report in newest_first if report.identity == request.identity), None)
     written = vertex_job.output(config, job, "PipelineTrigger", "outcome")
     return RetrainingSubmitted.from_json(json.loads(storage.read(written.removeprefix(f"{config.workspace}/"))))
 

@@ -10,13 +10,13 @@ from importlib import metadata
 from typing import Any
 
 from pipeline import plan
-from pipeline.cloud import machines
+from pipeline.cloud import automl_prices, machines
 from pipeline.cloud.vertex import encryption, label_value
 from pipeline.config import Config
 from pipeline.errors import ConfigError, IncompatibleImage, UnsetParameters, numbers
 from pipeline.orchestrators import compiled, definitions, vertex_job
 from pipeline.orchestrators.compiled import Compiled
-from pipeline.orchestrators.definitions import RETRAINING, TRAINING
+from pipeline.orchestrators.definitions import AUTOML, RETRAINING, TRAINING
 from pipeline.packaging import image, wheel
 from pipeline.packaging.commit import this_commit
 from pipeline.packaging.modules import Modules
@@ -34,10 +34,12 @@ class Request:
 
     pipeline: Compiled
     about: str  # for people: "training on spans 1-3"
-    values: Mapping[str, str]  # of all root parameters
+    values: Mapping[str, str | int]  # of all root parameters
     labels: Mapping[str, str]
     root: str  # pipeline root, where nodes write
     replaced: frozenset[str]  # states in which an earlier run of this name is replaced by another one
+    identity: str = ""  # of what it trains, "" for a retraining, which only starts a training
+    current: str = ""  # tag of the release that a training compares with, "" without one
 
     def names(self) -> Iterator[str]:
         """Yields the IDs that the run may have: a further one for each earlier run that is replaced."""
@@ -56,13 +58,15 @@ class Request:
         return f"{self.pipeline.name}-{hashlib.sha256(what.encode()).hexdigest()[:20]}"
 
 
-def prepare(config: Config, name: str, selection: str, copy: bool = True) -> Request | None:
+def prepare(config: Config, name: str, selection: str, copy: bool = True, accepted: bool = False) -> Request | None:
     """Returns a request for the pipeline `name` on `selection` ("1,2 | all | latest:N"), None with nothing to do.
 
     Copies the local modules to the workspace unless `copy` is false, and writes nothing else. Uses the image that was
-    built of the local code, unless the settings name one. Raises MissingSettings, ConfigError, IncompatibleImage, and
-    what copying, planning and compiling do.
+    built of the local code, unless the settings name one. `accepted`: AutoML may cost more than AUTOML_MOST_DOLLARS.
+    Raises MissingSettings, ConfigError, TooExpensive, IncompatibleImage, and what copying, planning and compiling do.
     """
+    if name == AUTOML or name == RETRAINING and config.pipeline == AUTOML:
+        automl_prices.check(config, accepted)
     config.require(*NEEDED, *([] if config.image else ["image_repository"]))
     machines.check(config)
     storage = open_storage(config.workspace)
@@ -76,6 +80,8 @@ def prepare(config: Config, name: str, selection: str, copy: bool = True) -> Req
         raise ConfigError("RELEASES", config.releases, expected)
     config = with_image(config)
     check_image(config, storage)
+    if name == AUTOML:
+        return automl(config, selection, this_commit())
     modules, commit = wheel.copy(config) if copy else wheel.locate(config)[0], this_commit()
     if name == RETRAINING:
         return _retraining(config, selection, modules, commit, span)
@@ -92,9 +98,30 @@ def training(config: Config, selection: str, modules: Modules, commit: str) -> R
         pipeline=pipeline,
         about=f"training on span{'s' * (len(planned.spans) > 1)} {spans}",
         values=_values(pipeline, definitions.load(TRAINING).parameters(config, planned, root)),
-        labels=_labels(config, pipeline, modules, commit, spans),
+        labels=_labels(config, pipeline, modules.digest, commit, spans),
         root=root,
         replaced=vertex_job.UNSUCCESSFUL,
+        identity=planned.identity,
+        current=planned.current,
+    )
+
+
+def automl(config: Config, selection: str, commit: str) -> Request:
+    """Returns a request for a run of the AutoML pipeline. Raises what plan.automl does."""
+    planned = plan.automl(config, selection)
+    pipeline = compiled.compile_pipeline(config, AUTOML, Shape())
+    root = _root(config, AUTOML)
+    spans = numbers(planned.spans)
+    dollars = automl_prices.most_dollars(config)
+    return Request(
+        pipeline=pipeline,
+        about=f"AutoML training on span{'s' * (len(planned.spans) > 1)} {spans} for at most ${dollars:,.2f}",
+        values=_values(pipeline, definitions.load_automl().parameters(config, planned, commit, root)),
+        labels=_labels(config, pipeline, "", commit, spans),
+        root=root,
+        replaced=vertex_job.UNSUCCESSFUL,
+        identity=planned.identity,
+        current=planned.current,
     )
 
 
@@ -104,7 +131,7 @@ def _retraining(config: Config, selection: str, modules: Modules, commit: str, s
         pipeline=pipeline,
         about=f"retraining for span {span}",
         values=_values(pipeline, definitions.load(RETRAINING).parameters(config, selection, modules, commit)),
-        labels=_labels(config, pipeline, modules, commit, str(span)),
+        labels=_labels(config, pipeline, modules.digest, commit, str(span)),
         root=_root(config, RETRAINING),
         # there is something to do, so a run that has ended did not do it
         replaced=vertex_job.ENDED,
@@ -115,7 +142,7 @@ def _root(config: Config, name: str) -> str:
     return f"{config.workspace}/pipeline_root/{name}"
 
 
-def _values(pipeline: Compiled, parameters: Any) -> dict[str, str]:
+def _values(pipeline: Compiled, parameters: Any) -> dict[str, str | int]:
     """Returns a value for each root parameter of the compiled pipeline: Vertex AI has no defaults for them.
 
     Raises UnsetParameters.
@@ -127,16 +154,16 @@ def _values(pipeline: Compiled, parameters: Any) -> dict[str, str]:
     return {name: values[name] for name in pipeline.parameters}
 
 
-def _labels(config: Config, pipeline: Compiled, modules: Modules, commit: str, spans: str) -> dict[str, str]:
+def _labels(config: Config, pipeline: Compiled, modules_digest: str, commit: str, spans: str) -> dict[str, str]:
     named = {
         "pipeline": pipeline.name,
         "spans": spans.replace(", ", "_"),
         "commit": commit or "unknown",
-        "modules": modules.digest,
+        "modules": modules_digest,
         "compiled": pipeline.digest,
         "image": config.image.partition("@sha256:")[2],
     }
-    return {name: label_value(text) for name, text in named.items()}
+    return {name: label_value(text) for name, text in named.items() if text}
 
 
 def with_image(config: Config) -> Config:

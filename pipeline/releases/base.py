@@ -12,11 +12,11 @@ import tarfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError, UnsafeModel
+from pipeline.errors import BrokenRelease, OnlyOnVertex, ReleaseNotFound, StorageError, UnsafeModel
 from pipeline.outcomes import Metrics, SpanState
 from pipeline.releases import saved_model
 from pipeline.releases.archive import ARCHIVE, Unsafe, pack, sha256, unpack
-from pipeline.releases.record import RECORD, TAG, DeviceModel, Release, format_record, parse_record
+from pipeline.releases.record import AUTOML, RECORD, TAG, TFX, DeviceModel, Release, format_record, parse_record
 from pipeline.storage import files
 
 
@@ -48,27 +48,31 @@ class Releases(abc.ABC):
         data: Mapping[str, SpanState] | None = None,
         device: DeviceModel | None = None,
         device_file: str = "",
+        cloud_model: str = "",
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
         describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
         """Releases the SavedModel in the folder `model`; returns the existing release of this identity, if any.
 
-        With it the model for devices, `device`, whose file has the path `device_file`, where there is one.
+        With it the model for devices, `device`, whose file has the path `device_file`, where there is one. Of AutoML,
+        `model` is empty and `cloud_model` the name of the model's version on Vertex AI.
         `attach` returns files to release beside the model, by name; `describe` returns the text that GitHub shows.
         Raises UnsafeModel for what `fetch` would refuse.
         """
-        saved_model.check(model, "The trained model")
+        if not cloud_model:
+            saved_model.check(model, "The trained model")
         with self._exclusive(), self._packing_folder() as folder:
-            archive, number, spans, labels = os.path.join(folder, ARCHIVE), 0, tuple(spans), tuple(labels)
-            packed = [ARCHIVE, device.file] if device else [ARCHIVE]
+            number, spans, labels = 0, tuple(spans), tuple(labels)
+            packed = [*([] if cloud_model else [ARCHIVE]), *([device.file] if device else [])]
             while True:
                 # In this order: of two processes that release the same, one finds the other's release or number.
                 number = 1 + max([number, *map(_number, self._taken())])
                 if there := self._find(identity):
                     return there
                 with files.os_errors(folder):
-                    if not os.path.exists(archive):
-                        pack(model, archive)
+                    if not os.path.exists(os.path.join(folder, packed[0])):
+                        if not cloud_model:
+                            pack(model, os.path.join(folder, ARCHIVE))
                         if device:
                             shutil.copyfile(device_file, os.path.join(folder, device.file))
                     release = Release(
@@ -85,6 +89,8 @@ class Releases(abc.ABC):
                         image=image,
                         data=dict(data or {}),
                         device=device,
+                        flavour=AUTOML if cloud_model else TFX,
+                        cloud_model=cloud_model,
                     )
                     release = _with_files(folder, release, attach(release))
                     _write(folder, RECORD, format_record(release))
@@ -95,8 +101,10 @@ class Releases(abc.ABC):
         """Unpacks a release's SavedModel into an empty or new folder, and returns that folder.
 
         Raises BrokenRelease, before anything is unpacked, unless the archive has the recorded checksum; UnsafeModel,
-        and leaves nothing there, for a model that could do more than compute.
+        and leaves nothing there, for a model that could do more than compute; OnlyOnVertex for one of AutoML.
         """
+        if release.cloud_model:
+            raise OnlyOnVertex(release.tag, release.cloud_model)
         with files.os_errors(folder), self._verified(release, ARCHIVE) as archive:
             os.makedirs(folder, exist_ok=True)
             if os.listdir(folder):

@@ -6,7 +6,6 @@ import tempfile
 from collections.abc import Iterator
 
 from pipeline.errors import BrokenRelease, ObjectNotFound, ReleaseNotFound
-from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Releases, newest_first
 from pipeline.releases.record import LARGEST_RECORD, RECORD, TAG, Release
 from pipeline.storage.factory import open_storage
@@ -52,7 +51,7 @@ class BucketReleases(Releases):
         return tempfile.TemporaryDirectory(prefix="spanloop-")
 
     def _release(self, folder: str, release: Release, text: str) -> bool:
-        for name in [ARCHIVE, *(name for name in release.files if name != ARCHIVE), RECORD]:
+        for name in [*release.files, RECORD]:
             with open(os.path.join(folder, name), "rb") as file:
                 if not self._storage.write(f"{release.tag}/{name}", file, create_only=True):
                     return False

@@ -19,7 +19,7 @@ from pipeline.github.client import github_errors
 from pipeline.github.hosts import InvalidResponse
 from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.base import Releases, newest_first
-from pipeline.releases.record import LARGEST_RECORD, RECORD, Release
+from pipeline.releases.record import DEVICE_MODEL, LARGEST_RECORD, RECORD, Release
 
 if TYPE_CHECKING:
     from github import GithubException
@@ -270,7 +270,7 @@ def _missing(assets: "dict[str, GitReleaseAsset]", paths: list[str]) -> list[str
 
 def _complete(release: "GitRelease") -> bool:
     there = {asset.name for asset in release.assets if asset.state == "uploaded"}
-    return {ARCHIVE, RECORD} <= there
+    return RECORD in there and not there.isdisjoint({ARCHIVE, DEVICE_MODEL})
 
 
 def _refuses(error: "GithubException", field: str, code: str = "") -> bool:

@@ -20,6 +20,7 @@ LONGEST_FIELD = 1000  # characters
 LARGEST_COUNT = 10**9  # of images, and number of a span
 LARGEST_SIDE = 4096  # pixels of an image as a model for devices takes it
 LARGEST_COLOUR = 1000.0  # in the range of a model's input, and of its background
+TFX, AUTOML = "tfx", "automl"  # flavours: what trained the models
 TAG = re.compile(r"model-[1-9]\d*", re.ASCII)
 
 
@@ -54,6 +55,8 @@ class Release:
     image: str = ""  # of the training, by digest; "" without a container
     data: Mapping[str, SpanState] = field(default_factory=dict)  # {number of a span: what it held}
     device: DeviceModel | None = None  # None where one model was trained
+    flavour: str = TFX
+    cloud_model: str = ""  # of AutoML: resource name and version on Vertex AI, which alone has it; else in ARCHIVE
 
 
 def format_record(release: Release) -> bytes:
@@ -70,7 +73,8 @@ def parse_record(tag: str, content: bytes) -> Release:
         raise BrokenRelease(tag, f"{RECORD} has more than {LARGEST_RECORD:,} bytes")
     try:
         # Records of earlier versions lack some fields. RecursionError: too many brackets.
-        record = {"image": "", "data": {}, "device": None} | json.loads(content, parse_constant=_reject_constant)
+        earlier = {"image": "", "data": {}, "device": None, "flavour": TFX, "cloud_model": ""}
+        record = earlier | json.loads(content, parse_constant=_reject_constant)
         fields = {name: record[name] for name in _CHECKS}
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise BrokenRelease(tag, f"{RECORD} cannot be read ({error!r:.200})") from None
@@ -79,6 +83,10 @@ def parse_record(tag: str, content: bytes) -> Release:
             raise BrokenRelease(tag, f"{RECORD} cannot be read: {name} is {_short(fields[name])} and not {expected}")
     if fields["tag"] != tag:
         raise BrokenRelease(tag, f"{RECORD} cannot be read: it is the record of {fields['tag']}")
+    if fields["flavour"] == AUTOML and not (fields["cloud_model"] and fields["device"]):
+        raise BrokenRelease(tag, f"{RECORD} cannot be read: a release of AutoML has a cloud_model and a device")
+    if fields["flavour"] == TFX and ARCHIVE not in fields["files"]:
+        raise BrokenRelease(tag, f"{RECORD} cannot be read: files has no checksum of {ARCHIVE}")
     device = fields["device"]
     if device and device["file"] not in fields["files"]:
         raise BrokenRelease(tag, f"{RECORD} cannot be read: files has no checksum of {_short(device['file'])}")
@@ -168,7 +176,7 @@ def _is_name(value: str) -> bool:
 
 
 def _are_files(value: Any) -> bool:
-    return _maps(value, _is_name, _is_sha256) and ARCHIVE in value
+    return _maps(value, _is_name, _is_sha256)
 
 
 def _is_device(value: Any) -> bool:
@@ -217,6 +225,14 @@ _DEVICE: Mapping[str, Callable[[Any], bool]] = {
 }
 
 
+def _is_model(value: Any) -> bool:
+    # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/projects.locations.models
+    return (
+        _is_text(value)
+        and re.fullmatch(r"projects/[\w-]+/locations/[\w-]+/models/[\w-]+@\d+", value, re.ASCII) is not None
+    )
+
+
 def _is_sha256(value: Any) -> bool:
     return _is_text(value) and re.fullmatch("[0-9a-f]{64}", value) is not None
 
@@ -234,10 +250,15 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "spans": (lambda value: _are_distinct(value, lambda span: _is_count(span, 1)), "a list of distinct span numbers"),
     "labels": (lambda value: _are_distinct(value, _is_label), "a list of distinct labels"),
     "metrics": (_are_metrics, "metrics: shares from 0 to 1, and a number of images"),
-    "files": (_are_files, f"the sha256 of {ARCHIVE} and of other files in the release, by name"),
+    "files": (_are_files, "the sha256 of each file in the release, by name"),
     "created": (_is_time, "a time such as 2026-11-22T12:04:05Z"),
     "previous": (lambda value: value is None or _is_tag(value), "null or model-N"),
     "image": (_is_text, _LINE),
     "data": (lambda value: _maps(value, _is_span, _is_state), "a digest and a number of corrections by span"),
     "device": (lambda value: value is None or _is_device(value), "null or the fields of a model for devices"),
+    "flavour": (lambda value: value in (TFX, AUTOML), f"{TFX} or {AUTOML}"),
+    "cloud_model": (
+        lambda value: value == "" or _is_model(value),
+        "empty or the name of a model's version on Vertex AI",
+    ),
 }

@@ -14,7 +14,8 @@ from pipeline.storage import files
 
 def models_of(release: Release) -> tuple[str, ...]:
     """Returns the names of the files that servers and devices download."""
-    return (ARCHIVE, release.device.file) if release.device else (ARCHIVE,)
+    names = (ARCHIVE, release.device.file if release.device else "")
+    return tuple(name for name in names if name in release.files)
 
 
 def verify(releases: Releases, tag: str, to: str) -> Release:
@@ -35,8 +36,9 @@ def verify(releases: Releases, tag: str, to: str) -> Release:
             releases.fetch_file(release, name, os.path.join(folder, name))
         with files.os_errors(folder), open(os.path.join(folder, RECORD), "xb") as file:
             file.write(format_record(release))
-        with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
-            FolderReleases(to).fetch(release, os.path.join(unpacked, "model"))
+        if not release.cloud_model:
+            with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
+                FolderReleases(to).fetch(release, os.path.join(unpacked, "model"))
     except BaseException:
         shutil.rmtree(folder)
         raise

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation, wait_for_pending
 from pipeline.cloud.vertex import client, encryption, location, machine_spec
 from pipeline.config import Config
-from pipeline.errors import NothingToRollBack, UsageError, WrongModelServed
+from pipeline.errors import BrokenRelease, NothingToRollBack, ReleaseNotFound, UsageError, WrongModelServed
 from pipeline.outcomes import ServingOutcome
 from pipeline.progress import Log, no_log
 from pipeline.releases.factory import releases_of
@@ -145,12 +145,24 @@ class Endpoint:
     def _model(self, deployed: Any) -> str:
         """Returns the tag of a deployed release, of any other model `id:` and its ID."""
         tag, model = deployed.display_name, deployed.model.rpartition("/")[2].partition("@")[0]
-        if not (canary.is_release(tag) and model == self._registry.model_id):
+        if not canary.is_release(tag) or model != self._registry.model_id and not self._is_automl(tag, model):
             return f"id:{deployed.id}"
         version = self._versions.get(tag)
         if version and version.number != deployed.model_version_id:
             raise WrongModelServed(tag, self._config.endpoint, deployed.model_version_id, version.number)
         return tag
+
+    def _is_automl(self, tag: str, model: str) -> bool:
+        """True when AutoML made this model, by its ID, for the release `tag`."""
+        if tag not in self._versions:
+            try:
+                release = releases_of(self._config).get(tag)
+            except (ReleaseNotFound, BrokenRelease):
+                return False
+            if not release.cloud_model:
+                return False
+            self._versions[tag] = self._registry.upload(release)
+        return self._versions[tag].of_automl and self._versions[tag].model.endswith(f"/models/{model}")
 
     def _version(self, tag: str) -> Version:
         if tag not in self._versions:
@@ -178,18 +190,16 @@ class Endpoint:
         doing = f"Deploying {version.tag} to {found.display_name}"
         self._log(f"{doing} ...")
         replicas = self._config.replicas
-        deployed = {
-            "id": deployed_id(version, self._taken),
-            "display_name": version.tag,
-            "model": version.name,
-            "dedicated_resources": {
-                "machine_spec": machine_spec(self._config.server),
-                "min_replica_count": replicas.least,
-                "max_replica_count": replicas.most,
-            },
-        }
+        count = {"min_replica_count": replicas.least, "max_replica_count": replicas.most}
+        deployed = {"id": deployed_id(version, self._taken), "display_name": version.tag, "model": version.name}
+        if version.of_automl:
+            # Vertex AI chooses the machines, of which one runs at least:
+            # https://cloud.google.com/vertex-ai/docs/reference/rest/v1/AutomaticResources
+            deployed["automatic_resources"] = count | {"min_replica_count": max(1, replicas.least)}
+        else:
+            deployed["dedicated_resources"] = {"machine_spec": machine_spec(self._config.server), **count}
         endpoints = self._endpoints
-        if not replicas.least:
+        if not replicas.least and not version.of_automl:
             # v1 refuses 0: https://cloud.google.com/vertex-ai/docs/predictions/autoscaling. v1beta1 keeps no log of a
             # container by default: https://cloud.google.com/vertex-ai/docs/predictions/online-prediction-logging
             endpoints = client(self._config, "EndpointService", "v1beta1")

@@ -29,6 +29,7 @@ class Version:
     tag: str
     model: str  # projects/PROJECT/locations/REGION/models/MODEL
     number: str  # counted by Vertex AI
+    of_automl: bool = False  # trained by AutoML, which made a model of its own of it
 
     @property
     def name(self) -> str:
@@ -54,7 +55,13 @@ class Registry:
         return found and Version(tag, self._model, found.version_id)
 
     def upload(self, release: Release) -> Version:
-        """Uploads a release as a version of the model unless it is one. Raises BrokenRelease or CloudRefused."""
+        """Uploads a release as a version of the model unless it is one. Raises BrokenRelease or CloudRefused.
+
+        The cloud model of AutoML is in the registry as it was trained.
+        """
+        if release.cloud_model:
+            model, _, number = release.cloud_model.partition("@")
+            return Version(release.tag, model, number, of_automl=True)
         doing = f"Uploading {release.tag} to the Model Registry"
 
         def step() -> Version | None:
@@ -80,6 +87,8 @@ class Registry:
 
     def make_default(self, version: Version) -> None:
         """Makes a version the default."""
+        if version.of_automl:  # the only version of its model
+            return
         with cloud_errors(f"Making {version.tag} the default version"):
             if DEFAULT not in self._get(version.number).version_aliases:
                 self._models.merge_version_aliases(name=version.name, version_aliases=[DEFAULT], retry=read_retry())

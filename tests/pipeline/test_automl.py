@@ -42,6 +42,24 @@ def test_it_passes_its_checks_with_and_without_a_key(spec):
     assert names == ["CloudTrainer", "EdgeTrainer", "Dataset", "Predictions"]
 
 
+def test_a_release_is_served_and_published_where_the_settings_say(spec):
+    assert [name for name in tasks(spec) if name in ("Deploy", "Publish", "Firebase")] == []
+    key = "projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"
+    everywhere = compiled(
+        "automl",
+        endpoint="photographs",
+        device_channel="gs://bucket/devices",
+        device_signing_key=key,
+        workspace="gs://bucket/w",
+        project="my-project",
+        firebase_model="photographs",
+    ).spec
+
+    assert spec_lint.lint(everywhere) == []
+    for name in ("Deploy", "Publish", "Firebase"):
+        assert tasks(everywhere)[name]["dependentTasks"] == ["release"]
+
+
 def test_both_models_are_trained_side_by_side_on_our_split(spec):
     cloud, edge = (tasks(spec)[name] for name in ("CloudTrainer", "EdgeTrainer"))
 
@@ -73,8 +91,8 @@ def test_every_root_parameter_has_a_value_of_its_type(spec, tmp_path):
     spans.prepare(storage)
     config = Config(workspace=str(tmp_path), image=IMAGE, project="my-project", region="europe-west1")
 
-    planned = plan.automl(config, "all", "c0ffee")
-    values = dataclasses.asdict(automl.parameters(config, planned, "gs://bucket/root"))
+    planned = plan.automl(config, "all")
+    values = dataclasses.asdict(automl.parameters(config, planned, "c0ffee", "gs://bucket/root"))
 
     defined = spec["root"]["inputDefinitions"]["parameters"]
     assert set(values) == set(defined)
@@ -85,26 +103,26 @@ def test_every_root_parameter_has_a_value_of_its_type(spec, tmp_path):
     assert (values["name"], values["edge_name"]) == (f"spanloop-{planned.identity[:12]}", f"{values['name']}-edge")
 
 
-def test_the_identity_depends_on_data_and_budgets_and_not_on_the_commit(tmp_path):
+def test_the_identity_depends_on_data_and_budgets(tmp_path):
     storage = open_storage(str(tmp_path))
     collect(storage, photographs(range(30)))
     spans.prepare(storage)
     config = Config(workspace=str(tmp_path))
 
-    first = plan.automl(config, "all", "c0ffee")
+    first = plan.automl(config, "all")
 
-    assert plan.automl(config, "all", "beef").identity == first.identity
+    assert plan.automl(config, "all").identity == first.identity
     more = dataclasses.replace(config, automl_cloud_budget=9_000)
-    assert plan.automl(more, "all", "c0ffee").identity != first.identity
+    assert plan.automl(more, "all").identity != first.identity
 
 
 def test_a_plan_refuses_what_automl_would_refuse(tmp_path):
     config = Config(workspace=str(tmp_path))
     with pytest.raises(NoSpans):
-        plan.automl(config, "all", "")
+        plan.automl(config, "all")
 
     storage = open_storage(str(tmp_path))
     collect(storage, photographs(range(10)))
     spans.prepare(storage)
     with pytest.raises(InvalidDataset, match="at least 10 a label"):
-        plan.automl(config, "all", "")
+        plan.automl(config, "all")

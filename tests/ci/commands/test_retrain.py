@@ -10,3 +10,12 @@ def test_without_anything_there_is_nothing_to_do(ci, workspace):
     done = ci("retrain", "--json", WORKSPACE=str(workspace))
 
     assert done.code == 0 and done.json["span"] is None
+
+
+def test_automl_retrains_on_vertex_alone(ci, collect):
+    collect(5)
+
+    done = ci("retrain", PIPELINE="automl")
+
+    assert done.code == 2 and "submit --pipeline retraining" in done.err
+    assert ci("status", "--json").json["collected"] == 5

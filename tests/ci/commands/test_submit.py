@@ -6,6 +6,7 @@ import re
 import pytest
 
 from ci.commands.submit import ended, submit
+from pipeline.errors import TooExpensive
 from pipeline.outcomes import PreparedSpan, RetrainingSubmitted, Submission
 from pipeline.storage.factory import open_storage
 from tests.conftest import IMAGE, report_training
@@ -15,8 +16,9 @@ from tests.conftest import IMAGE, report_training
 def run(cloud_config):
     """What the command says and finds, in this process."""
 
-    def call(pipeline="training", spans="all", wait=False, dry_run=False, verbose=False, **settings):
-        return submit.callback(dataclasses.replace(cloud_config, **settings), pipeline, spans, wait, dry_run, verbose)
+    def call(pipeline="training", spans="all", wait=False, dry_run=False, verbose=False, yes=False, **settings):
+        config = dataclasses.replace(cloud_config, **settings)
+        return submit.callback(config, pipeline, spans, wait, dry_run, verbose, yes)
 
     return call
 
@@ -64,6 +66,35 @@ def test_a_dry_run_says_what_would_run_and_how_it_differs_from_the_last_one(run,
     verbose = run(dry_run=True, verbose=True, tune=True, caching=False, accuracy_threshold=0.5).text
     assert re.search(r"parameter eval_config: .*0\.8.* -> .*0\.5", verbose) and f"Image: {IMAGE}" in verbose
     assert "  fingerprint: " in verbose and other.fields["digest"] in verbose
+
+
+def test_automl_is_submitted_once_with_what_it_may_cost(run, cloud, held, span_in_bucket):
+    first, again = run("automl"), run("automl")
+
+    assert first.text.startswith("AutoML training on span 1 for at most $45.72 submitted: https://")
+    assert again.text.startswith("AutoML training on span 1 for at most $45.72 is there already, pending: https://")
+    assert first.fields["job"] == again.fields["job"] and len(cloud.vertex.pipelines.jobs) == 1
+
+
+def test_a_run_of_automl_that_may_cost_too_much_is_shown_by_a_dry_run_and_started_with_yes(
+    run, cloud, held, span_in_bucket
+):
+    expensive = {"automl_cloud_budget": 800_000}
+    shown = run("automl", dry_run=True, **expensive)
+    assert "for at most $2,790.00 as automl-" in shown.text and shown.fields["automl_dollars"] == pytest.approx(2790)
+    assert "AutoML's trainings: https://cloud.google.com/vertex-ai/pricing" in shown.text
+    with pytest.raises(TooExpensive):
+        run("automl", **expensive)
+    assert not cloud.vertex.pipelines.jobs
+
+    assert run("automl", yes=True, **expensive).fields["submitted"]
+
+
+def test_a_dry_run_of_a_retraining_shows_what_automl_costs(cloud_config, held, span_in_bucket):
+    config = dataclasses.replace(cloud_config, pipeline="automl")
+    shown = submit.callback(config, "retraining", "all", wait=False, dry_run=True, verbose=False, yes=False)
+
+    assert shown.fields["automl_dollars"] == pytest.approx(45.72) and shown.fields["machines"] == {}
 
 
 def test_a_retraining_with_nothing_to_do_is_not_submitted(run, cloud, cloud_config, span_in_bucket):

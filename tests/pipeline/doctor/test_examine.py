@@ -9,6 +9,7 @@ import shlex
 
 import pytest
 
+from pipeline.cloud.vertex import client, location
 from pipeline.config import Config
 from pipeline.doctor import repository
 from pipeline.doctor.examine import CHECKS, Check, examine
@@ -66,6 +67,16 @@ def wrong(config: Config) -> dict[str, Check]:
 
 def test_a_complete_project_passes_every_check(config):
     assert wrong(config) == {}
+
+
+def test_automl_is_asked_for_by_a_training_that_is_refused(config, cloud):
+    assert examined(config)["AutoML"].found == "not used: PIPELINE is training"
+
+    check = examined(dataclasses.replace(config, pipeline="automl"))["AutoML"]
+
+    assert check.found == f"offered in {config.region}; a run costs at most $45.72 for training"
+    pipelines = client(config, "PipelineService")
+    assert not list(pipelines.list_training_pipelines(parent=location(config)))
 
 
 def test_nothing_is_left_behind_and_no_secret_is_shown(config, cloud):

@@ -41,7 +41,7 @@ def run(config: Config, planned: plan.AutomlPlan, folder) -> subprocess.Complete
 
 
 def test_it_names_the_dataset_of_the_planned_spans(config, tmp_path):
-    planned = plan.automl(config, "all", "")
+    planned = plan.automl(config, "all")
     correcting.withdraw(open_storage(config.workspace), ["cat/0.jpg"], "asked for")  # after the run was planned
 
     done = run(config, planned, tmp_path / "outputs")
@@ -55,7 +55,7 @@ def test_it_names_the_dataset_of_the_planned_spans(config, tmp_path):
 
 
 def test_a_span_that_is_gone_is_an_error_of_one_line(config, tmp_path):
-    planned = dataclasses.replace(plan.automl(config, "all", ""), spans=(1, 7))
+    planned = dataclasses.replace(plan.automl(config, "all"), spans=(1, 7))
 
     done = run(config, planned, tmp_path / "outputs")
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.config import Config
 from pipeline.data import spans
-from pipeline.errors import ConfigError, IncompatibleImage, MissingSettings, NoSpans, UnsetParameters
+from pipeline.errors import ConfigError, IncompatibleImage, MissingSettings, NoSpans, TooExpensive, UnsetParameters
 from pipeline.orchestrators import vertex_request
 from pipeline.orchestrators.compiled import Compiled
 from pipeline.orchestrators.vertex_request import prepare
@@ -155,3 +155,29 @@ def test_a_parameter_without_a_value_is_refused(spec):
     with pytest.raises(UnsetParameters, match="pipeline/training.py") as unset:
         vertex_request._values(pipeline, parameters)
     assert (unset.value.pipeline, unset.value.names) == ("training", ("forgotten",))
+
+
+def test_a_run_of_automl_is_asked_for_with_its_cost_and_is_the_same_at_another_commit(cloud_config, span_in_bucket):
+    request = prepare(cloud_config, "automl", "all")
+    job = vertex_request.described(cloud_config, request)
+
+    assert request.about == "AutoML training on span 1 for at most $45.72" == job["displayName"]
+    assert job["runtimeConfig"]["parameterValues"]["cloud_budget"] == 8_000
+    assert set(job["runtimeConfig"]["parameterValues"]) == set(request.pipeline.parameters)
+    assert "modules" not in request.labels and request.labels["pipeline"] == "automl"
+    assert dataclasses.replace(request, values={**request.values, "commit": "another"}).name == request.name
+    more = dataclasses.replace(cloud_config, automl_edge_budget=1_100)
+    assert prepare(more, "automl", "all").name != request.name
+
+
+@pytest.mark.parametrize("name", ["automl", "retraining"])
+def test_automl_that_may_cost_too_much_is_accepted_or_not_started(name, cloud_config, span_in_bucket, cloud):
+    config = dataclasses.replace(cloud_config, pipeline="automl", automl_cloud_budget=12_000)
+    before = len(cloud.asked_of_services())
+
+    with pytest.raises(TooExpensive, match=r"up to \$59\.58, more than AUTOML_MOST_DOLLARS \(\$50\.00\).*--yes"):
+        prepare(config, name, "all")
+
+    assert len(cloud.asked_of_services()) == before
+    assert prepare(config, name, "all", accepted=True).pipeline.name == name
+    assert prepare(dataclasses.replace(config, automl_most_dollars=60.0), name, "all").pipeline.name == name

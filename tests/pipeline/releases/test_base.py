@@ -200,6 +200,8 @@ RECORD = {
     "image": "",
     "data": {"1": {"digest": "9d" * 32, "corrections": 2}},
     "device": None,
+    "flavour": "tfx",
+    "cloud_model": "",
 }
 SUM = "ab" * 32
 DEVICE = {
@@ -213,6 +215,13 @@ DEVICE = {
     "escalation": {"threshold": 0.6, "escalated": 0.5, "accuracy": 0.875, "curve": [[0, 0, 0.75], [0.6, 0.5, 0.875]]},
 }
 RECORD_OF_PAIR = RECORD | {"files": RECORD["files"] | {"model.tflite": SUM}, "device": DEVICE}
+
+RECORD_OF_AUTOML = RECORD_OF_PAIR | {
+    "files": {"model.tflite": SUM},
+    "modules_digest": "",
+    "flavour": "automl",
+    "cloud_model": "projects/my-project/locations/europe-west1/models/1234@1",
+}
 
 
 def of_pair(**changed) -> dict:
@@ -251,6 +260,10 @@ NONSENSE = [
         of_pair(input=wrong)
         for wrong in (None, {}, INPUT | {"dtype": ""}, INPUT | {"resize": 5}, INPUT | {"background": [1]})
     ),
+    *({"flavour": flavour} for flavour in (None, "", "keras", ["tfx"], "automl")),  # the last one without a model
+    *({"cloud_model": model} for model in (None, 1, "../x", "projects/p/locations/l/models/m", "x" * 1001)),
+    {"flavour": "automl", "cloud_model": RECORD_OF_AUTOML["cloud_model"]},  # without a device model
+    {name: RECORD_OF_AUTOML[name] for name in ("files", "device")},  # of the other flavour, without an archive
     *(of_pair(quantization=kind) for kind in (None, "", 16)),
     *(of_pair(metrics=metrics) for metrics in (None, {"accuracy": 2})),
     *(of_pair(agreement=share) for share in (1.5, "0.9", [0.9])),
@@ -293,7 +306,9 @@ def test_a_record_is_refused_unless_every_field_is_valid(releases, workspace, re
     assert len(str(error.value)) < 500 and str(error.value).isprintable()
 
 
-@pytest.mark.parametrize("record", [RECORD, RECORD_OF_PAIR], ids=["one model", "two models"])
+@pytest.mark.parametrize(
+    "record", [RECORD, RECORD_OF_PAIR, RECORD_OF_AUTOML], ids=["one model", "two models", "of AutoML"]
+)
 def test_a_valid_record_is_read(releases, workspace, record):
     content = json.dumps(record | {"field of a later version": 1}).encode()
     workspace.put({"releases/model-1/model.tar.gz": b"x", "releases/model-1/model.json": content})

@@ -101,3 +101,13 @@ def test_notes_of_a_hostile_release_stay_a_table(released):
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert all(row.count("|") == 3 for row in rows)
     assert "\n::" not in text and all(part.count("`") % 2 == 0 for part in rows)
+
+
+def test_a_release_of_automl_names_its_model_on_vertex_ai(released, read):
+    model = "projects/p/locations/europe-west1/models/12@1"
+    release = released(flavour="automl", cloud_model=model, modules_digest="")
+
+    shown = page(read, release, None)
+
+    assert model in shown.text and "SavedModel" not in shown.text
+    assert model in notes(release) and "| modules |" not in notes(release)
