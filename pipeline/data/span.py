@@ -180,7 +180,8 @@ def corrected_up_to(span: Span, last: int) -> Span:
     if span.corrections.last <= last:
         return span
     storage = span._storage
-    return _read(storage, span.number, manifest.published_files(storage)[span.number], b"", last)
+    whole = storage.read(manifest.manifest_of(span.number))
+    return _read(storage, span.number, manifest.published_files(storage)[span.number], whole, last)
 
 
 def _read(storage: Storage, number: int, files: Collection[str], end: bytes, last: int | None = None) -> Span:
