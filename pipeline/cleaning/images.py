@@ -9,7 +9,7 @@ from typing import Any
 from pipeline.cleaning.item import Item, Search
 from pipeline.cloud.rest import NoAnswer, Rest
 from pipeline.cloud.vertex import label_value
-from pipeline.errors import CloudRefused, NotARepository
+from pipeline.errors import BrokenBuildFile, CloudRefused, NotARepository
 from pipeline.packaging import image
 from pipeline.setup import resources
 
@@ -22,7 +22,7 @@ def images(search: Search, rest: Rest, running: Collection[str], serving: Collec
     """
     config, place = search.config, resources.images(search.config)
     needed = {config.image, *serving, *(release.image for release in search.releases)}
-    with contextlib.suppress(NotARepository):
+    with contextlib.suppress(NotARepository, BrokenBuildFile):
         needed.add(getattr(image.of_this_code(config), "image", ""))
     listed = [found for found in _listed(rest, place.url) if found["uri"].startswith(f"{config.image_repository}@")]
     newest = max((found["uploadTime"] for found in listed), default="")

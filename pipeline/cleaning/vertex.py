@@ -15,6 +15,7 @@ from pipeline.batch import on_vertex
 from pipeline.cleaning.item import Item, Search, grouped
 from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_operation
 from pipeline.cloud.vertex import client, label_value, location
+from pipeline.errors import CloudRefused
 from pipeline.orchestrators import vertex_job
 from pipeline.releases.archive import ARCHIVE
 from pipeline.serving.model_registry import DEFAULT, SERVING, Registry
@@ -114,13 +115,15 @@ def _executions(search: Search, jobs: Collection[Any]) -> dict[str, set[str]]:
                 for artifact in (artifact for each in task.outputs.values() for artifact in each.artifacts):
                     parts = artifact.uri.removeprefix(f"{search.config.workspace}/").split("/")
                     found.setdefault("/".join(parts[:4]), set()).add(task.execution.name)
-    return {folder: names - {""} for folder, names in found.items()}
+    return found
 
 
 def _remove_results(search: Search, executions: Collection[str], folder: str) -> None:
-    metadata = client(search.config, "MetadataService")
+    metadata, doing = client(search.config, "MetadataService"), f"Deleting an execution of {folder}"
+    if "" in executions:
+        raise CloudRefused(doing, "Vertex AI names none for one of its nodes, whose results it may use from the cache")
     for name in sorted(executions):
-        _delete(metadata, lambda name=name: metadata.delete_execution(name=name), f"Deleting an execution of {folder}")
+        _delete(metadata, lambda name=name: metadata.delete_execution(name=name), doing)
     search.storage.delete_folder(folder)
 
 

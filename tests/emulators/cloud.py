@@ -108,7 +108,7 @@ class Cloud:
         self._hosts: dict[str, _Host | None] = {}
         self._grpc: dict[str, tuple[Any, int]] = {}  # by host; a server without a reference is garbage-collected
         self.authority = Authority(self.folder)
-        self.oauth = OAuth(self.project, self.folder)
+        self.oauth = OAuth(self)
         self._proxy = Proxy(self._find, self.refused)
         self.environment = self._make_environment()
         self._services: list[Service] = [self.oauth]

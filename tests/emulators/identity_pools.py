@@ -37,6 +37,14 @@ class IdentityPools(Service):
     def reset(self) -> None:
         self.found.clear()
 
+    def add(self, pool: str, mapping: dict[str, str], issuer: str) -> None:
+        """Creates a pool with a provider of the same name."""
+        name = f"projects/{self._cloud.project}/locations/global/workloadIdentityPools/{pool}"
+        provider = f"{name}/providers/{pool}"
+        self.found[name] = {"name": name, "state": "ACTIVE"}
+        about = {"attributeMapping": mapping, "oidc": {"issuerUri": issuer}}
+        self.found[provider] = {"name": provider, "state": "ACTIVE", **about}
+
     def delete(self, pool: str) -> None:
         """Deletes a pool of the project by its short name, with its providers."""
         name = f"projects/{self._cloud.project}/locations/global/workloadIdentityPools/{pool}"

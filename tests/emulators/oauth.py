@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 import urllib.parse
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import google.auth.crypt
 import google.auth.exceptions
@@ -18,7 +18,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from grpc import StatusCode
 
+from tests.emulators import federation
+from tests.emulators.federation import NotExchanged
 from tests.emulators.services import JSON, Caller, Refused, Request, Response, Route, Service
+
+if TYPE_CHECKING:
+    from tests.emulators.cloud import Cloud
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
@@ -62,12 +67,12 @@ class OAuth(Service):
     scopes = (*Service.scopes, "https://www.googleapis.com/auth/iam")
     hosts = ("oauth2.googleapis.com", "sts.googleapis.com", "iamcredentials.googleapis.com", "www.googleapis.com")
 
-    def __init__(self, project: str, folder: pathlib.Path):
-        self._project = project
-        self._folder = folder
+    def __init__(self, cloud: "Cloud"):
+        self._cloud, self._project, self._folder = cloud, cloud.project, cloud.folder
         self._lock = threading.Lock()
         self._keys: dict[str, Key] = {}  # of service accounts
         self._issuers: dict[str, Key] = {}  # of external identity providers, such as GitHub
+        self._sets: dict[str, frozenset[str]] = {}  # of federated identities, by principal
         self._tokens: dict[str, Token] = {}
         self._expired: set[str] = set()
 
@@ -93,11 +98,11 @@ class OAuth(Service):
             path.write_text(json.dumps(written))
         return path
 
-    def identity(self, issuer: str, subject: str, audience: str) -> str:
-        """A token of an external identity provider, such as GitHub, which Google trusts from now on."""
+    def identity(self, issuer: str, subject: str, audience: str, **more: str) -> str:
+        """A token of an external identity provider, such as GitHub, with more claims about the subject."""
         key = self._issuers.setdefault(issuer, make_key())
         now = int(time.time())
-        claims = {"iss": issuer, "sub": subject, "aud": audience, "iat": now, "exp": now + LIFETIME}
+        claims = {"iss": issuer, "sub": subject, "aud": audience, "iat": now, "exp": now + LIFETIME, **more}
         return google.auth.jwt.encode(google.auth.crypt.RSASigner.from_string(key.private), claims).decode()
 
     def expire_all(self) -> None:
@@ -203,24 +208,34 @@ class OAuth(Service):
             claims = google.auth.jwt.decode(form["subject_token"], self._issuers[issuer].public)
         except (ValueError, google.auth.exceptions.GoogleAuthError) as error:
             return _oauth_error("invalid_grant", f"ID Token: {error}")
-        if not claims["aud"].endswith(form.get("audience", "?").removeprefix("//iam.googleapis.com/")):
-            return _oauth_error("invalid_grant", "The audience in ID Token does not match the expected audience.")
-        principal = f"principal://{form['audience']}/subject/{claims['sub']}"
+        try:
+            found = federation.identity(self._cloud, form.get("audience", ""), claims)
+        except NotExchanged as refused:
+            return _oauth_error(refused.error, str(refused))
+        self._sets[found.principal] = found.sets
         return {
-            "access_token": self.issue(principal, form.get("scope", "")),
+            "access_token": self.issue(found.principal, form.get("scope", "")),
             "issued_token_type": "urn:ietf:params:oauth:token-type:access_token",
             "token_type": "Bearer",
             "expires_in": LIFETIME - 1,
         }
 
     def impersonate(self, request: Request, caller: Caller, account: str) -> dict[str, Any]:
-        """An access token of a service account; every federated identity may impersonate every account."""
+        """An access token of a service account, for a caller that may act as it, itself or as one of a set.
+
+        https://cloud.google.com/iam/docs/workload-identity-federation-with-deployment-pipelines#access
+        """
+        federation.demand_enabled(self._cloud, "iamcredentials.googleapis.com")
+        callers = [caller.principal, *self._sets.get(caller.principal, ())]
+        permission, resource = "iam.serviceAccounts.getAccessToken", f"serviceAccounts/{account}"
+        if not any(self._cloud.policies.allowed(each, resource, [permission]) for each in callers):
+            message = f"Permission '{permission}' denied on resource (or it may not exist)."
+            raise Refused(StatusCode.PERMISSION_DENIED, message)
+        self.key_file(account)
         body = request.json()
         unknown = set(body) - {"scope", "lifetime", "delegates"}
         if unknown or not body.get("scope"):
             raise Refused(StatusCode.INVALID_ARGUMENT, f"Scope required; unknown: {sorted(unknown)}")
-        if account not in self._keys:
-            raise Refused(StatusCode.NOT_FOUND, f"Not found; Gaia id not found for email {account}")
         ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + LIFETIME))
         return {"accessToken": self.issue(account, " ".join(body["scope"])), "expireTime": ends}
 

@@ -10,7 +10,6 @@ import google.auth
 import google.auth.transport.requests
 import pytest
 import requests
-from google.auth import identity_pool
 from google.cloud import secretmanager_v1
 from grpc import StatusCode
 
@@ -207,30 +206,6 @@ def test_an_unknown_field_is_refused(cloud, session):
         parse(secretmanager_v1.GetSecretRequest, unknown.SerializeToString())
     with pytest.raises(Refused, match="is not a"):
         parse(secretmanager_v1.GetSecretRequest, b"\xff")
-
-
-def test_an_external_identity_acts_as_a_service_account(cloud, tmp_path):
-    pool = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/github/providers/github"
-    token = tmp_path / "token"
-    token.write_text(cloud.oauth.identity("https://token.actions.githubusercontent.com", "repo:o/r", pool))
-
-    def credentials():
-        return identity_pool.Credentials(
-            audience=pool,
-            subject_token_type="urn:ietf:params:oauth:token-type:jwt",
-            token_url="https://sts.googleapis.com/v1/token",
-            credential_source={"file": str(token)},
-            service_account_impersonation_url="https://iamcredentials.googleapis.com/v1/projects/-/serviceAccounts/"
-            f"{cloud.account}:generateAccessToken",
-            scopes=[SCOPE],
-        )
-
-    with google.auth.transport.requests.AuthorizedSession(credentials()) as session:
-        assert session.get(LIST).json()["caller"] == cloud.account
-
-    token.write_text(token.read_text()[:-9] + "forgedforg")
-    with pytest.raises(google.auth.exceptions.GoogleAuthError):
-        credentials().refresh(google.auth.transport.requests.Request())
 
 
 def test_bodies_arrive_complete_in_every_transfer_encoding(cloud, session):

@@ -1,4 +1,4 @@
-"""The whole loop on the local Google Cloud, run with the product's commands in a clone of this repository.
+"""The whole loop on the local Google Cloud, from `setup` to `clean`, run in a clone of this repository.
 
 The loop runs once; each test checks one part of its results.
 """
@@ -21,6 +21,7 @@ from pipeline.serving.device_manifest import Pointer, check_model, read_manifest
 from tests.clone import Clone
 from tests.documentation import commands
 from tests.emulators.cloud import Cloud
+from tests.gcloud import new_project
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -80,11 +81,15 @@ class Loop:
         self.jobs: list[Any] = []
         self.channel = f"gs://{cloud.bucket}/apps"
         self.lock = f"{cloud.bucket}/apps/.publishing-to-devices.lock"
-        self.signing_key = cloud.kms.add("spanloop", "device-models")
-        self.secret = cloud.secrets.add(f"projects/{cloud.project}/secrets/github-token", SECRET.encode())
+        ring = f"projects/{cloud.project}/locations/{cloud.region}/keyRings/spanloop"
+        self.signing_key = f"{ring}/cryptoKeys/device-models/cryptoKeyVersions/1"
+        self.secret = f"projects/{cloud.project}/secrets/github-token/versions/latest"
+        self.owner = new_project(cloud)
         self.environment = {
             **{name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
             **cloud.environment,
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self.owner),
+            "XDG_CACHE_HOME": str(folder / "cache"),
             "WORKSPACE": self.workspace,
             "VERTEX_ENDPOINT": "digits",
             "ACCURACY_THRESHOLD": "0.4",  # few images and a short training: the test is about the loop, not accuracy
@@ -163,9 +168,28 @@ class Loop:
         assert code == 0, err[-3000:]
         self.answered, self.predicted = zip(*json.loads(out), strict=True)
 
+    def set_up(self) -> None:
+        """Sets an empty project up as its owner; from then on commands run as the workflows' account."""
+        token = self.clone.folder.parent / "token"
+        token.write_text(SECRET)
+        self.environment["GITHUB_TOKEN"] = self.cloud.github.token(contents="read")
+        self.ci("set up", "setup", "--repository", self.cloud.github.repository, "--release-token", str(token))
+        account = f"github@{self.cloud.project}.iam.gserviceaccount.com"
+        key = str(self.cloud.oauth.key_file(account))
+        self.environment |= {"GITHUB_TOKEN": TOKEN, "GOOGLE_APPLICATION_CREDENTIALS": key}
+
+    def clean(self) -> None:
+        """Deletes what is not needed, as the project's owner, and twice, because then there is nothing more."""
+        self.environment["GOOGLE_APPLICATION_CREDENTIALS"] = str(self.owner)
+        for step in ("clean", "clean again"):
+            self.ci(step, "clean", "--older-than", "0", "--yes")
+        self.ci("status after clean", "status")
+        self.record_served("cleaned")
+
     def run_once(self) -> None:
         """Executes every step of the loop once."""
         cloud, first = self.cloud, self.clone.folder.parent / "first"
+        self.set_up()
         digits.write(str(first), digits.FIRST, limit=FIRST)
         self.ci("import", "import-images", str(first))
         self.ci("copy", "copy-modules")
@@ -222,13 +246,38 @@ class Loop:
 def loop(cloud_servers, tmp_path_factory) -> Loop:
     """The loop after every step was executed once."""
     cloud_servers.reset()
-    cloud_servers.registry.add("spanloop")
     # The warm process starts in parallel with the first commands.
     cloud_servers.vertex.workers.warm.warm_up()
     loop = Loop(cloud_servers, tmp_path_factory.mktemp("loop"))
     loop.run_once()
     loop.keep_state()
+    loop.clean()
     return loop
+
+
+def test_the_loop_began_in_an_empty_project_with_the_roles_of_setup_alone(loop):
+    steps = loop.steps["set up"].outcome["steps"]
+    assert {step["action"] for step in steps} == {"create", "none"} and len(steps) > 40
+    callers = {call.principal for call in loop.requests if call.service == "aiplatform"}
+    assert callers == {f"{name}@{loop.cloud.project}.iam.gserviceaccount.com" for name in ("github", "pipelines")}
+
+
+def test_clean_ends_the_loop_and_everything_that_is_needed_stays(loop):
+    cleaned = loop.steps["clean"].outcome
+    assert cleaned["deleted"] == len(cleaned["items"]) > 0 and not cleaned["failed"]
+    kinds = {item["kind"] for item in cleaned["items"]}
+    assert kinds <= {
+        "results of a run",
+        "checkpoints",
+        "compiled pipeline",
+        "image",
+        "modules",
+        "batch prediction",
+    }, kinds
+    assert loop.steps["clean again"].outcome["items"] == []
+    before, after = loop.steps["status"].outcome, loop.steps["status after clean"].outcome
+    assert after == before and after["releases"] == ["model-2", "model-1"]
+    assert loop.served["cleaned"].releases == loop.served["rolled back"].releases
 
 
 def job_of(loop: Loop, pipeline: str) -> list[Any]:

@@ -30,6 +30,7 @@ class Repository:
         self.variables = variables or {}
         self.tokens: dict[int, dict[str, str]] = {}  # {run: permissions of its token}
         self._events = Events(cloud.github.repository)
+        cloud.github.actions.environment = self._environment
         self._waiting: collections.deque[Dispatch] = collections.deque()
         self._pushed = self.clone.head()
         cloud.github.actions.dispatch = self._waiting.append
@@ -103,7 +104,7 @@ class Repository:
         listed.update(name=definition.name, status="in_progress", conclusion=None)
         self.tokens[number] = permissions
         token = self.cloud.github.token(**permissions)
-        run = act.execute(self._setting(permissions, fork), workflow, event_name, event, number, token)
+        run = act.execute(self._setting(workflow, permissions, fork), workflow, event_name, event, number, token)
         listed.update(status="completed", conclusion=run.conclusion)
         self.cloud.github.attestations.attested.update(self.attested())
         for job, environment in definition.environments().items():
@@ -149,7 +150,12 @@ class Repository:
         found = {file: definition.inputs() for file, definition in self._definitions().items()}
         self.cloud.github.actions.workflows = {file: inputs for file, inputs in found.items() if inputs is not None}
 
-    def _setting(self, permissions: dict[str, str], fork: str) -> act.Setting:
+    def _environment(self, workflow: str, job: str) -> str:
+        """The environment that a job of a workflow, or of one that it calls, names; "" for none."""
+        named = self._definitions()[workflow].environments()
+        return next((environment for name, environment in named.items() if name.rpartition("/")[2] == job), "")
+
+    def _setting(self, workflow: str, permissions: dict[str, str], fork: str) -> act.Setting:
         """The surroundings of jobs: routes to the local Google Cloud, but no credentials or settings for it."""
         environment = {
             name: value
@@ -160,7 +166,7 @@ class Repository:
         # act runs jobs on a terminal
         environment |= {"NO_COLOR": "1", "GIT_PAGER": "cat", "TERM": "dumb"}
         if permissions.get("id-token") == "write":
-            environment["ACTIONS_ID_TOKEN_REQUEST_URL"] = f"{ID_TOKENS}?api-version=2.0"
+            environment["ACTIONS_ID_TOKEN_REQUEST_URL"] = f"{ID_TOKENS}?api-version=2.0&workflow={workflow}"
             environment["ACTIONS_ID_TOKEN_REQUEST_TOKEN"] = self.cloud.github.actions.job_token
         variables = {} if fork else self.variables
         return act.Setting(self.clone.folder, self._folder, self.cloud.github.repository, variables, environment)

@@ -38,6 +38,7 @@ class Actions:
         self.dispatch: Callable[[Dispatch], object] = lambda dispatch: None
         self.runs: list[dict[str, Any]] = []
         self.job_token = secrets.token_hex(8)  # the credential with which a job requests an identity token
+        self.environment: Callable[[str, str], str] = lambda workflow, job: ""  # of a job, "" without one
         self._ids = itertools.count(1)
 
     def add_run(self, workflow: str, sha: str, conclusion: str, event: str = "push", created: str = "") -> int:
@@ -125,12 +126,27 @@ class Actions:
         return call.page(found, lambda rows: {"total_count": len(found), "workflow_runs": rows})
 
     def id_token(self, call: AuthorizedRequest) -> Response:
-        """Issues a token that proves a job's repository to other services."""
+        """Issues a token that proves a job's repository, branch and environment to other services.
+
+        The query names the workflow and the job, which on GitHub the credential is for. Claims:
+        https://docs.github.com/en/actions/reference/security/oidc
+        """
         if call.request.headers.get("authorization", "").lower() != f"bearer {self.job_token}":
             raise GitHubRefused(401, "Unauthorized")
-        audience = urllib.parse.unquote(call.request.parameters().get("audience", self._github.page("")))
-        subject = f"repo:{self._github.repository}:ref:refs/heads/{self._github.default_branch}"
-        return answer({"value": self._cloud.oauth.identity(ISSUER, subject, audience)})
+        query, branch = call.request.parameters(), f"refs/heads/{self._github.default_branch}"
+        audience = urllib.parse.unquote(query.get("audience", self._github.page("")))
+        environment = self.environment(query.get("workflow", ""), query.get("job", ""))
+        about = f"environment:{environment}" if environment else f"ref:{branch}"
+        claims = {
+            "ref": branch,
+            "repository": self._github.repository,
+            "repository_id": "1",
+            "repository_owner_id": "1",
+            "run_id": f"{len(self.runs)}",
+            **({"environment": environment} if environment else {}),
+        }
+        subject = f"repo:{self._github.repository}:{about}"
+        return answer({"value": self._cloud.oauth.identity(ISSUER, subject, audience, **claims)})
 
     def _known(self, workflow: str) -> None:
         if workflow not in self.workflows:

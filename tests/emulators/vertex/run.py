@@ -225,6 +225,9 @@ class Run:
             ended = self._dag(component, Scope(component, inputs["parameterValues"], artifacts), detail.task_id)
             self._set_state(detail, ended.state)
             return ended
+        with self._lock:
+            execution = f"{self._parent}/metadataStores/default/executions/{self._id}-{detail.task_id}"
+            detail.execution = types.Execution(name=execution)
         executor = self._executors[component["executorLabel"]]
         if "container" in executor:
             ended = self._container(name, task, component, executor["container"], inputs, detail)
@@ -333,9 +336,7 @@ class Run:
         what = json.dumps([pipeline, component, container, inputs], sort_keys=True)
         fingerprint = hashlib.sha256(what.encode()).hexdigest()
         is_cached = task.get("cachingOptions", {}).get("enableCache")
-        execution = f"{self._parent}/metadataStores/default/executions/{self._id}-{detail.task_id}"
-        with self._lock:
-            detail.execution = types.Execution(name=execution)
+        execution = detail.execution.name
         if is_cached and (found := self._store.cached(fingerprint)):
             self._store.keep(fingerprint, *found, execution)
             return Ended(State.SKIPPED, *found)

@@ -98,6 +98,16 @@ def test_executions_of_later_runs_that_used_the_cache_end_with_the_results(proje
     assert not project.cached("1") and project.cached("3")
 
 
+def test_results_whose_executions_are_not_named_stay(used):
+    for job in used.cloud.vertex.pipelines.jobs.values():
+        job.job_detail.task_details[0].execution = None
+
+    (failure,) = used.clean()
+
+    assert failure.item.kind == "results of a run" and "may use from the cache" in failure.reason
+    assert used.find() == {"results of a run": ["pipeline_root/training/123456789012/training-2"]}
+
+
 @pytest.mark.parametrize("state", [STATE.PIPELINE_STATE_RUNNING, STATE.PIPELINE_STATE_PENDING])
 def test_what_a_run_that_has_not_ended_uses_stays(used, state):
     used.run("4", state, modules=OLD, compiled=OLD, image="5" * 64)

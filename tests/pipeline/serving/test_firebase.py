@@ -86,8 +86,12 @@ def test_what_the_service_refuses_is_an_error_in_a_line(cloud, devices, release)
 
 def test_without_a_key_iam_signs(cloud, devices, release, only, monkeypatch, tmp_path):
     """As in a workflow, whose identity Google trusts, and on machines of Vertex AI."""
-    audience = "//iam.googleapis.com/projects/1/locations/global/workloadIdentityPools/github/providers/github"
-    (tmp_path / "identity").write_text(cloud.oauth.identity("https://github.example", "repo", audience[6:]))
+    pool = f"projects/{cloud.project_number}/locations/global/workloadIdentityPools/github"
+    cloud.pools.add("github", {"google.subject": "assertion.sub"}, "https://github.example")
+    member = f"principal://iam.googleapis.com/{pool}/subject/repo"
+    cloud.policies.grant(f"serviceAccounts/{cloud.account}", "roles/iam.workloadIdentityUser", member)
+    audience = f"//iam.googleapis.com/{pool}/providers/github"
+    (tmp_path / "identity").write_text(cloud.oauth.identity("https://github.example", "repo", f"https:{audience}"))
     account = {
         "type": "external_account",
         "audience": audience,

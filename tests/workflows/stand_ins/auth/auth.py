@@ -8,6 +8,7 @@ import sys
 
 provider, account = os.environ["PROVIDER"], os.environ["ACCOUNT"]
 address, token = (os.environ.get(f"ACTIONS_ID_TOKEN_REQUEST_{part}") for part in ("URL", "TOKEN"))
+address = address and f"{address}&job={os.environ['GITHUB_JOB']}"  # on GitHub the token of the request is of one job
 if not (address and token):
     sys.exit("GitHub Actions did not inject $ACTIONS_ID_TOKEN_REQUEST_TOKEN: the job lacks `id-token: write`.")
 if not re.fullmatch(r"projects/\d+/locations/global/workloadIdentityPools/[\w-]+/providers/[\w-]+", provider):
