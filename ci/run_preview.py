@@ -35,7 +35,11 @@ def text(config: Config, found: Preview, verbose: bool) -> str:
         "settings": ", ".join(changed_settings(config)) or "all default",
         "last run": last_text(found, verbose),
         "from cache": f"probably {', '.join(found.cached)}" if found.cached else "nothing",
-        "cost": cost_text(config, found.cost, found.automl_dollars),
+        "cost": (
+            "none, as nothing would be started"
+            if found.existing
+            else cost_text(config, found.cost, found.automl_dollars)
+        ),
     }
     lines += [f"  {name:<14} {text}" for name, text in facts.items()]
     if verbose:

@@ -96,7 +96,7 @@ def _described(job: Job) -> dict[str, list[Any]]:
 def _producers(task: Mapping[str, Any]) -> set[str]:
     """Returns the nodes whose outputs a node takes."""
     inputs = task.get("inputs", {})
-    artifacts = [source["taskOutputArtifact"] for source in inputs.get("artifacts", {}).values()]
+    artifacts = [source.get("taskOutputArtifact", {}) for source in inputs.get("artifacts", {}).values()]
     parameters = [source.get("taskOutputParameter", {}) for source in inputs.get("parameters", {}).values()]
     return {source["producerTask"] for source in [*artifacts, *parameters] if "producerTask" in source}
 
@@ -106,7 +106,7 @@ def seconds(past: Sequence[Job]) -> dict[str, float]:
     found: dict[str, float] = {}
     for job in past:
         for name, task in _tasks(job):
-            if task["state"] == "SUCCEEDED" and "endTime" in task:
+            if task["state"] == "SUCCEEDED" and {"startTime", "endTime"} <= task.keys():
                 found.setdefault(name, (_time(task["endTime"]) - _time(task["startTime"])).total_seconds())
     return found
 
