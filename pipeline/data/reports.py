@@ -216,6 +216,6 @@ def _newest(storage: Storage, kind: str, read: Callable[[Mapping[str, Any], str]
 def _parse(storage: Storage, read: Callable[[Mapping[str, Any], str], Report], name: str, content: bytes) -> Report:
     try:
         return read(json.loads(content), storage.address(f"{FOLDER}/{name}"))
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         address = storage.address(f"{FOLDER}/{name}/{OUTCOME}")
         raise StorageError(address, f"cannot be read ({error!r})", "Restore it, or move its folder away.") from None

@@ -5,6 +5,7 @@ import functools
 import hashlib
 import itertools
 import json
+import logging
 import os
 import unicodedata
 from collections import Counter
@@ -22,6 +23,8 @@ from pipeline.errors import ImagesTooDeep, ObjectNotFound, SplitForLabel, UsageE
 from pipeline.outcomes import Conflict, PreparedSpan, Rejected
 from pipeline.storage.base import TOO_DEEP, Entry, Source, Storage, map_in_order, numbered_names, truncated_name
 from pipeline.storage.factory import open_folder
+
+log = logging.getLogger(__name__)
 
 FOLDER = "collected"
 
@@ -77,11 +80,17 @@ def remember_left_out(storage: Storage, left_out: Mapping[str, str]) -> None:
 
 
 def left_out(storage: Storage) -> dict[str, str]:
-    """Returns what `remember_left_out` wrote last."""
+    """Returns what `remember_left_out` wrote last; nothing when that is damaged: then these images count, too."""
     try:
-        return json.loads(storage.read(LEFT_OUT))
+        found = json.loads(storage.read(LEFT_OUT))
     except ObjectNotFound:  # asking whether it exists would take two calls more
         return {}
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        log.warning("%s is damaged and not used; the next evaluation writes it again.", storage.address(LEFT_OUT))
+        return {}
+    return found
 
 
 LEFT_OUT = "reports/left-out.json"

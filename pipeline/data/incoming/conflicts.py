@@ -48,9 +48,11 @@ def finish(storage: Storage, folder: str) -> None:
     names = {entry.name for entry in storage.list(FOLDER)}
     complete = {beside(name, _NOTE) for name in names}
     for note in sorted(name for name in names if name.endswith(_NOTE) and name not in complete):
-        with contextlib.suppress(StorageError, ValueError, KeyError, TypeError):
+        with contextlib.suppress(StorageError, ValueError, KeyError, TypeError, RecursionError):
             kept = json.loads(storage.read(note))
-            _move(storage, f"{folder}/{kept['name']}", kept["sha256"], kept["kept_as"])
+            to = str(kept["kept_as"])
+            if beside(to, _NOTE) == note:  # no other place, whatever a note says
+                _move(storage, f"{folder}/{kept['name']}", kept["sha256"], to)
 
 
 def _move(storage: Storage, path: str, sha256: str, to: str) -> bool:

@@ -77,12 +77,13 @@ def test_a_report_without_its_outcome_does_not_exist(storage, workspace):
     assert reports.newest_training(storage) is None
 
 
-@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b'{"spans": 1}'])
-def test_an_outcome_that_cannot_be_read_is_named(storage, workspace, content):
-    workspace.put({"reports/training-20991122T000000Z-1/outcome.json": content})
+@pytest.mark.parametrize("content", [b"{", b"{}", b"[]", b"null", b'{"spans": 1}'])
+@pytest.mark.parametrize("of, read", [("training", reports.trainings), ("evaluation", reports.newest_evaluation)])
+def test_an_outcome_that_cannot_be_read_is_named(storage, workspace, of, read, content):
+    workspace.put({f"reports/{of}-20991122T000000Z-1/outcome.json": content})
 
-    with pytest.raises(StorageError, match="training-20991122T000000Z-1/outcome.json: cannot be read"):
-        reports.trainings(storage)
+    with pytest.raises(StorageError, match=f"{of}-20991122T000000Z-1/outcome.json: cannot be read"):
+        read(storage)
 
 
 def test_a_report_of_an_earlier_version_lacks_what_was_not_written_then(storage, workspace):

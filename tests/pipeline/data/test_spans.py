@@ -679,6 +679,28 @@ def test_a_conflict_that_was_noted_before_a_kill_is_still_one(storage, workspace
     assert workspace.files("conflicts")["cat/1.jpg"] == jpeg(1)
 
 
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        {"name": "cat/1.jpg", "kept_as": "spans/span-0001/train/1.tfrecord"},
+        {"name": "cat/1.jpg", "kept_as": "conflicts/../../elsewhere"},
+        {"name": "cat/1.jpg", "kept_as": 5},
+        {"name": "../cat/1.jpg", "kept_as": "conflicts/x.jpg"},
+        {"name": None},
+        [],
+        None,
+    ],
+    ids=str,
+)
+@in_a_folder
+def test_a_damaged_note_of_a_conflict_moves_nothing_elsewhere(storage, workspace, damaged):
+    workspace.collect({"cat/1.jpg": jpeg(1)})
+    note = damaged | {"sha256": sha256(jpeg(1))} if isinstance(damaged, dict) else damaged
+    workspace.put({"conflicts/x.jpg.conflict.json": json.dumps(note).encode()})
+
+    assert spans.prepare(storage).images == 1
+
+
 def test_copies_of_published_images_are_on_their_side(storage, workspace):
     workspace.collect(photographs(range(60)))
     spans.prepare(storage)

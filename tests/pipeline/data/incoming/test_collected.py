@@ -10,6 +10,7 @@ from pipeline.data.incoming import collected
 from pipeline.data.incoming.collected import label_of
 from pipeline.errors import UsageError
 from tests.conftest import jpeg, photographs, put
+from tests.places import in_a_folder
 
 
 @pytest.mark.parametrize(
@@ -136,6 +137,16 @@ def test_what_waits_is_known_by_names_and_generations(storage, workspace):
 
     workspace.collect({"cat/9.jpg": jpeg(10)})  # another file under the same name
     assert collected.waiting(storage).digest != other.digest
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{", b"[]", b"null", b"5", b"\xff", b"[" * 200_000])
+@in_a_folder
+def test_what_an_evaluation_left_out_counts_when_the_list_of_it_is_damaged(storage, workspace, damaged, caplog):
+    workspace.collect(photographs(range(3)))
+    workspace.put({collected.LEFT_OUT: damaged})
+
+    assert collected.count_up_to(storage, 10) == 3
+    assert "left-out.json is damaged and not used" in caplog.text
 
 
 def test_images_that_an_evaluation_left_out_do_not_count_until_they_change(storage, workspace):
