@@ -15,7 +15,7 @@ import numpy as np
 SIDE = 16  # pixels; the input is averaged to it
 INPUT = 224  # pixels of a side of an edge model's input
 HIDDEN = {"CLOUD": 128, "MOBILE_TF_HIGH_ACCURACY_1": 64, "MOBILE_TF_VERSATILE_1": 32, "MOBILE_TF_LOW_LATENCY_1": 0}
-STEPS = 200  # of training, at least
+STEPS = 600  # of training, at least
 BATCH = 32
 REPRESENTATIVE = 20  # images that calibrate the quantization
 
