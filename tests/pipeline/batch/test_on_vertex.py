@@ -3,16 +3,20 @@
 import base64
 import dataclasses
 import json
+import pathlib
 
 import pytest
 
 from pipeline.batch import evaluation, here, on_vertex
 from pipeline.batch.on_vertex import Spool
 from pipeline.cloud.vertex import client, location
-from pipeline.data import digits
+from pipeline.data import automl_dataset, digits
 from pipeline.errors import BatchPredictionFailed
 from pipeline.outcomes import EvaluationOutcome
+from pipeline.progress import no_log
 from pipeline.quality.scores import LabelledImage
+from pipeline.storage.factory import open_storage
+from tests.conftest import jpeg
 
 IMAGES = 30
 
@@ -100,3 +104,27 @@ def test_an_image_that_the_model_cannot_read_is_said_with_the_page_of_the_job(se
             list(predict([LabelledImage("x", "7", b"no image")]))
     assert failed.value.job.startswith("evaluate-model-1-")
     assert failed.value.page.startswith("https://console.cloud.google.com/")
+
+
+def test_a_model_of_automl_gets_the_addresses_of_images_and_answers_with_all_labels(tmp_path):
+    storage = open_storage(str(tmp_path / "workspace"))
+    images = [LabelledImage(f"{number}.jpg", "cat", jpeg(number)) for number in range(3)]
+    spool = Spool(str(tmp_path / "spool"), images)
+
+    (address,) = on_vertex.copy_instances(storage, "serving/batch/model-1", spool, no_log, of_automl=True)
+
+    with open(address, encoding="utf-8") as file:
+        instances = [json.loads(line) for line in file]
+    assert sorted(automl_dataset.digest_of(of["content"]) for of in instances) == spool.digests
+    for of in instances:
+        assert of["mimeType"] == "image/jpeg" and pathlib.Path(of["content"]).is_file()
+    answered, failed = instances[:2], instances[2]
+    prediction = {"ids": ["7", "8"], "displayNames": ["dog", "cat"], "confidences": [0.25, 0.75]}
+    rows = [{"instance": of, "prediction": prediction} for of in answered]
+    rows.append({"instance": failed, "error": {"message": "too large"}})
+    storage.write("answers/predictions_00001.jsonl", "\n".join(map(json.dumps, rows)).encode())
+    found, problem = on_vertex.read_answers(storage, storage.address("answers"))
+    assert {digest: answer[:2] for digest, answer in found.items()} == {
+        automl_dataset.digest_of(of["content"]): ("cat", 0.75) for of in answered
+    }
+    assert "too large" in problem

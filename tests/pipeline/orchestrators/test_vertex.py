@@ -133,6 +133,16 @@ def test_a_trigger_that_is_repeated_starts_one_run_and_none_for_what_was_trained
     assert runs(cloud) == [name]
 
 
+def test_a_trigger_starts_automl_where_the_settings_name_it(cloud_config, cloud, held, span_in_bucket):
+    config = dataclasses.replace(cloud_config, pipeline="automl")
+
+    done = vertex.train_once(config, "all", wheel.copy(config), "c0ffee")
+
+    (name,) = runs(cloud)
+    assert done.submitted and done.job.endswith(name) and name.startswith("automl-")
+    assert name == prepare(config, "automl", "all").name
+
+
 def test_the_outcome_of_a_training_is_what_it_reported(cloud_config, wanted):
     storage = open_storage(cloud_config.workspace)
     assert vertex.outcome(cloud_config, wanted, "") is None
