@@ -1,11 +1,17 @@
 """Deletes what nothing needs any more."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import click
 
 from ci.outcome import Outcome, command
 from ci.progress import log
 from pipeline.config import Config
 from pipeline.formatting import counted, megabytes
+
+if TYPE_CHECKING:
+    from pipeline.cleaning.item import Item
 
 GROUP = "Google Cloud"
 MOST_SHOWN = 30  # lines of one kind
@@ -36,7 +42,7 @@ def clean(config: Config, days: int, yes: bool) -> Outcome:
     failures = plan.remove(found.items, lambda item: log(f"deleted {item.name}")) if yes else []
     failed = [failure.item for failure in failures]
     deleted = [item for item in found.items if item not in failed] if yes else []
-    total = sum(item.bytes for item in deleted if yes) if yes else sum(item.bytes for item in found.items)
+    total = sum(item.bytes for item in (deleted if yes else found.items))
     lines = [] if yes else lines_of(found.items)
     lines += [f"not deleted: {failure.item.name}: {failure.reason}" for failure in failures]
     lines += found.notes
@@ -61,7 +67,7 @@ def clean(config: Config, days: int, yes: bool) -> Outcome:
     )
 
 
-def lines_of(items) -> list[str]:
+def lines_of(items: "Sequence[Item]") -> list[str]:
     """Returns a line for each thing, below a line for each kind."""
     lines = []
     for kind in dict.fromkeys(item.kind for item in items):
