@@ -54,7 +54,7 @@ test-web: install ## the web client, built and driven in a headless browser: 4 m
 	@cd apps/web && $(NPM) ci --silent --no-audit --no-fund && $(NPM) run --silent check && $(NPM) run --silent build
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(or $(TESTS),tests/apps/web)
 
-test-notebooks: install ## the notebooks, executed from start to end on the local servers: 4 minutes
+test-notebooks: install ## the notebooks, executed from start to end on the local servers: 8 minutes
 	@$(PYTHON) -m pytest tests/notebooks/test_notebooks.py
 
 test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20

@@ -13,6 +13,11 @@ pytestmark = pytest.mark.timeout(900)
 
 # What an executed notebook shows, by its name.
 SHOWN = {
+    "dual_deployment_automl": (
+        "Released as model-1.",
+        "Released as model-2.",
+        "devices: stable model-2 100 %, beta model-2 100 %.",
+    ),
     "explore_spans": (
         "8/mistaken-digit-0023.png",
         "neither JPEG nor PNG",
