@@ -28,6 +28,9 @@ def serve(
     CANARY_TRAFFIC percent of the requests until `promote`. Where Vertex AI sets AIP_STORAGE_URI, the model there is
     served instead; of folders such as 1/ and 2/, as TensorFlow Serving takes them, the one with the largest number.
 
+    Its limits are the settings SERVING_...: SERVING_HOSTS names the hosts that it answers for besides this machine's
+    own, SERVING_UPLOADS lets clients send pictures that they found hard. See docs/serving.md.
+
     \b
     curl -d '{"instances": [{"b64": "..."}]}' http://127.0.0.1:8080/v1/models/classification:predict
     """
