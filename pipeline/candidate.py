@@ -14,6 +14,7 @@ from pipeline.quality.pair_gate import Agreement
 from pipeline.quality.release_gate import Requirements, Tallies, decide
 from pipeline.quality.scores import Evaluation, Prediction
 from pipeline.quality.tally import Tally
+from pipeline.releases import given_tags
 from pipeline.releases.base import Releases
 from pipeline.releases.record import DEVICE_MODEL, DeviceModel
 from pipeline.reporting import model_card
@@ -89,9 +90,11 @@ def conclude(
                 previous=candidate.current or None,
                 image=candidate.image,
                 device=_released(device) if device else None,
+                given=given_tags.given(storage),
                 attach=lambda release: model_card.card(release, compared, shown),
                 describe=model_card.notes,
             )
+        given_tags.keep(storage, [release.tag, *catalog.tags()])
         outcome = dataclasses.replace(outcome, release=release.tag)
     page = TrainingPage(
         outcome=outcome,

@@ -49,20 +49,22 @@ class Releases(abc.ABC):
         device: DeviceModel | None = None,
         device_file: str = "",
         cloud_model: str = "",
+        given: Iterable[str] = (),
         attach: Callable[[Release], Mapping[str, bytes]] = lambda release: {},
         describe: Callable[[Release], str] = lambda release: "",
     ) -> Release:
         """Releases the SavedModel in the folder `model`; returns the existing release of this identity, if any.
 
         With it the model for devices, `device`, whose file has the path `device_file`, where there is one. Of AutoML,
-        `model` is empty and `cloud_model` the name of the model's version on Vertex AI.
+        `model` is empty and `cloud_model` the name of the model's version on Vertex AI. Numbers of the tags `given`,
+        whose releases may be deleted by now, are not given again.
         `attach` returns files to release beside the model, by name; `describe` returns the text that GitHub shows.
         Raises UnsafeModel for what `fetch` would refuse.
         """
         if not cloud_model:
             saved_model.check(model, "The trained model")
         with self._exclusive(), self._packing_folder() as folder:
-            number, spans, labels = 0, tuple(spans), tuple(labels)
+            number, spans, labels = max(map(_number, given), default=0), tuple(spans), tuple(labels)
             packed = [*([] if cloud_model else [ARCHIVE]), *([device.file] if device else [])]
             while True:
                 # In this order: of two processes that release the same, one finds the other's release or number.

@@ -108,12 +108,13 @@ def test_the_same_training_again_runs_nothing_and_releases_nothing(trained_in_pl
 
 def test_a_deleted_release_is_not_reported_as_released(trained_in_place, tmp_path):
     elsewhere = config(trained_in_place, releases=str(tmp_path / "releases"))
-    assert local.train(elsewhere, "all").release == "model-1"
-    shutil.rmtree(tmp_path / "releases" / "model-1")
+    # The number of the workspace's release elsewhere is not given again.
+    assert local.train(elsewhere, "all").release == "model-2"
+    shutil.rmtree(tmp_path / "releases" / "model-2")
 
     with pytest.raises(ReleaseGone) as gone:
         local.train(elsewhere, "all")
-    assert (gone.value.tag, gone.value.releases) == ("model-1", elsewhere.releases)
+    assert (gone.value.tag, gone.value.releases) == ("model-2", elsewhere.releases)
 
 
 def test_the_commands_of_the_readme_make_a_better_model_of_new_images(trained_in_place, tmp_path):

@@ -18,9 +18,10 @@ import pytest
 
 from pipeline.errors import BrokenRelease, ReleaseNotFound, StorageError
 from pipeline.outcomes import Escalation, Metrics
-from pipeline.releases import archive
+from pipeline.releases import archive, given_tags
 from pipeline.releases.factory import open_releases
 from pipeline.releases.record import DeviceModel, Release
+from pipeline.storage.factory import open_storage
 from tests.conftest import EMPTY_MODEL, Workspace, files_in, put
 from tests.devices import INPUT
 from tests.places import in_a_bucket, in_a_folder
@@ -111,6 +112,19 @@ def test_before_the_first_release_there_is_none(releases):
     with pytest.raises(ReleaseNotFound, match="'model-1'") as error:
         releases.get("model-1")
     assert (error.value.tag, error.value.releases) == ("model-1", releases.address)
+
+
+def test_the_number_of_a_release_that_was_deleted_is_not_given_again(publish, tmp_path):
+    storage = open_storage(str(tmp_path / "workspace"))
+    given_tags.keep(storage, ["model-4", "model-2"])
+    given_tags.keep(storage, ["model-4"])  # another process was faster
+    storage.write("numbers/span-0009", b"")
+    assert sorted(given_tags.given(storage)) == ["model-2", "model-4"]
+
+    first = publish("first", given=given_tags.given(storage))
+    again = publish("first", given=[*given_tags.given(storage), first.tag])
+
+    assert first.tag == "model-5" and again == first
 
 
 def test_a_release_records_what_made_it(releases, publish, workspace):
