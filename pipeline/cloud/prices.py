@@ -1,6 +1,6 @@
 """Prices of machines on Vertex AI, to estimate what a run costs.
 
-They are those of the region us-central1; other regions cost up to half as much again, and prices change. A machine that
+They are those of the region us-central1; other regions differ, and prices change. A machine that
 is not in the table has no price here.
 """
 

@@ -36,7 +36,9 @@ def append(file: BinaryIO, image: bytes, label: str, span: int, source: str) -> 
 
 def append_record(file: BinaryIO, data: bytes) -> int:
     """Writes a record of any data and returns the bytes that it took."""
-    return file.write(of_data(data))
+    record = of_data(data)
+    file.write(record)  # returns None for a file of TensorFlow
+    return len(record)
 
 
 def of_image(image: bytes, label: str, span: int, source: str) -> bytes:

@@ -50,8 +50,8 @@ def test_workers_need_compute_engine_and_an_account_that_may_pull_their_image(cl
     assert "Compute Engine API" in run_client(PIPELINE, *arguments) and not cloud.dataflow.jobs
 
     cloud.apis.disabled.clear()
-    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.reader", cloud.account)
-    cloud.policies.revoke(f"projects/{cloud.project}", "roles/artifactregistry.writer", cloud.account)
+    for role in ("reader", "writer", "repoAdmin"):
+        cloud.policies.revoke(f"projects/{cloud.project}", f"roles/artifactregistry.{role}", cloud.account)
     run_client(PIPELINE, *arguments)
     assert cloud.dataflow.ends == "JOB_STATE_FAILED" and "cannot pull the image" in cloud.dataflow.failure
 

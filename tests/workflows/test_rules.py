@@ -342,7 +342,7 @@ def test_inputs_of_buttons_have_types_and_defaults():
             else:
                 assert isinstance(of["default"], {"string": str, "boolean": bool}[of["type"]])
     options = triggers("retraining")["workflow_dispatch"]["inputs"]["pipeline"]["options"]
-    assert options == ["retraining", "training"]
+    assert options == ["retraining", "training", "automl"]
 
 
 def test_dispatched_workflows_have_the_trigger():

@@ -1,11 +1,14 @@
 """`clean` as people type it; what it finds is in tests/pipeline/cleaning."""
 
 import os
+import sys
 import time
 
 import pytest
 
+from tests.clone import ROOT
 from tests.conftest import put
+from tests.documentation import commands, paste
 
 OLD = 40 * 24 * 3600  # seconds
 
@@ -45,6 +48,15 @@ def test_the_plan_is_shown_and_nothing_is_deleted_without_yes(ci, workspace, lef
     assert (workspace / "pipeline_root/training/Trainer/model/4").is_dir()
     again = ci("clean", "--yes", "--json")
     assert (again.code, again.json["items"], again.json["deleted"]) == (0, [], 0)
+
+
+def test_the_commands_of_the_page_show_what_is_old_and_delete_what_is_older(workspace, left):
+    (script,) = commands("docs/operations.md#clean-up")
+
+    printed = paste(script.replace(".venv/bin/python", sys.executable), ROOT, WORKSPACE=str(workspace))
+
+    assert printed.count("Trainer/model/3 (40 days old") == 1, "only the first command is about 30 days"
+    assert (workspace / "pipeline_root/training/Trainer/model/3").is_dir()
 
 
 def test_the_days_are_a_number_from_0(ci, workspace, left):

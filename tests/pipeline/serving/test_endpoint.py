@@ -310,7 +310,7 @@ def test_models_of_a_former_name_of_the_repository_are_named_and_ended_by_the_co
 
 
 def test_the_commands_of_the_pages_empty_the_endpoint(tried, tmp_path):
-    (script,) = commands("docs/operations.md#clean-up")
+    (script,) = commands("docs/operations.md#empty-the-endpoint")
     variables = {"GCP_REGION": tried.cloud.region, "VERTEX_ENDPOINT": "digits"}
 
     with Programs(tried.cloud) as programs:
@@ -322,7 +322,8 @@ def test_the_commands_of_the_pages_empty_the_endpoint(tried, tmp_path):
 
 
 def test_the_commands_of_the_pages_remove_all_that_they_created_and_what_runs_left(serving, tmp_path):
-    (empty,), (remove,) = map(commands, ("docs/operations.md#clean-up", "docs/operations.md#remove-everything-again"))
+    (empty,) = commands("docs/operations.md#empty-the-endpoint")
+    (remove,) = commands("docs/operations.md#remove-everything-again")
     cloud = serving.cloud
     accounts = {name.upper(): f"{name}@{cloud.project}.iam.gserviceaccount.com" for name in ("pipelines", "builds")}
     with Programs(cloud) as programs:
