@@ -143,9 +143,10 @@ def test_a_retraining_ends_with_a_new_release(story):
     assert not [name for name in story.cloud.gcs.names(f"{WORKSPACE}/") if "/collected/" in name]
 
 
-def test_a_dry_run_shows_the_job_and_submits_nothing(story):
+def test_a_dry_run_shows_the_job_that_is_there_already_and_submits_nothing(story):
     assert story.dry.passed, story.dry.describe()
-    assert "Would submit" in story.dry.summaries["submit"]
+    shown = story.dry.summaries["submit"]
+    assert "Would start nothing: retraining" in shown and "Nothing was written, copied or built." in shown
     assert story.submitted_after_dry == story.submitted
 
 
