@@ -75,6 +75,7 @@ class Flavour:
         self.ci("import-images", train)
         self.ci("submit", "--pipeline", "automl", "--wait")
         self.ci("promote")
+        self.ci("predict", "--on", "cloud", "--budget", "60", collected)
         self.ci("import-images", collected, "--collect")
         self.ci("evaluate", "--on", "vertex")
         self.ci("status")
@@ -135,6 +136,13 @@ def test_the_cloud_model_is_automls_and_has_all_traffic_of_the_endpoint(flavour)
     assert (deployed.model, deployed.model_version_id) == (name, version)
     assert deployed.automatic_resources.min_replica_count == 1
     assert dict(flavour.endpoint.traffic_split) == {deployed.id: 100}
+
+
+def test_a_client_is_answered_by_the_endpoint(flavour):
+    found = flavour.outcomes["predict"]
+    assert (found["by_cloud"], found["unanswered"]) == (COLLECTED, 0)
+    right = [pathlib.Path(one["file"]).parent.name == one["label"] for one in found["predictions"]]
+    assert sum(right) / len(right) > 0.6
 
 
 def test_devices_get_the_exported_model_by_a_signed_manifest(flavour):
