@@ -56,12 +56,13 @@ class VertexEndpoint:
 
         An endpoint does not say which format its models take, may have models of both, and may get others at any time.
         """
+        first = self._format  # another thread may replace it meanwhile
         try:
-            return self._ask_in(self._format, picture)
+            return self._ask_in(first, picture)
         except Unanswered as refused:
             if refused.rests or not refused.sent:
                 raise
-            other = _AUTOML if self._format is _OWN else _OWN
+            other = _AUTOML if first is _OWN else _OWN
             try:
                 answer = self._ask_in(other, picture)
             except Unanswered:
