@@ -17,7 +17,6 @@ from pipeline.cloud.calls import cloud_errors, converge, read_retry, wait_for_op
 from pipeline.cloud.vertex import client, label_value, location
 from pipeline.errors import CloudRefused
 from pipeline.orchestrators import vertex_job
-from pipeline.releases.archive import ARCHIVE
 from pipeline.serving.model_registry import DEFAULT, SERVING, Registry
 
 MODEL = r"spanloop-[0-9a-f]{12}"  # IDs of models that releases were uploaded to, also under other names of RELEASES
@@ -148,7 +147,7 @@ class Registered:
 def registered(search: Search) -> list[Registered]:
     """Lists the versions whose files are in the workspace, also those of a former name of RELEASES."""
     parent = {"parent": location(search.config)}
-    archives = {release.tag: label_value(release.files[ARCHIVE]) for release in search.releases}
+    archives = {release.tag: label_value(release.archive) for release in search.releases if release.archive}
     own, serving = Registry(search.config).model_id, f"{search.storage.address(SERVING)}/"
     with cloud_errors("Listing models on Vertex AI"):
         endpoints = list(client(search.config, "EndpointService").list_endpoints(parent, retry=read_retry()))

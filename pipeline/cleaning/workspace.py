@@ -7,7 +7,6 @@ from pipeline.cleaning.item import Item, Search, grouped
 from pipeline.cloud.vertex import label_value
 from pipeline.data import reports, spans
 from pipeline.outcomes import SpanState
-from pipeline.releases.archive import ARCHIVE
 from pipeline.serving.model_registry import SERVING
 from pipeline.storage.base import DatedEntry
 
@@ -44,7 +43,7 @@ def compiled(search: Search, running: Collection[str]) -> Iterator[Item]:
 
 def copies(search: Search, uploaded: Collection[str]) -> Iterator[Item]:
     """Yields copies of models for serving that no release has; `uploaded` are addresses in the Model Registry."""
-    needed = {f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}" for release in search.releases}
+    needed = {f"{SERVING}/{release.tag}/{release.archive[:12]}" for release in search.releases if release.archive}
     for name, found in grouped(search.storage.list_dated(SERVING), 3).items():
         ours = re.fullmatch(rf"{SERVING}/model-[1-9]\d*/[0-9a-f]{{12}}", name)
         if not ours or name in needed or search.storage.address(name) in uploaded:

@@ -58,6 +58,11 @@ class Release:
     flavour: str = TFX
     cloud_model: str = ""  # of AutoML: resource name and version on Vertex AI, which alone has it; else in ARCHIVE
 
+    @property
+    def archive(self) -> str:
+        """sha256 of the packed cloud model; "" for one of AutoML, which is not packed."""
+        return self.files.get(ARCHIVE, "")
+
 
 def format_record(release: Release) -> bytes:
     """Returns the content of `model.json`."""

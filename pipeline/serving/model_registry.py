@@ -13,7 +13,6 @@ from pipeline.cloud.vertex import client, encryption, label_value, location
 from pipeline.config import SERVER, Config
 from pipeline.errors import NoServingImage, numbers
 from pipeline.progress import Log, no_log
-from pipeline.releases.archive import ARCHIVE
 from pipeline.releases.factory import releases_of
 from pipeline.releases.record import Release
 from pipeline.storage.factory import open_storage
@@ -82,7 +81,7 @@ class Registry:
 
     def _uploaded(self, release: Release) -> Version | None:
         found = self._get(release.tag)
-        same = found and found.labels.get("archive") == label_value(release.files[ARCHIVE])
+        same = found and found.labels.get("archive") == label_value(release.archive)
         return Version(release.tag, self._model, found.version_id) if same else None
 
     def make_default(self, version: Version) -> None:
@@ -166,7 +165,7 @@ def labels(release: Release) -> dict[str, str]:
         "commit": release.commit,
         "modules": release.modules_digest,
         "spans": numbers(release.spans),
-        "archive": release.files[ARCHIVE],
+        "archive": release.archive,
     }
     return {name: label_value(text) for name, text in values.items() if text}
 
@@ -177,7 +176,7 @@ def serving_copy(config: Config, release: Release) -> str:
     The folder's name has the archive's checksum, so an existing file is never another one.
     """
     storage = open_storage(config.workspace)
-    folder = f"{SERVING}/{release.tag}/{release.files[ARCHIVE][:12]}"
+    folder = f"{SERVING}/{release.tag}/{release.archive[:12]}"
     with tempfile.TemporaryDirectory(prefix="spanloop-") as unpacked:
         releases_of(config).fetch(release, unpacked)
         for name in _files(unpacked):

@@ -79,6 +79,7 @@ class Flavour:
         self.ci("import-images", collected, "--collect")
         self.ci("evaluate", "--on", "vertex")
         self.ci("status")
+        self.ci("clean", "--older-than", "0")
         self._keep_state()
 
     def _keep_state(self) -> None:
@@ -101,6 +102,7 @@ class Flavour:
 def flavour(cloud_servers, tmp_path_factory) -> Flavour:
     """The flavour after every step was executed once; the pipelines' image is this checkout."""
     cloud_servers.reset()
+    cloud_servers.registry.add("spanloop")
     cloud_servers.vertex.workers.images.add(IMAGE, ROOT)
     cloud_servers.vertex.workers.warm.warm_up()  # in parallel with the first commands
     found = Flavour(cloud_servers, tmp_path_factory.mktemp("flavour"))
@@ -167,6 +169,13 @@ def test_the_loop_goes_on_with_the_release(flavour):
     assert evaluated["release"] == "model-1" and evaluated["images"] == COLLECTED and evaluated["accuracy"] > 0.5
     assert status["releases"] == ["model-1"] and status["serving"]["endpoint"] == {"model-1": 100}
     assert status["serving"]["devices"]["stable"]["tag"] == "model-1"
+
+
+def test_clean_names_nothing_of_the_release(flavour):
+    cloud_model = flavour.release["cloud_model"].partition("@")[0]
+    found = [item["name"] for item in flavour.outcomes["clean"]["items"]]
+    assert flavour.outcomes["clean"]["dry_run"]
+    assert not [name for name in found if cloud_model in name or "/datasets/" in name or "/devices/" in name]
 
 
 def test_no_client_tried_to_reach_another_host(flavour):
