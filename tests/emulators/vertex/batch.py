@@ -21,7 +21,7 @@ from tests.emulators.vertex import names
 from tests.emulators.vertex.automl import AutoML
 from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.models import Models
-from tests.emulators.vertex.names import Names, invalid, missing
+from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import CODES, Operations
 from tests.emulators.vertex.serving import Serving
 
@@ -183,10 +183,7 @@ class BatchPredictions:
             return self._operations.start(job.name, types.DeleteOperationMetadata(), work)
 
     def _find(self, name: str, caller: Caller) -> types.BatchPredictionJob:
-        whole = self._names.resource(name, "batchPredictionJobs", caller)
-        if whole not in self.jobs:
-            raise missing(name)
-        return self.jobs[whole]
+        return self._names.find(self.jobs, name, "batchPredictionJobs", caller)
 
     # Execution
 

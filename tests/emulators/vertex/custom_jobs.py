@@ -4,7 +4,6 @@ import concurrent.futures
 import itertools
 import json
 import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +15,9 @@ from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
+from tests.emulators.vertex.held import HeldJobs
 from tests.emulators.vertex.machines import Machines
-from tests.emulators.vertex.names import Names, invalid, missing
+from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import Operations
 from tests.emulators.vertex.workers import Failed, Stop, Workers
 
@@ -26,7 +26,7 @@ State = types.JobState
 ENDED = (State.JOB_STATE_SUCCEEDED, State.JOB_STATE_FAILED, State.JOB_STATE_CANCELLED)
 
 
-class CustomJobs:
+class CustomJobs(HeldJobs):
     """Jobs by name. Jobs created after `hold` stay pending until `release`.
 
     `stockout` names machine types and accelerators without capacity: jobs that need them fail.
@@ -34,35 +34,21 @@ class CustomJobs:
 
     def __init__(self, given: Names, operations: Operations, machines: Machines, workers: Workers):
         self._names, self._operations, self._machines, self._workers = given, operations, machines, workers
-        self._lock = operations.lock
+        super().__init__(operations.lock)
         self._ids = itertools.count(4000)
         self._stops: dict[str, Stop] = {}
-        self._threads: list[threading.Thread] = []
         self.jobs: dict[str, types.CustomJob] = {}
         self.reset()
 
     def reset(self) -> None:
         for stop in self._stops.values():
             stop.set()
-        for thread in self._threads:
-            if thread.ident:
-                thread.join()
-        self._stops, self._threads, self.jobs = {}, [], {}
+        self._forget_threads()
+        self._stops, self.jobs = {}, {}
         self.stockout: set[str] = set()
-        self._held = False
 
     def close(self) -> None:
         self.reset()
-
-    def hold(self) -> None:
-        self._held = True
-
-    def release(self) -> None:
-        with self._lock:
-            self._held = False
-            for thread in self._threads:
-                if not thread.ident:
-                    thread.start()
 
     def rpcs(self) -> dict[str, Rpc]:
         job = types.CustomJob
@@ -88,10 +74,7 @@ class CustomJobs:
             self.jobs[job.name] = job
             stop = self._stops[job.name] = Stop()
             created = types.CustomJob(job)
-            thread = threading.Thread(target=self._run, args=(job, stop), daemon=True)
-            self._threads.append(thread)
-            if not self._held:
-                thread.start()
+            self._start(job.name, self._run, job, stop)
         return created
 
     def _check(self, job: types.CustomJob, parent: str, caller: Caller) -> None:
@@ -113,10 +96,7 @@ class CustomJobs:
             self._machines.check(pool.machine_spec, "custom_model_training", pool.replica_count)
 
     def _find(self, name: str, caller: Caller) -> types.CustomJob:
-        whole = self._names.resource(name, "customJobs", caller)
-        if whole not in self.jobs:
-            raise missing(name)
-        return self.jobs[whole]
+        return self._names.find(self.jobs, name, "customJobs", caller)
 
     def get(self, request: types.GetCustomJobRequest, caller: Caller) -> types.CustomJob:
         with self._lock:

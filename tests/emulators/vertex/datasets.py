@@ -16,7 +16,7 @@ from grpc import StatusCode
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
 from tests.emulators.vertex.import_file import SCHEMA, Invalid, Item, parsed
-from tests.emulators.vertex.names import Names, invalid, missing
+from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import Operations
 
 if TYPE_CHECKING:
@@ -57,10 +57,7 @@ class Datasets:
         }
 
     def find(self, name: str, caller: Caller) -> types.Dataset:
-        whole = self._names.resource(name, "datasets", caller)
-        if whole not in self.datasets:
-            raise missing(name)
-        return self.datasets[whole]
+        return self._names.find(self.datasets, name, "datasets", caller)
 
     def create(self, request: types.CreateDatasetRequest, caller: Caller) -> operations_pb2.Operation:
         self._names.demand(caller, "datasets.create")

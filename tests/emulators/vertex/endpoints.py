@@ -15,7 +15,7 @@ from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
 from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.models import Models
-from tests.emulators.vertex.names import Names, invalid, missing
+from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import Operations
 
 SERVICE = "google.cloud.aiplatform.v1.EndpointService"
@@ -53,10 +53,7 @@ class Endpoints:
         }
 
     def find(self, name: str, caller: Caller) -> types.Endpoint:
-        whole = self._names.resource(name, "endpoints", caller)
-        if whole not in self.endpoints:
-            raise missing(name)
-        return self.endpoints[whole]
+        return self._names.find(self.endpoints, name, "endpoints", caller)
 
     def choose(self, name: str, caller: Caller) -> types.DeployedModel:
         """The deployed model for the next prediction: in 100 predictions each model serves its percentage."""

@@ -2,8 +2,8 @@
 
 import datetime
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from grpc import StatusCode
 
@@ -12,6 +12,7 @@ from tests.emulators.services import Caller, Refused
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
 
+Resource = TypeVar("Resource")
 LABEL = re.compile(r"[a-z0-9_-]{0,63}")
 ACCOUNT = re.compile(r"[a-z0-9-]+@[a-z0-9-]+\.iam\.gserviceaccount\.com")
 NETWORK = re.compile(r"projects/\d+/global/networks/[a-z][a-z0-9-]*")
@@ -63,6 +64,13 @@ class Names:
         if not match:
             raise invalid(f"Invalid resource name: {name!r} is not projects/PROJECT/locations/REGION/{kind}/ID.")
         return f"{self.parent(match[1], caller)}/{kind}/{match[2]}"
+
+    def find(self, found: Mapping[str, Resource], name: str, kind: str, caller: Caller) -> Resource:
+        """The one of these resources of a kind that has the name; raises Refused where none has."""
+        whole = self.resource(name, kind, caller)
+        if whole not in found:
+            raise missing(name)
+        return found[whole]
 
     def demand(self, caller: Caller, permission: str) -> None:
         """Raises Refused when the caller lacks the permission."""

@@ -10,6 +10,7 @@ from grpc import StatusCode
 
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names, spec
+from tests.emulators.vertex.held import HeldJobs
 from tests.emulators.vertex.names import Names, invalid, missing
 from tests.emulators.vertex.operations import Operations
 from tests.emulators.vertex.run import AT_ONCE, Faulty, Run, parameter_values
@@ -30,39 +31,25 @@ ACTIVE = (
 )
 
 
-class Pipelines:
+class Pipelines(HeldJobs):
     """`jobs` by name. After `hold` new jobs stay pending until `release`; `fail` makes tasks fail."""
 
     def __init__(self, cloud: "Cloud", given: Names, operations: Operations, workers: Workers):
         self._cloud, self._names, self._operations, self._workers = cloud, given, operations, workers
-        self._lock = threading.RLock()
+        super().__init__(threading.RLock())
         self._slots = threading.Semaphore(AT_ONCE)
         self.store = Store()
         self._runs: dict[str, Run] = {}
-        self._threads: dict[str, threading.Thread] = {}
         self.reset()
 
     def reset(self) -> None:
         for run in self._runs.values():
             run.stop.set()
-        for thread in self._threads.values():
-            if thread.is_alive():
-                thread.join()
+        self._forget_threads()
         self.store.reset()
         self.jobs: dict[str, types.PipelineJob] = {}
-        self._runs, self._threads = {}, {}
-        self._held = False
+        self._runs = {}
         self._faulty = Faulty()
-
-    def hold(self) -> None:
-        self._held = True
-
-    def release(self) -> None:
-        with self._lock:
-            self._held = False
-            for thread in self._threads.values():
-                if not thread.ident:
-                    thread.start()
 
     def fail(self, task: str, times: int = 1, after: bool = False) -> None:
         """Makes a task lose its machine a number of times, before or after its work."""
@@ -100,9 +87,7 @@ class Pipelines:
             run = Run(self._cloud, self._workers, self.store, self._slots, self._faulty, job, self._lock)
             self._runs[job.name] = run
             created = types.PipelineJob(job)
-            thread = self._threads[job.name] = threading.Thread(target=run.run, daemon=True)
-            if not self._held:
-                thread.start()
+            self._start(job.name, run.run)
         return created
 
     def _check(self, job: types.PipelineJob, parent: str, caller: Caller) -> None:
@@ -120,10 +105,7 @@ class Pipelines:
         spec.check(given, parameter_values(job), old_parameters=bool(plain.runtime_config.parameters))
 
     def _find(self, name: str, caller: Caller) -> types.PipelineJob:
-        whole = self._names.resource(name, "pipelineJobs", caller)
-        if whole not in self.jobs:
-            raise missing(name)
-        return self.jobs[whole]
+        return self._names.find(self.jobs, name, "pipelineJobs", caller)
 
     def get(self, request: types.GetPipelineJobRequest, caller: Caller) -> types.PipelineJob:
         self._names.demand(caller, "pipelineJobs.get")
@@ -175,6 +157,6 @@ class Pipelines:
         return self._operations.start(request.name, types.DeleteOperationMetadata(), empty_pb2.Empty)
 
     def wait(self, name: str) -> types.PipelineJob:
-        """Waits until a job has ended; `name` is its full resource name."""
-        self._threads[name].join()
+        """Waits until a job has ended, and returns it; `name` is its full resource name."""
+        super().wait(name)
         return self.jobs[name]

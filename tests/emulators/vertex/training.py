@@ -5,7 +5,6 @@ https://github.com/googleapis/googleapis/blob/master/google/cloud/aiplatform/v1/
 
 import collections
 import itertools
-import threading
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -19,9 +18,10 @@ from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
 from tests.emulators.vertex.automl import CLOUD, AutoML, described
 from tests.emulators.vertex.datasets import Datasets
+from tests.emulators.vertex.held import HeldJobs
 from tests.emulators.vertex.import_file import USES, Item
 from tests.emulators.vertex.models import Models
-from tests.emulators.vertex.names import Names, invalid, missing
+from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import CODES, Operations
 from tests.emulators.vertex.workers import Stop
 
@@ -48,7 +48,7 @@ class Task(NamedTuple):
     base_model: str
 
 
-class TrainingPipelines:
+class TrainingPipelines(HeldJobs):
     """Pipelines by name. Those created after `hold` stay pending until `release`.
 
     While `unavailable`, the project has no access to AutoML.
@@ -57,38 +57,21 @@ class TrainingPipelines:
     def __init__(self, given: Names, operations: Operations, datasets: Datasets, models: Models, automl: AutoML):
         self._names, self._operations = given, operations
         self._datasets, self._models, self._automl = datasets, models, automl
-        self._lock = operations.lock
+        super().__init__(operations.lock)
         self._ids = itertools.count(8000)
         self._stops: dict[str, Stop] = {}
-        self._threads: dict[str, threading.Thread] = {}
         self.reset()
 
     def reset(self) -> None:
         for stop in self._stops.values():
             stop.set()
-        for thread in self._threads.values():
-            if thread.ident:
-                thread.join()
-        self._stops, self._threads = {}, {}
+        self._forget_threads()
+        self._stops = {}
         self.pipelines: dict[str, types.TrainingPipeline] = {}
-        self._held = self.unavailable = False
+        self.unavailable = False
 
     def close(self) -> None:
         self.reset()
-
-    def hold(self) -> None:
-        self._held = True
-
-    def release(self) -> None:
-        with self._lock:
-            self._held = False
-            for thread in self._threads.values():
-                if not thread.ident:
-                    thread.start()
-
-    def wait(self, name: str) -> None:
-        """Waits until a pipeline has ended; `name` is its full resource name."""
-        self._threads[name].join()
 
     def rpcs(self) -> dict[str, Rpc]:
         pipeline, operation = types.TrainingPipeline, operations_pb2.Operation
@@ -122,10 +105,7 @@ class TrainingPipelines:
             self.pipelines[pipeline.name] = pipeline
             stop = self._stops[pipeline.name] = Stop()
             created = types.TrainingPipeline(pipeline)
-            thread = threading.Thread(target=self._run, args=(pipeline, task, model, stop), daemon=True)
-            self._threads[pipeline.name] = thread
-            if not self._held:
-                thread.start()
+            self._start(pipeline.name, self._run, pipeline, task, model, stop)
         return created
 
     def _check(self, pipeline: types.TrainingPipeline, parent: str, caller: Caller) -> Task:
@@ -169,10 +149,7 @@ class TrainingPipelines:
             raise invalid("model_to_upload of AutoML must have neither container_spec nor artifact_uri.")
 
     def _find(self, name: str, caller: Caller) -> types.TrainingPipeline:
-        whole = self._names.resource(name, "trainingPipelines", caller)
-        if whole not in self.pipelines:
-            raise missing(name)
-        return self.pipelines[whole]
+        return self._names.find(self.pipelines, name, "trainingPipelines", caller)
 
     def get(self, request: types.GetTrainingPipelineRequest, caller: Caller) -> types.TrainingPipeline:
         with self._lock:
