@@ -4,7 +4,11 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from pipeline.config import Config
 from pipeline.errors import SpanloopError
+from pipeline.progress import Log
+from pipeline.releases.factory import releases_of
+from pipeline.releases.record import Release
 from pipeline.storage.factory import open_storage
 
 MOUNT = "/gcs/"
@@ -20,6 +24,18 @@ def run(program: Callable[[argparse.Namespace], None], *options: str, arguments:
     except SpanloopError as error:
         print(error, file=sys.stderr, flush=True)
         sys.exit(error.exit_code)
+
+
+def run_with_release(act: Callable[[Config, Release, Log], object], about: str) -> None:
+    """Calls `act` with the release that `--released` names; does nothing where nothing was released."""
+
+    def main(given: argparse.Namespace) -> None:
+        if given.released:
+            config = Config.from_json(given.settings)
+            act(config, releases_of(config).get(given.released), log)
+
+    main.__doc__ = about
+    run(main, "settings", "released")
 
 
 def log(line: str) -> None:
