@@ -2,10 +2,9 @@
 
 from collections.abc import Iterable
 
+from pipeline.data.numbers import LEDGER
 from pipeline.releases.record import TAG
 from pipeline.storage.base import Storage
-
-LEDGER = "numbers"  # an empty file for each, beside those of the numbers of spans
 
 
 def given(storage: Storage) -> list[str]:
