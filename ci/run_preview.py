@@ -29,7 +29,7 @@ def text(config: Config, found: Preview, verbose: bool) -> str:
     facts = {
         "data": data_text(found.trained),
         "compared with": found.trained.current or "nothing: it would be the first release",
-        "released": released_text(config),
+        "released": released_text(config, found.automl_dollars is not None),
         "machines": machines_text(found),
         "image": f"TFX {found.image.tfx}, Python {found.image.python}, commit {found.image.commit[:12] or 'unknown'}",
         "settings": ", ".join(changed_settings(config)) or "all default",
@@ -66,12 +66,12 @@ def data_text(trained: Trained) -> str:
     return "; and ".join(parts)
 
 
-def released_text(config: Config) -> str:
-    """Returns what a model needs to be released."""
+def released_text(config: Config, by_automl: bool = False) -> str:
+    """Returns what a model needs to be released; AutoML always makes one for devices, too."""
     floor = f", and {threshold(config.label_floor)} of each label" if config.label_floor else ""
     margin = f"at most {config.accuracy_margin * 100:.10g} points worse than the current model"
     device = ""
-    if config.device_model:
+    if config.device_model or by_automl:
         device = f"; with a device model of {threshold(config.device_accuracy_threshold)}"
     return f"from {threshold(config.accuracy_threshold)} accuracy on, {margin}{floor}{device}"
 
@@ -133,7 +133,8 @@ def cost_text(config: Config, cost: Estimate, automl_dollars: float | None = Non
         lines.append(f"and at most ${automl_dollars:,.2f} for AutoML's trainings: {automl_prices.ADDRESS}")
     if config.dataflow_workers:
         lines.append("and Dataflow's workers, which are not counted")
-    if config.endpoint and (price := prices.per_hour(config.server)):
+    price = prices.per_hour(config.server) if automl_dollars is None else automl_prices.DEPLOYED
+    if config.endpoint and price:
         served = f"{counted(config.replicas.least, 'machine')} of the endpoint"
         lines.append(f"and about ${price * config.replicas.least:.2f} an hour for {served}, as long as it serves")
     lines.append(f"prices of us-central1, {prices.DATE}; regions differ: {prices.ADDRESS}")

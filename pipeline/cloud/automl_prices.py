@@ -1,7 +1,7 @@
 """What a run of the AutoML pipeline costs at most for training, by Google's prices.
 
-ADDRESS, "Image data", column "classification", read in November 2026. Training is
-the larger part: batch prediction takes $2.222 a node hour, a model $1.375 for each hour that it is deployed.
+ADDRESS, "Image data", column "classification", read in November 2026. Training is the larger part: batch prediction
+takes $2.222 a node hour.
 """
 
 from pipeline.config import Config
@@ -9,6 +9,7 @@ from pipeline.errors import TooExpensive
 
 ADDRESS = "https://cloud.google.com/vertex-ai/pricing"
 CLOUD, EDGE = 3.465, 18.00  # US dollars for a node hour of training, of a cloud model and of a device model
+DEPLOYED = 1.375  # US dollars for each hour that a node serves the cloud model
 
 
 def most_dollars(config: Config) -> float:

@@ -25,6 +25,8 @@ def test_what_the_cost_leaves_out_is_said():
     assert "with the durations of the last runs" in text and "Dataflow's workers, which are not counted" in text
     assert "about $0.22 an hour for 2 machines of the endpoint" in text
     assert "an hour" not in run_preview.cost_text(dataclasses.replace(config, endpoint=""), cost)
+    by_automl = run_preview.cost_text(config, cost, automl_dollars=45.72)
+    assert "at most $45.72" in by_automl and "about $2.75 an hour for 2 machines of the endpoint" in by_automl
 
 
 def test_a_new_span_is_of_what_is_collected():
@@ -34,3 +36,4 @@ def test_a_new_span_is_of_what_is_collected():
 def test_what_a_release_needs():
     text = run_preview.released_text(Config(accuracy_threshold=0.95, label_floor=0, device_model=True))
     assert "from 95" in text and "2 points worse" in text and "each label" not in text and "a device model of" in text
+    assert "a device model of" in run_preview.released_text(Config(), by_automl=True)
