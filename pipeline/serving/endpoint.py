@@ -242,10 +242,19 @@ class Endpoint:
         return {"enabled": True, "sampling_rate": self._config.serving_log, "bigquery_destination": destination}
 
     def _undeploy(self, found: Any, model: str) -> None:
+        """Undeploys a model, unless another process was faster."""
+        from google.api_core.exceptions import InvalidArgument, NotFound
+
         doing = f"Undeploying {model} from {found.display_name}"
         self._log(f"{doing} ...")
         (deployed,) = (deployed.id for deployed in found.deployed_models if self._model(deployed) == model)
-        started = self._endpoints.undeploy_model(endpoint=found.name, deployed_model_id=deployed)
+        try:
+            started = self._endpoints.undeploy_model(endpoint=found.name, deployed_model_id=deployed)
+        except (NotFound, InvalidArgument):  # which one stands for a model that is gone is not documented
+            left = self._endpoints.get_endpoint(name=found.name, retry=read_retry()).deployed_models
+            if deployed in (each.id for each in left):
+                raise
+            return
         wait_for_operation(self._endpoints, started.operation.name, doing, self._log)
 
 

@@ -72,7 +72,8 @@ def test_examples_of_good_images_are_not_written_again(spoiled, tmp_path):
 
     leave_out(str(tmp_path), [span])
 
-    assert path.stat() == before
+    after = path.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert left_out_of(str(tmp_path)) == set() == left_out_of(str(tmp_path / "elsewhere"))
 
 

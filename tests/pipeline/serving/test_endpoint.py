@@ -211,6 +211,22 @@ def test_a_second_caller_waits_for_a_deployment_under_way(tried):
 LOOKING = ("DeployModel", "GetOperation")
 
 
+def test_a_model_that_another_process_undeploys_first_is_left_to_it(tried):
+    """The previous model is undeployed by another process just before `promote` does it."""
+    endpoints, undeployed = client(tried.config, "EndpointService"), []
+
+    def log(line):
+        if line.startswith("Undeploying model-1") and not undeployed:
+            (model,) = (each for each in tried.endpoint.deployed_models if each.display_name == "model-1")
+            endpoints.undeploy_model(endpoint=tried.endpoint.name, deployed_model_id=model.id).result()
+            undeployed.append(model)
+
+    done = endpoint.promote(tried.config, log=log)
+
+    assert undeployed and done.traffic == tried.traffic == {"model-2": 100}
+    assert 404 in [asked.status for asked in tried.cloud.asked(method="UndeployModel")]
+
+
 def test_a_concurrent_change_is_not_overwritten(tried):
     """Labels are changed by hand just before `promote` updates the endpoint: it reads them and keeps them."""
     endpoints, changed = client(tried.config, "EndpointService"), []
