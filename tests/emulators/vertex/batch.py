@@ -4,7 +4,6 @@ import collections
 import itertools
 import json
 import re
-import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from tests.emulators.gcs.listing import glob_pattern
 from tests.emulators.services import Caller, Refused, Rpc
 from tests.emulators.vertex import names
 from tests.emulators.vertex.automl import AutoML
+from tests.emulators.vertex.held import HeldJobs
 from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.models import Models
 from tests.emulators.vertex.names import Names, invalid
@@ -36,7 +36,7 @@ OUTPUTS = ("jsonl", "csv", "bigquery")
 AT_ONCE = 64  # default number of instances per batch
 
 
-class BatchPredictions:
+class BatchPredictions(HeldJobs):
     """Jobs by name. Jobs created after `hold` stay pending until `release`."""
 
     def __init__(
@@ -51,30 +51,17 @@ class BatchPredictions:
     ):
         self._cloud, self._names, self._operations = cloud, given, operations
         self._models, self._machines, self._automl, self._serving = models, machines, automl, serving
-        self._lock = operations.lock
+        super().__init__(operations.lock)
         self._ids = itertools.count(1000)
-        self._threads: list[threading.Thread] = []
         self.reset()
 
     def reset(self) -> None:
         with self._lock:
-            self.jobs: dict[str, types.BatchPredictionJob] = {}
-            self._held: list[threading.Thread] | None = None
+            self.jobs: dict[str, types.BatchPredictionJob] = {}  # one that runs notices before its next batch
+        self._forget_threads()
 
     def close(self) -> None:
         self.reset()
-        for thread in self._threads:
-            thread.join()
-
-    def hold(self) -> None:
-        self._held = []
-
-    def release(self) -> None:
-        with self._lock:
-            held, self._held = self._held or [], None
-        for thread in held:
-            thread.start()
-            self._threads.append(thread)
 
     def rpcs(self) -> dict[str, Rpc]:
         job = types.BatchPredictionJob
@@ -105,14 +92,9 @@ class BatchPredictions:
             job.state = State.JOB_STATE_PENDING
             job.create_time = job.update_time = names.now()
             self.jobs[job.name] = job
-            shown = types.BatchPredictionJob(job)
-            thread = threading.Thread(target=self._run, args=(job, types.Model(model)), daemon=True)
-            if self._held is not None:
-                self._held.append(thread)
-                return shown
-        thread.start()
-        self._threads.append(thread)
-        return shown
+            created = types.BatchPredictionJob(job)
+            self._start(job.name, self._run, job, types.Model(model))
+        return created
 
     def _check(self, job: types.BatchPredictionJob, parent: str) -> None:
         names.check_display_name(job.display_name)

@@ -11,49 +11,32 @@ from PIL import Image
 from modules.classification.decoding import decode
 from modules.classification.settings import DEVICE
 from pipeline.device.input import InputSpec, pixels, resize
-from tests.pictures import deep_grey, encoded, photograph, transparent
+from tests.pictures import encoded, photograph, pictures, transparent
 
 SIDE = 64
 
-
 # Largest difference of a channel, of 255 levels: of float32 alone, and where training rounds or reads less of a file.
 SAME, NEARLY = 0.001, 1.0
-PICTURES = {
-    "png": (encoded(photograph(200, 150), "PNG"), SAME),
-    "png-smaller-than-the-input": (encoded(photograph(20, 30), "PNG"), SAME),
-    "png-of-one-pixel": (encoded(photograph(1, 1), "PNG"), SAME),
-    "png-grey": (encoded(photograph(90, 120, "L"), "PNG"), SAME),
-    "png-16-bit": (encoded(deep_grey(90, 120), "PNG"), SAME),
-    "png-palette": (encoded(photograph(90, 120).quantize(64), "PNG"), SAME),
-    "png-palette-transparent": (encoded(photograph(90, 120).quantize(64), "PNG", transparency=3), SAME),
-    "png-transparent": (encoded(transparent(100, 80), "PNG"), SAME),
-    "png-transparent-large": (encoded(transparent(700, 500), "PNG"), NEARLY),
-    "png-exif": (encoded(photograph(100, 70), "PNG", orientation=6), SAME),
-    "jpeg": (encoded(photograph(200, 150), "JPEG", quality=90), SAME),
-    "jpeg-progressive": (encoded(photograph(640, 480), "JPEG", progressive=True), SAME),
-    "jpeg-grey": (encoded(photograph(100, 100, "L"), "JPEG"), SAME),
-    "jpeg-cmyk": (encoded(photograph(100, 100, "CMYK"), "JPEG"), SAME),
-    "jpeg-of-a-camera": (encoded(photograph(2400, 1800), "JPEG", orientation=6), NEARLY),
-    **{
-        f"jpeg-orientation-{turn}": (encoded(photograph(120, 80), "JPEG", orientation=turn), SAME)
-        for turn in range(2, 9)
-    },
-}
 
 
 @pytest.mark.parametrize("channels", [3, 1])
 def test_training_and_an_app_see_the_same(channels):
     settings = dataclasses.replace(DEVICE, image_size=SIDE, channels=channels)
     in_training = tf.function(lambda images: decode(images, settings), autograph=False)
-    trained, decoded = in_training(tf.constant([image for image, _ in PICTURES.values()]))
+    large = {
+        "png-transparent-large": encoded(transparent(700, 500), "PNG"),
+        "jpeg-of-a-camera": encoded(photograph(2400, 1800), "JPEG", orientation=6),
+    }
+    images = pictures() | large
+    trained, decoded = in_training(tf.constant(list(images.values())))
     assert decoded.numpy().all()
     spec = InputSpec(SIDE, SIDE, channels)
 
     differences = {
         name: np.abs(pixels(image, spec) - expected).max() * 255
-        for (name, (image, _)), expected in zip(PICTURES.items(), trained.numpy(), strict=True)
+        for (name, image), expected in zip(images.items(), trained.numpy(), strict=True)
     }
-    assert {name: far for name, far in differences.items() if far > PICTURES[name][1]} == {}
+    assert {name: far for name, far in differences.items() if far > (NEARLY if name in large else SAME)} == {}
 
 
 def test_resizing_is_the_weighted_mean_that_the_rule_names():
