@@ -349,7 +349,7 @@ def dry_run(images: list[bytes], settings: Settings = SETTINGS) -> None:
     keras.backend.clear_session()  # names of layers begin at 1 again
 
 
-def run_fn(fn_args: FnArgs) -> None:
+def run_fn(fn_args: FnArgs, settings: Settings = SETTINGS) -> None:
     """Trains on the transformed spans and exports the model; called by TFX's Trainer.
 
     `fn_args.custom_config` holds `seed` and `checkpoints`, a folder that belongs to these spans, modules and seed.
@@ -357,7 +357,7 @@ def run_fn(fn_args: FnArgs) -> None:
     tuned = keras_tuner.HyperParameters.from_config(fn_args.hyperparameters).values if fn_args.hyperparameters else {}
     preprocessing = Preprocessing(fn_args.transform_output)
     checkpoints = fn_args.custom_config["checkpoints"]
-    with trained(fn_args, dataclasses.replace(SETTINGS, **tuned), preprocessing, checkpoints) as model:
+    with trained(fn_args, dataclasses.replace(settings, **tuned), preprocessing, checkpoints) as model:
         export(model, preprocessing, fn_args.serving_model_dir)
 
 
@@ -432,18 +432,18 @@ def write_json(content: list, folder: str, name: str) -> None:
         json.dump(content, file, indent=1)
 
 
-def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
+def tuner_fn(fn_args: FnArgs, settings: Settings = SETTINGS) -> TunerFnResult:
     """Searches learning rate and dropout; called by TFX's Tuner. Nothing that preprocessing needs can be tuned."""
     preprocessing = Preprocessing(fn_args.transform_graph_path)
-    train = Examples(fn_args.train_files, preprocessing, SETTINGS)
-    validation = Examples(fn_args.eval_files, preprocessing, SETTINGS).to_validate()
+    train = Examples(fn_args.train_files, preprocessing, settings)
+    validation = Examples(fn_args.eval_files, preprocessing, settings).to_validate()
 
     def build(hyperparameters):
         values = {
             "learning_rate": hyperparameters.Float("learning_rate", 1e-4, 1e-2, sampling="log"),
             "dropout": hyperparameters.Float("dropout", 0.0, 0.5),
         }
-        return build_model(dataclasses.replace(SETTINGS, **values), classes=len(preprocessing.labels))
+        return build_model(dataclasses.replace(settings, **values), classes=len(preprocessing.labels))
 
     seed = fn_args.custom_config["seed"]
     keras.utils.set_random_seed(seed)
@@ -454,10 +454,10 @@ def tuner_fn(fn_args: FnArgs) -> TunerFnResult:
     return TunerFnResult(
         tuner=tuner,
         fit_kwargs={
-            "x": train.shuffled(seed).batch(SETTINGS.batch_size),
-            "validation_data": validation and validation.batch(SETTINGS.batch_size),
+            "x": train.shuffled(seed).batch(settings.batch_size),
+            "validation_data": validation and validation.batch(settings.batch_size),
             "callbacks": [keras.callbacks.TerminateOnNaN()],
-            "epochs": max(1, SETTINGS.epochs // 4),  # enough to tell good from bad
+            "epochs": max(1, settings.epochs // 4),  # enough to tell good from bad
             "verbose": 2,
         },
     )

@@ -1,11 +1,20 @@
-"""Exports the network as it is before the first epoch."""
+"""Exports the network as it is before the first epoch, also after a search for hyperparameters."""
+
+import dataclasses
 
 from modules.classification import model
 from modules.classification.settings import SETTINGS
 
+NOTHING = dataclasses.replace(SETTINGS, epochs=0)
+
 
 def run_fn(fn_args):
     """Trains on nothing."""
-    preprocessing = model.Preprocessing(fn_args.transform_output)
-    network = model.build_model(SETTINGS, classes=len(preprocessing.labels))
-    model.export(network, preprocessing, fn_args.serving_model_dir)
+    model.run_fn(fn_args, NOTHING)
+
+
+def tuner_fn(fn_args):
+    """Tries one set of values for one epoch."""
+    search = model.tuner_fn(fn_args, NOTHING)
+    search.tuner.oracle.max_trials = 1
+    return search

@@ -43,6 +43,14 @@ def test_every_shape_of_the_training_pipeline_compiles_to_the_nodes_it_has_on_on
     assert made.spec["schemaVersion"] == "2.1.0"
 
 
+def test_a_search_for_hyperparameters_changes_no_node_before_it():
+    plain, tuned = (tasks(compiled("training", Shape(tune=tune), endpoint="").spec) for tune in (False, True))
+
+    changed = {"Trainer"}  # which takes what was found
+    assert {name for name, task in plain.items() if task != tuned[name]} == changed
+    assert set(tuned) - set(plain) == {"Tuner"}
+
+
 def test_a_device_model_has_nodes_and_parameters_of_its_own_and_leaves_none_without_it():
     made = compiled("training", Shape(baseline=True, device=True, device_baseline=True))
     nodes = {"DeviceTrainer", "DeviceConverter", "DeviceEvaluator", "CurrentDeviceModel", "PairGate"}

@@ -26,6 +26,8 @@ from tests.clone import ROOT
 from tests.conftest import put
 from tests.documentation import commands, paste
 
+pytestmark = pytest.mark.timeout(900)
+
 NODES = [
     "SpanExampleGen",
     "StatisticsGen",
@@ -155,33 +157,29 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_in_pla
     assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
 
 
-def test_hyperparameters_are_searched_when_asked_for(trained_in_place, capfd):
-    local.train(config(trained_in_place, tune=True, accuracy_threshold=1.0), "1")
-
-    shown = states(capfd.readouterr().err)
-    assert shown["Transform"] == "unchanged" and shown["Tuner"] == shown["Trainer"] == "done"
-    (best,) = (trained_in_place / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
-    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
-
-
-def test_a_model_that_forgets_a_span_is_refused(copy):
-    """The current model knows span 1; one that is trained on another span alone is worse there."""
+def test_a_tuned_model_that_forgets_a_span_is_refused(copy, capfd):
+    """The current model knows span 1; one that was tuned and then learned nothing is worse there."""
     storage = open_storage(str(copy))
     for name, image in digits.images(digits.CHANGED, limit=250):
         storage.write(f"collected/{name}", image)
     spans.prepare(storage)
 
-    outcome = local.train(config(copy, accuracy_threshold=0.0, modules="tests.pipeline.forgetful"), "all")
+    settings = {"tune": True, "accuracy_threshold": 0.0, "modules": "tests.pipeline.forgetful"}
+    outcome = local.train(config(copy, **settings), "all")
 
+    shown = states(capfd.readouterr().err)
+    assert shown["Tuner"] == shown["Trainer"] == "done"
+    (best,) = (copy / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
+    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
     assert not outcome.blessed
     assert any(re.match(r"span 1: .* right, model-1 .*: worse than chance", reason) for reason in outcome.reasons)
 
 
-def command(workspace, *arguments):
+def command(workspace, *arguments, **settings):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     return subprocess.Popen(
         [sys.executable, "-m", "ci", *arguments],
-        env=environment | {"WORKSPACE": str(workspace)},
+        env=environment | {"WORKSPACE": str(workspace)} | settings,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -210,34 +208,29 @@ def test_a_training_that_was_killed_goes_on_from_its_last_epoch_to_the_same_mode
     assert not list(checkpoints.iterdir())
 
 
-def test_two_retrainings_at_once_make_one_span_and_one_model(copy):
+def test_a_retraining_that_was_killed_is_finished_by_one_of_two_that_waited_for_it(copy):
+    """So of three retrainings at once, one span and one model come; what the model learns plays no role here."""
     storage = open_storage(str(copy))
     for name, image in digits.images(digits.CHANGED, limit=200):
         storage.write(f"collected/{name}", image)
 
-    both = [command(copy, "retrain", "--json") for _ in range(2)]
-    outcomes = [json.loads(process.communicate()[0]) for process in both]
+    def wait_for(pattern: str) -> None:
+        while not list(copy.glob(pattern)):
+            assert killed.poll() is None, killed.communicate()
+            time.sleep(0.01)
 
-    assert sorted(outcome["span"] or 0 for outcome in outcomes) == [0, 2]
+    modules = {"MODULES": "tests.pipeline.forgetful"}
+    killed = command(copy, "retrain", **modules)
+    wait_for("logs/retraining-*.log")  # the others find its lock
+    others = [command(copy, "retrain", "--json", **modules) for _ in range(2)]
+    wait_for("spans/span-0002/span.json")
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    outcomes = [json.loads(process.communicate()[0]) for process in others]
+
+    assert [outcome["span"] for outcome in outcomes] == [None, None], "it was there already"
     assert sorted(outcome["spans"] for outcome in outcomes) == [[], [1, 2]]
-    assert [span.number for span in spans.published(storage)] == [1, 2]
-
-
-def test_a_retraining_that_was_killed_is_finished_by_the_next_one(copy):
-    storage = open_storage(str(copy))
-    for name, image in digits.images(digits.CHANGED, limit=200):
-        storage.write(f"collected/{name}", image)
-    process = command(copy, "retrain")
-    while not (copy / "spans" / "span-0002" / "span.json").exists():
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-
-    outcome = local.retrain(config(copy), "all")
-
-    assert outcome.prepared.span is None  # it was there already
-    assert outcome.training.spans == (1, 2)
+    assert [report.outcome.spans for report in reports.trainings(storage)] == [(1,), (1, 2)]
     assert [span.number for span in spans.published(storage)] == [1, 2]
     assert spans.published(storage)[1].images == 200
 
