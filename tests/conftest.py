@@ -50,16 +50,18 @@ def pytest_xdist_auto_num_workers() -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that use the local servers, recognised by fixture or folder; files with long ones come first.
 
-    Otherwise one process would be left with a long file when the others have nothing to do any more.
+    Otherwise one process would be left with a long file when the others have nothing to do any more. First are those
+    whose mark `timeout` allows the most seconds, so that the files after them find the shared training made.
     """
-    long = set()
+    longest: dict[pathlib.Path, float] = {}
     for item in items:
         fixtures = getattr(item, "fixturenames", ())
         if "cloud" in fixtures or "emulators" in item.path.parts:
             item.add_marker(pytest.mark.cloud)
-        if "training" in fixtures or item.get_closest_marker("timeout"):
-            long.add(item.path)
-    items.sort(key=lambda item: item.path not in long)
+        timeout = item.get_closest_marker("timeout")
+        seconds = timeout.args[0] if timeout else float("training" in fixtures)
+        longest[item.path] = max(seconds, longest.get(item.path, 0))
+    items.sort(key=lambda item: -longest[item.path])
 
 
 def jpeg(number: int, size: tuple[int, int] = (16, 16)) -> bytes:
