@@ -55,11 +55,11 @@ test-web: install ## the web client, built and driven in a headless browser: 4 m
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(or $(TESTS),tests/apps/web)
 
 test-notebooks: install ## the notebooks, executed from start to end on the local servers: 8 minutes
-	@$(PYTHON) -m pytest --numprocesses=2 tests/notebooks/test_notebooks.py
+	@$(PYTHON) -m pytest --numprocesses=auto tests/notebooks/test_notebooks.py
 
 test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check
-	@$(PYTHON) -m pytest --numprocesses=2 --dist=loadfile tests/workflows/executed tests/workflows/test_openapi.py
+	@$(PYTHON) -m pytest $(IN_PARALLEL) tests/workflows/executed tests/workflows/test_openapi.py
 
 test-modern: ## the same tests on TFX 1.21, in a Debian 13 container: needs root, podman and debootstrap
 	@$(PYTHON3) tests/modern/run.py

@@ -9,7 +9,7 @@ import pytest
 
 from tests.clone import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 # What an executed notebook shows, by its name.
 SHOWN = {

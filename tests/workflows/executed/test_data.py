@@ -8,7 +8,7 @@ from pipeline.data import digits
 from tests.workflows.executed.conftest import finish, jobs, type_in
 from tests.workflows.repository import Repository
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 FIRST, CHANGED = 200, 120  # images of each camera
 WORKSPACE = "gs://spanloop-local/spanloop"

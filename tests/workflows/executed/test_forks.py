@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflows.repository import Repository
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 SETTINGS = "modules/classification/settings.py"
 NUMBER, STRANGERS = 7, "stranger/widget"

@@ -6,7 +6,7 @@ import pytest
 
 from tests.workflows.repository import Repository
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Story:

@@ -10,7 +10,7 @@ from tests.workflows.executed.conftest import jobs, type_in
 from tests.workflows.repository import Repository
 from tests.workflows.run import Run
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 SETTINGS = "modules/classification/settings.py"
 IMAGES = 200

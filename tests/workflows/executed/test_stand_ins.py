@@ -5,7 +5,7 @@ import pytest
 from tests.workflows.pins import PINS
 from tests.workflows.repository import Repository
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(300)
 
 
 def uses(action: str) -> str:
