@@ -19,7 +19,7 @@ class Metrics:
         )
         self._rows = Histogram("spanloop_batch_instances", "Instances of a batch.", ["model"], buckets=ROWS, **its)
         self._batches = Histogram(
-            "spanloop_batch_seconds", "From a batch to its predictions.", ["model"], buckets=SECONDS, **its
+            "spanloop_batch_seconds", "From sending a batch to its predictions.", ["model"], buckets=SECONDS, **its
         )
         self.uploads = Counter("spanloop_uploads", "Uploads of pictures and notes.", ["status"], **its)
         self.waiting = Gauge("spanloop_queue_instances", "Instances that wait for a model.", ["model"], **its)

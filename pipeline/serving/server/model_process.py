@@ -14,12 +14,14 @@ apart: one that the model refuses spoils no other.
 import base64
 import concurrent.futures
 import io
+import itertools
 import json
 import math
 import os
 import re
 import struct
 import sys
+import threading
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
@@ -29,6 +31,7 @@ from pipeline import confinement
 from pipeline.device.released import TFLITE
 
 SIZES = struct.Struct("<II")  # bytes of the head and of the body that follow
+AHEAD = 2  # batches that it is sent before they are answered
 LARGE = 16_384  # bytes of an image on average, from which on the rows of a batch are divided among processors
 
 Columns = Mapping[str, Any]  # an array of rows for each input; object for strings
@@ -114,6 +117,7 @@ class Runner:
         # LiteRT's interpreter is for one thread; TensorFlow decodes an image on one and releases Python's lock
         self._threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._threads = 1 if isinstance(model, DeviceModel) else self._threads
+        self.batches = min(AHEAD, self._threads)  # that it computes at a time
         self._pool = concurrent.futures.ThreadPoolExecutor(self._threads)
 
     def warm_up(self, rows: int) -> None:
@@ -223,6 +227,44 @@ def unpacked(head: Mapping[str, Any], body: bytes) -> dict[str, np.ndarray]:
     return columns
 
 
+def answer_batches(runner: Runner, requests: BinaryIO, answers: BinaryIO) -> None:
+    """Answers batches until there are no more, in their order.
+
+    Each of a few threads reads a batch, computes it, and writes the answers when those to the batch before are
+    written: while one thread writes JSON, another has the processors compute.
+    """
+    reading, writing, numbers, written = threading.Lock(), threading.Condition(), itertools.count(), 0
+
+    def answer() -> None:
+        nonlocal written
+        while True:
+            with reading:
+                asked, number = read(requests), next(numbers)
+            if asked is None:
+                return
+            answered = _answered(runner, *asked)
+            with writing:
+                while written != number:
+                    writing.wait()
+                answers.write(answered)
+                answers.flush()
+                written += 1
+                writing.notify_all()
+
+    pool = concurrent.futures.ThreadPoolExecutor(runner.batches)
+    for thread in concurrent.futures.as_completed([pool.submit(answer) for _ in range(runner.batches)]):
+        thread.result()
+
+
+def _answered(runner: Runner, head: Mapping[str, Any], body: bytes) -> bytes:
+    """Returns the message that answers a batch."""
+    found = runner.answers(unpacked(head, body), head["parts"], len(body) > LARGE * sum(head["parts"]))
+    parts = [
+        {"error": part["error"]} if "error" in part else {"rows": [len(row) for row in part["rows"]]} for part in found
+    ]
+    return message({"parts": parts}, *(row for part in found for row in part.get("rows", [])))
+
+
 def main(model_folder: str, folder: str, rows: str) -> None:
     requests, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # keeps what libraries print apart from the answers
@@ -233,24 +275,15 @@ def main(model_folder: str, folder: str, rows: str) -> None:
     runner = Runner(model)
     runner.warm_up(int(rows))
 
-    def write(head: Mapping[str, Any], *body: bytes) -> None:
-        answers.write(message(head, *body))
-        answers.flush()
-
-    write({"missing": missing, "inputs": model.inputs})
-    while asked := read(requests):
-        head, body = asked
-        found = runner.answers(unpacked(head, body), head["parts"], len(body) > LARGE * sum(head["parts"]))
-        rows_of = [part.get("rows", []) for part in found]
-        parts = [
-            {"error": part["error"]} if "error" in part else {"rows": [len(row) for row in part["rows"]]}
-            for part in found
-        ]
-        write({"parts": parts}, *(row for part in rows_of for row in part))
+    answers.write(message({"missing": missing, "inputs": model.inputs}))
+    answers.flush()
+    answer_batches(runner, requests, answers)
 
 
 if __name__ == "__main__":
     try:
         main(*sys.argv[1:])
     except Exception as error:
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")  # TensorFlow's messages have many lines
+        text = " ".join(str(error).split())  # TensorFlow's messages have many lines
+        print(f"{type(error).__name__}: {text}", file=sys.stderr, flush=True)
+        os._exit(1)  # without waiting for a thread that waits for the next batch

@@ -13,9 +13,9 @@ from pipeline.errors import ModelFailed
 from pipeline.progress import Log
 from pipeline.serving.server.metrics import Metrics
 from pipeline.serving.server.model_client import ModelProcess
+from pipeline.serving.server.model_process import AHEAD
 from pipeline.serving.server.protocol import Input, Instances, Refusal
 
-AHEAD = 2  # batches that a model's process has at most, the one that it computes included
 RESTART_SECONDS = 1.0  # between the end of a model's process and the next one's start
 
 
@@ -28,6 +28,18 @@ class _Waiting:
     since: float = field(default_factory=time.monotonic)
 
 
+@dataclass
+class _Batch:
+    """Requests that the process computes together."""
+
+    requests: list[_Waiting]
+    sent: float = field(default_factory=time.monotonic)
+
+    @property
+    def rows(self) -> int:
+        return sum(waiting.instances.count for waiting in self.requests)
+
+
 class Worker:
     """One model: its process, the queue before it, and the tasks that move batches to and fro."""
 
@@ -35,11 +47,11 @@ class Worker:
         self.tag, self._config, self._metrics, self._log = tag, config, metrics, log
         self._process = ModelProcess(folder, tag, config.serving_batch)
         self._queue: collections.deque[_Waiting] = collections.deque()
-        self._sent: collections.deque[list[_Waiting]] = collections.deque()  # batches that the process computes
+        self._sent: collections.deque[_Batch] = collections.deque()  # what the process computes
         self._changed = asyncio.Event()  # set when a request or an answer has come
         self._rows = 0  # of all requests in the queue
-        self._since = 0.0  # when the process has begun with the first of the batches
-        self._rate = 0.0  # rows a second, a moving average
+        self._since = 0.0  # when the process has answered last, or was sent a batch while it was idle
+        self._pace = 0.0  # seconds a row, a moving average
         self._tasks: list[asyncio.Task] = []
         self.ready = False  # False before the warm-up, and while a process that ended is started again
 
@@ -102,11 +114,12 @@ class Worker:
                 and self._queue
                 and (not self._sent or (len(self._sent) < AHEAD and self._rows >= self._config.serving_batch))
             ):
-                if batch := self._take():
+                if requests := self._take():
+                    batch = _Batch(requests)
                     if not self._sent:
-                        self._since = time.monotonic()
+                        self._since = batch.sent
                     self._sent.append(batch)
-                    await self._process.send([waiting.instances for waiting in batch])
+                    await self._process.send([waiting.instances for waiting in requests])
 
     async def _fill(self) -> None:
         """Waits for a whole batch, at most as long as settings say since the first request came."""
@@ -142,10 +155,8 @@ class Worker:
         while True:
             try:
                 answers = await self._process.receive()
-                now = time.monotonic()
-                self._answer(self._sent[0], answers, now - self._since)
+                self._answer(self._sent[0], answers)
                 self._sent.popleft()
-                self._since = now
             except (ModelFailed, ValueError, IndexError) as failure:  # the process is not trusted
                 await self._restart(failure)
             self._changed.set()
@@ -158,17 +169,20 @@ class Worker:
                 self._log(f"{self.tag} takes more than {self._config.serving_seconds:g} seconds for a batch.")
                 self._process.kill()
 
-    def _answer(self, batch: list[_Waiting], answers: "list[list[bytes] | Refusal]", seconds: float) -> None:
-        for waiting, answer in zip(batch, answers, strict=True):
+    def _answer(self, batch: _Batch, answers: "list[list[bytes] | Refusal]") -> None:
+        for waiting, answer in zip(batch.requests, answers, strict=True):
             if waiting.answer.done():
                 continue
             if isinstance(answer, Refusal):
                 waiting.answer.set_exception(answer)
             else:
                 waiting.answer.set_result(answer)
-        rows = sum(waiting.instances.count for waiting in batch)
-        self._rate = rows / seconds if not self._rate else 0.9 * self._rate + 0.1 * rows / seconds
-        self._metrics.batch(self.tag, rows, seconds)
+        now = time.monotonic()
+        # the process computes two batches at a time, so what counts is the time between answers
+        pace = (now - self._since) / batch.rows
+        self._pace = 0.9 * self._pace + 0.1 * pace if self._pace else pace
+        self._since = now
+        self._metrics.batch(self.tag, batch.rows, now - batch.sent)
 
     async def _restart(self, failure: Exception) -> None:
         self.ready = False
@@ -186,7 +200,7 @@ class Worker:
         self._metrics.restarts.labels(self.tag).inc()
 
     def _refuse_all(self, why: str) -> None:
-        self._refuse([waiting for batch in self._sent for waiting in batch], why)
+        self._refuse([waiting for batch in self._sent for waiting in batch.requests], why)
         self._refuse(self._queue, why)
         self._sent.clear()
         self._queue.clear()
@@ -199,4 +213,4 @@ class Worker:
 
     def _retry_after(self) -> int:
         """Returns the seconds until what waits now is computed."""
-        return min(60, max(1, math.ceil(self._rows / self._rate))) if self._rate else 1
+        return min(60, max(1, math.ceil(self._rows * self._pace)))
