@@ -1,6 +1,11 @@
-"""Environment variables that must be set before anything is imported."""
+"""What must be set before anything is imported."""
 
+import functools
+import importlib.metadata
 import os
 
 # google-auth reads it at import: without it clients look for the metadata server of a machine at Google.
 os.environ["NO_GCE_CHECK"] = "true"
+
+# google-api-core reads the metadata of all that is installed, for each package of Google's that is imported.
+importlib.metadata.packages_distributions = functools.cache(importlib.metadata.packages_distributions)

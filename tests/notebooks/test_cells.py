@@ -6,8 +6,8 @@ import os
 import pathlib
 import re
 import sys
+from typing import Any
 
-import nbformat
 import pytest
 
 from tests.clone import ROOT
@@ -19,14 +19,21 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 MOST_BYTES = 200_000  # of a notebook that a reader opens on GitHub
 
 
+def read(path: pathlib.Path) -> Any:
+    import nbformat  # three seconds
+
+    return nbformat.read(path, as_version=4)
+
+
 def code(path: pathlib.Path) -> list[str]:
-    notebook = nbformat.read(path, as_version=4)
-    return [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    return [cell.source for cell in read(path).cells if cell.cell_type == "code"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_a_notebook_is_valid_small_and_says_nothing_of_the_machine_that_executed_it(path):
-    notebook = nbformat.read(path, as_version=4)
+    import nbformat
+
+    notebook = read(path)
     nbformat.validate(notebook)
     text = path.read_text()
     assert len(text) < MOST_BYTES
@@ -54,7 +61,7 @@ def test_cells_import_the_standard_library_and_call_the_product(path):
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_links_of_a_notebook_lead_to_files_and_to_itself(path):
-    notebook = nbformat.read(path, as_version=4)
+    notebook = read(path)
     links = [
         link
         for cell in notebook.cells

@@ -3,7 +3,6 @@
 import dataclasses
 
 import pytest
-from google.cloud.aiplatform import schema
 
 from pipeline import automl, plan
 from pipeline.config import Config
@@ -73,6 +72,8 @@ def test_both_models_are_trained_side_by_side_on_our_split(spec):
 
 
 def test_the_dataset_has_the_schema_of_one_label_an_image(spec):
+    from google.cloud.aiplatform import schema  # two seconds
+
     known = schema.dataset.ioformat.image.single_label_classification
     assert constants(tasks(spec)["Dataset"])["import_schema_uri"] == known
 
