@@ -79,6 +79,8 @@ _GREY = np.array([[0.2989], [0.5870], [0.1140]], np.float32)  # ITU-R BT.601, as
 
 def resize(image: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resizes [H, W, channels] of any type to float32 [height, width, channels], antialiased; step 4 above."""
+    if image.shape[:2] == (height, width):  # each pixel alone has weight
+        return image.astype(np.float32)
     down, across = _weights(image.shape[0], height), _weights(image.shape[1], width)
     # one channel at a time: a photograph as float32 takes four times its memory
     shrunk = [(down @ image[..., channel].astype(np.float32)) @ across.T for channel in range(image.shape[2])]
@@ -112,9 +114,11 @@ def decoded(image: bytes) -> Image.Image:
 
 def upright(image: Image.Image) -> Image.Image:
     """Turns an image as its EXIF data say: by these alone, as models and browsers do, while Pillow also reads XMP."""
+    if "exif" not in image.info:
+        return image
     exif = Image.Exif()
     with contextlib.suppress(SyntaxError, struct.error):  # data that are none
-        exif.load(image.info.get("exif"))
+        exif.load(image.info["exif"])
     turn = _TURNS.get(exif.get(ExifTags.Base.Orientation))
     if turn is None:
         return image
