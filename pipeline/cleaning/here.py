@@ -1,5 +1,6 @@
 """What runs on this machine left: results of nodes, and logs."""
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -23,7 +24,10 @@ def results(search: Search) -> Iterator[Item]:
         if os.path.islink(root) or not os.path.isfile(f"{root}/{STORE}"):
             continue
         for name in _executions(root):
-            size, modified = _look(f"{root}/{name}")
+            try:
+                size, modified = _look(f"{root}/{name}")
+            except FileNotFoundError:  # another process has just deleted it
+                continue
             if search.is_old(modified):
                 whole = f"pipeline_root/{pipeline}/{name}"
                 yield Item(
@@ -64,8 +68,9 @@ def _executions(root: str) -> Iterator[str]:
 
 
 def _folders(path: str) -> list[str]:
-    with os.scandir(path) as entries:
+    with contextlib.suppress(FileNotFoundError), os.scandir(path) as entries:
         return sorted(entry.name for entry in entries if entry.name[0] != "." and entry.is_dir(follow_symlinks=False))
+    return []
 
 
 def _look(path: str) -> tuple[int, float]:

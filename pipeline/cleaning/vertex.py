@@ -146,6 +146,8 @@ class Registered:
 
 def registered(search: Search) -> list[Registered]:
     """Lists the versions whose files are in the workspace, also those of a former name of RELEASES."""
+    from google.api_core.exceptions import NotFound
+
     parent = {"parent": location(search.config)}
     archives = {release.tag: label_value(release.archive) for release in search.releases if release.archive}
     own, serving = Registry(search.config).model_id, f"{search.storage.address(SERVING)}/"
@@ -158,7 +160,11 @@ def registered(search: Search) -> list[Registered]:
             short = name.rpartition("/")[2]
             if not re.fullmatch(MODEL, short):
                 continue
-            for version in models.list_model_versions({"name": name}, retry=read_retry()):
+            try:
+                of_model = list(models.list_model_versions({"name": name}, retry=read_retry()))
+            except NotFound:  # another process has just deleted it
+                continue
+            for version in of_model:
                 if not version.artifact_uri.startswith(serving):
                     continue
                 deployed = tuple(

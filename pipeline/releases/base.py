@@ -156,7 +156,7 @@ class Releases(abc.ABC):
     def _find(self, identity: str) -> Release | None:
         """Returns the release of this identity, None without one."""
         for tag in self.tags():
-            with contextlib.suppress(BrokenRelease):
+            with contextlib.suppress(BrokenRelease, ReleaseNotFound):  # the second where it is just being deleted
                 if (there := self.get(tag)).identity == identity:
                     return there
         return None

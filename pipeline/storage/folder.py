@@ -50,7 +50,10 @@ class Folder(Storage):
             for folder, _, names in os.walk(place):
                 for name in names:
                     path = f"{folder}/{name}"
-                    status = os.lstat(path)
+                    try:
+                        status = os.lstat(path)
+                    except FileNotFoundError:  # another process has just deleted it
+                        continue
                     if stat.S_ISREG(status.st_mode):
                         yield DatedEntry(path[len(self._root) + 1 :], status.st_size, status.st_mtime)
 
@@ -234,7 +237,7 @@ def _open_at_once(path: str, flags: int) -> int:
 
 
 class FolderEntry:
-    """A listed file. Its size and generation are read on access."""
+    """A listed file. Its size and generation are read on access: 0 and "" where it was deleted or moved meanwhile."""
 
     __slots__ = ("name", "_entry")
 
@@ -243,11 +246,18 @@ class FolderEntry:
 
     @property
     def size(self) -> int:
-        return self._entry.stat(follow_symlinks=False).st_size
+        status = self._status()
+        return status.st_size if status else 0
 
     @property
     def generation(self) -> str:
-        return folder_sources.generation(self._entry.stat(follow_symlinks=False))
+        status = self._status()
+        return folder_sources.generation(status) if status else ""
+
+    def _status(self) -> os.stat_result | None:
+        with contextlib.suppress(FileNotFoundError):
+            return self._entry.stat(follow_symlinks=False)
+        return None
 
 
 def _walk(path: str, name: str) -> Iterator[tuple[FolderEntry, Kind]]:

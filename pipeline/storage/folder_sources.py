@@ -81,6 +81,8 @@ def read_all(path: str, max_bytes: int, without: str = "") -> Iterator[FolderSou
             for name in folders:
                 try:
                     inner = os.open(name, _FOLDER, dir_fd=top)
+                except FileNotFoundError:
+                    continue
                 except PermissionError as error:
                     yield from _problems(top, "", [name], f"cannot be read: {error.strerror}")
                     continue

@@ -1,12 +1,13 @@
 """What runs on this machine left, and what is not theirs."""
 
 import os
+import shutil
 import threading
 import time
 
 import pytest
 
-from pipeline.cleaning import plan
+from pipeline.cleaning import here, plan
 from pipeline.cleaning.item import DAY, Search
 from pipeline.config import Config
 from pipeline.data import reports
@@ -87,6 +88,14 @@ def test_a_shard_that_a_span_has_too_counts_no_bytes(folder):
     assert item.bytes == 0
     plan.remove([item], lambda item: None)
     assert (folder / "spans/readme").read_bytes() == b"1"
+
+
+def test_what_another_process_deletes_meanwhile_is_left_out(folder):
+    found = here.results(search(folder))
+    assert next(found).name == f"{folder}/{ROOT}/Trainer/model/3"
+    shutil.rmtree(folder / ROOT / "Trainer")
+
+    assert [item.name for item in found] == [f"{folder}/{ROOT}/checkpoints/0c1d"]
 
 
 def test_results_stay_while_their_pipeline_runs(folder):

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 from google.cloud import aiplatform_v1 as types
 
-from pipeline.cleaning import plan
+from pipeline.cleaning import plan, vertex
 from pipeline.data import reports
 from pipeline.errors import ForeignReleases, MissingSettings
 from pipeline.serving import canary, device_channel, endpoint
@@ -194,6 +194,14 @@ def test_models_of_a_former_name_of_the_repository_are_ended(project):
 
     assert endpoint.unused(project.config) == {} and project.serving.traffic == {"model-1": 100}
     assert len(project.serving.versions()) == 1 and project.find() == {}
+
+
+def test_a_model_that_another_process_deletes_meanwhile_is_left_out(project, retry_waits):
+    project.deploy(project.serving.release(1))
+    models = project.cloud.vertex.models.models
+    project.cloud.faults.add("aiplatform", "ListModelVersions", kind="503", happens=models.clear)
+
+    assert vertex.registered(project.search()) == []
 
 
 def test_a_version_whose_release_is_gone_is_deleted_but_not_the_default(project):
