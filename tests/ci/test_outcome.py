@@ -204,7 +204,7 @@ def test_a_reader_who_has_gone_is_no_traceback(found, arguments):
 
     process = start(*arguments, cwd=found.root, stdout=writer, stderr=subprocess.PIPE)
     os.close(writer)
-    _, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert "Error" not in err and "Exception" not in err
@@ -215,7 +215,7 @@ def test_a_reader_who_has_gone_is_no_traceback(found, arguments):
 def test_a_full_disk_under_stdout_is_said(found, arguments):
     with open("/dev/full", "w") as full:
         process = start(*arguments, cwd=found.root, stdout=full, stderr=subprocess.PIPE)
-        _, err = process.communicate(timeout=10)
+        _, err = process.communicate(timeout=60)
 
     assert process.returncode == 1
     assert "No space left on device" in err and "Traceback" not in err and "Exception" not in err

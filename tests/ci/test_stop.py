@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM at many moments: while Python imports, in a node of TFX, while images are read."""
 
+import contextlib
 import os
 import pathlib
 import re
@@ -17,7 +18,7 @@ from pipeline.data import digits
 from tests.ci.conftest import ROOT, environment
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-SECONDS = 5  # that a stop may take
+SECONDS = 15  # that a stop may take: GRACE, and what a busy machine adds
 SLEEPS = "import sys, time\nprint('started', file=sys.stderr, flush=True)\n"
 
 
@@ -160,7 +161,9 @@ def test_the_temporary_folder_is_gone_at_a_normal_end_too(house, start, temporar
 def test_from_its_first_moment_on_a_command_has_no_traceback(start, temporary, number):
     """Until the interpreter has started, which takes some hundredths of a second, it is Python that answers."""
     ended = set()
-    for moment in range(25):
+    for moment in range(300):
+        if moment >= 25 and 128 + number in ended:
+            break
         process = start("config")
         time.sleep(moment * 0.01)
         stopped = Stopped(process, number, temporary)
@@ -201,8 +204,9 @@ def test_an_import_that_was_stopped_goes_on(ci, start, temporary, tmp_path, work
         process = start("import-images", "--demo")
         wait_until_it_answers(process)
         time.sleep(moment)
-        if process.poll() is None:
-            check(Stopped(process, number, temporary), number)
+        stopped = Stopped(process, number, temporary)
+        if stopped.code:  # it was not done before
+            check(stopped, number)
 
     done = ci("import-images", "--demo", "--json")
 
@@ -217,8 +221,9 @@ def test_an_evaluation_stops(start, temporary, tmp_path, trained_workspace, coll
         process = start("evaluate")
         wait_until_it_answers(process)
         time.sleep(moment)
-        if process.poll() is None:
-            check(Stopped(process, signal.SIGINT, temporary), signal.SIGINT)
+        stopped = Stopped(process, signal.SIGINT, temporary)
+        if stopped.code:  # it was not done before
+            check(stopped, signal.SIGINT)
 
 
 def test_a_story_that_is_stopped_says_so_once(start, temporary, tmp_path):
@@ -228,6 +233,7 @@ def test_a_story_that_is_stopped_says_so_once(start, temporary, tmp_path):
     time.sleep(1)
     group = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     for child in group:  # a terminal sends Ctrl-C to all of them
-        os.kill(int(child), signal.SIGINT)
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(child), signal.SIGINT)
 
     check(Stopped(process, signal.SIGINT, temporary), signal.SIGINT)

@@ -16,6 +16,7 @@ from tests import containers
 from tests.emulators.cloud_build import Runner
 from tests.emulators.docker_file import BuildError
 from tests.emulators.vertex.processes import Containers, NoSuchImage
+from tests.ports import free_port
 
 # Options of every container: a root that cannot be written, no privileges.
 CONFINED = ["--read-only", "--tmpfs=/tmp:mode=1777", "--cap-drop=all", "--security-opt=no-new-privileges"]
@@ -146,9 +147,7 @@ class InContainers(Containers):
 @contextlib.contextmanager
 def registry(folder: pathlib.Path) -> Iterator[str]:
     """Runs an empty image registry on loopback; yields its address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = "127.0.0.1:%d" % free.getsockname()[1]  # noqa: UP031
+    address = f"127.0.0.1:{free_port()}"
     images, config = folder / "registry", folder / "registry.yml"
     shutil.rmtree(images, ignore_errors=True)
     config.write_text(

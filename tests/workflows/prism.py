@@ -8,7 +8,6 @@ import hashlib
 import http.client
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.containers import CannotRun, cache
+from tests.ports import free_port
 
 HERE = Path(__file__).parent / "node"
 # Prism exits at the end of its stdin, also when the tests are killed.
@@ -92,7 +92,7 @@ def _reason(response: http.client.HTTPResponse, content: bytes) -> str:
 @contextlib.contextmanager
 def serving(packages: Path, describe: Callable[[str], Mapping[str, Any]], ready: tuple[str, str]) -> Iterator[Prism]:
     """Serves the description `describe(address)`; yields when the call `ready` (verb, path) gets a response."""
-    port = _free_port()
+    port = free_port()
     prism = Prism(port)
     with tempfile.TemporaryDirectory(prefix="spanloop-prism-") as folder:
         description, log = Path(folder, "github.json"), Path(folder, "prism.log")
@@ -108,12 +108,6 @@ def serving(packages: Path, describe: Callable[[str], Mapping[str, Any]], ready:
         finally:
             process.kill()
             process.communicate()
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
 
 
 def _wait(prism: Prism, call: tuple[str, str], process: subprocess.Popen, log: Path) -> None:

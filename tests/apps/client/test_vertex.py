@@ -40,5 +40,5 @@ def test_an_endpoint_that_is_slow_is_not_waited_for(serving):
     with pytest.raises(Unanswered, match="no answer within 0.001 s") as slow:
         cloud.ask(plain(250)).result()
 
-    assert slow.value.rests and slow.value.seconds < 2
+    assert slow.value.rests and slow.value.seconds < 10
     cloud.close()

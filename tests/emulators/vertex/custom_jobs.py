@@ -3,7 +3,6 @@
 import concurrent.futures
 import itertools
 import json
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +19,7 @@ from tests.emulators.vertex.machines import Machines
 from tests.emulators.vertex.names import Names, invalid
 from tests.emulators.vertex.operations import Operations
 from tests.emulators.vertex.workers import Failed, Stop, Workers
+from tests.ports import free_port
 
 SERVICE = "google.cloud.aiplatform.v1.JobService"
 State = types.JobState
@@ -189,14 +189,11 @@ def _replicas(job: types.CustomJob) -> Iterator[tuple[Any, str]]:
     https://cloud.google.com/vertex-ai/docs/training/distributed-training#cluster-variables
     """
     pools = job.job_spec.worker_pool_specs
-    cluster = {f"workerpool{n}": [_address() for _ in range(pool.replica_count)] for n, pool in enumerate(pools)}
+    cluster = {
+        f"workerpool{n}": [f"127.0.0.1:{free_port()}" for _ in range(pool.replica_count)]
+        for n, pool in enumerate(pools)
+    }
     for number, pool in enumerate(pools):
         for index in range(pool.replica_count):
             task = {"type": f"workerpool{number}", "index": index}
             yield pool.container_spec, json.dumps({"cluster": cluster, "environment": "cloud", "task": task})
-
-
-def _address() -> str:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{free.getsockname()[1]}"

@@ -5,7 +5,6 @@ import hashlib
 import http.client
 import json
 import pathlib
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ from grpc import StatusCode
 from tests.emulators.services import Refused
 from tests.emulators.vertex.processes import NoSuchImage, surroundings
 from tests.emulators.vertex.workers import Workers, last_words
+from tests.ports import free_port
 
 if TYPE_CHECKING:
     from tests.emulators.cloud import Cloud
@@ -103,9 +103,7 @@ class Serving:
         return found
 
     def _start(self, spec: types.ModelContainerSpec, address: str) -> Container:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+        port = free_port()
         route = "/v1/endpoints/1/deployedModels/1"
         health, predict = spec.health_route or route, spec.predict_route or f"{route}:predict"
         # https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements#aip-variables

@@ -99,7 +99,7 @@ def test_a_limit_without_retry_after_is_waited_for_exponentially(repository, clo
 def test_it_waits_until_the_hourly_limit_is_reset(repository, cloud, retry_waits, caplog):
     cloud.github.limits.primary(seconds=40)
     assert ask(repository)
-    assert len(retry_waits) == 1 and 38 < retry_waits[0] <= 41
+    assert len(retry_waits) == 1 and 20 < retry_waits[0] <= 41
     assert "GitHub: status 403. Retrying in" in caplog.text
 
 
@@ -110,6 +110,7 @@ def test_limits_are_waited_for_before_a_change(repository, cloud, retry_waits):
 
 @pytest.mark.parametrize("limit", ["primary", "retry_after"])
 def test_a_limit_that_lasts_too_long_is_not_waited_for(repository, cloud, retry_waits, limit):
+    began = time.time()
     if limit == "primary":
         cloud.github.limits.primary(seconds=3000)
     else:
@@ -118,7 +119,8 @@ def test_a_limit_that_lasts_too_long_is_not_waited_for(repository, cloud, retry_
     assert "a rate limit of GitHub was exceeded" in message and "Retry" in message
     assert not retry_waits and len(cloud.asked("github")) == 1
     if limit == "primary":
-        assert f"after {time.strftime('%H:%M', time.gmtime(time.time() + 3000))} UTC" in message
+        minutes = {time.strftime("%H:%M", time.gmtime(moment + 3000)) for moment in (began, time.time())}
+        assert any(f"after {minute} UTC" in message for minute in minutes)
 
 
 def test_a_limit_that_does_not_end_is_named(repository, cloud, retry_waits):
@@ -163,7 +165,7 @@ def test_a_missing_network_is_named_soon(repository, monkeypatch):
     started = time.monotonic()
     message = refused(repository)
     assert "GitHub cannot be reached" in message and "object at 0x" not in message
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 20  # as long as `connect_attempts` take, not all attempts
 
 
 HTML = b"<html><body>Please sign in to the network.</body></html>"

@@ -45,9 +45,9 @@ def test_the_second_process_waits_for_the_first_and_logs_it(client, caplog):
 
 
 def test_the_lease_of_a_killed_process_expires(client, monkeypatch):
-    client.write(NAME, b"of a process that was killed")
     monkeypatch.setattr(bucket_lease, "SECONDS", 1)
     began = time.monotonic()
+    client.write(NAME, b"of a process that was killed")
 
     with lease(client):
         # One of the service's times is in seconds, the other one in milliseconds.

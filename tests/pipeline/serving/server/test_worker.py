@@ -25,7 +25,7 @@ def together(server: Served, requests: int, instances: int = 1, seconds: float =
 
 
 def test_requests_that_wait_are_computed_together(bright_or_dark):
-    with Served(bright_or_dark, SERVING_BATCH="8", SERVING_BATCH_MILLISECONDS="300") as server:
+    with Served(bright_or_dark, SERVING_BATCH="8", SERVING_BATCH_MILLISECONDS="1000") as server:
         assert {answer.status for answer in together(server, 16)} == {200}
         assert value(server, 'spanloop_batch_instances_count{model="model"}') < 8
         assert value(server, 'spanloop_batch_instances_bucket{le="8.0",model="model"}') == value(
@@ -35,7 +35,13 @@ def test_requests_that_wait_are_computed_together(bright_or_dark):
 
 def test_what_is_too_much_is_refused_and_what_was_accepted_is_answered(bright_or_dark):
     with Served(bright_or_dark, SERVING_QUEUE="100", SERVING_BATCH="32") as server:
-        answers = together(server, 48, instances=30)
+        (child,) = children(server.process.pid)
+        os.kill(child, signal.SIGSTOP)  # so that requests have to wait, however slowly they come
+        with concurrent.futures.ThreadPoolExecutor(48) as pool:
+            asked = [pool.submit(server.post, {"instances": [BRIGHT] * 30}) for _ in range(48)]
+            concurrent.futures.wait(asked, timeout=60, return_when=concurrent.futures.FIRST_COMPLETED)
+            os.kill(child, signal.SIGCONT)
+            answers = [each.result(60) for each in asked]
         statuses = {answer.status for answer in answers}
         assert statuses == {200, 429}
         for answer in answers:
