@@ -120,7 +120,7 @@ def _averaged(images: Sequence[np.ndarray]) -> np.ndarray:
     height, width = images[0].shape
     pixels = np.concatenate(images, dtype=np.float32).reshape(-1, height, width)
     # An image at a time: of more, OpenBLAS makes threads, which wait for one another longer than they work.
-    return _areas(height) @ (pixels @ _areas(width).T) / (height * width)
+    return _areas(height) @ pixels @ _areas(width).T / (height * width)
 
 
 @functools.lru_cache(maxsize=1024)
@@ -139,8 +139,8 @@ def brightness(data: bytes) -> np.ndarray:
     What only TensorFlow can decode is noise that no other image is like.
     """
     try:
-        return simplejpeg.decode_jpeg(data, "GRAY", min_height=PIXELS, min_width=PIXELS, min_factor=1)[..., 0]
-    except ValueError:  # PNG, CMYK, or a sampling that only Pillow knows
+        return _decoded(data, "GRAY")[..., 0]
+    except ValueError:
         pass
     try:
         return np.asarray(_opened(data).convert("L"))
@@ -150,7 +150,18 @@ def brightness(data: bytes) -> np.ndarray:
 
 def mean_colour(data: bytes) -> np.ndarray:
     """Encoded image to its mean colour, uint8 [3]."""
-    return np.asarray(_opened(data).resize((1, 1), _box()).convert("RGB"))[0, 0]
+    try:
+        return np.rint(_decoded(data, "RGB").reshape(-1, 3).mean(axis=0)).astype(np.uint8)
+    except ValueError:
+        return np.asarray(_opened(data).resize((1, 1), _box()).convert("RGB"))[0, 0]
+
+
+def _decoded(data: bytes, colours: str) -> np.ndarray:
+    """Decodes a JPEG, reduced, to uint8 [height, width, channels]: many times as fast as Pillow.
+
+    Raises ValueError for a PNG, CMYK, and a sampling that only Pillow knows.
+    """
+    return simplejpeg.decode_jpeg(data, colours, min_height=PIXELS, min_width=PIXELS, min_factor=1)
 
 
 def _opened(data: bytes):
