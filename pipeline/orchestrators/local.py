@@ -128,10 +128,9 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
 
                 from pipeline.components import beam
                 from pipeline.components import tfx_api as tfx
-
-                progress.node = "modules"
-                dry_run(task, config.tune, config.device_model)
-                pipeline = build(root)
+            progress.node = "modules"
+            dry_run(task, config.tune, config.device_model)
+            pipeline = build(root)
             # a metadata store for each pipeline, so that none finds the artifacts of another one
             store = os.path.join(root, "metadata.sqlite")
             pipeline.metadata_connection_config = tfx.sqlite_metadata_connection_config(store)

@@ -1,14 +1,14 @@
 """A dry run of the task's package before the first node: a mistake in it costs seconds, and names file and line."""
 
+import contextlib
 import functools
 import importlib
-import itertools
+import io
 import os
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from pipeline.data import digits
 from pipeline.errors import BrokenModules
 from pipeline.packaging.modules import Modules
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 T = TypeVar("T")
-
-IMAGES = 2
 
 
 @functools.cache  # a pipeline in a node of another one need not do it again
@@ -31,11 +29,38 @@ def dry_run(modules: Modules, tune: bool = False, device: bool = False) -> None:
     functions += ["device.run_fn"] * device
     found = {name: _function(modules, name) for name in functions}
     _named(modules, lambda: _trace(found["preprocessing.preprocessing_fn"]))
-    images = [image for _, image in itertools.islice(digits.images(digits.FIRST), IMAGES)]
+    images = _pictures()
     for name in ["model", *["device"] * device]:
         module = importlib.import_module(modules.module(name))
         if hasattr(module, "dry_run"):
-            _named(modules, functools.partial(module.dry_run, images))
+            with _unoptimized():
+                _named(modules, functools.partial(module.dry_run, images))
+
+
+def _pictures() -> list[bytes]:
+    """Draws a grey and a colored PNG, of two sizes."""
+    from PIL import Image
+
+    encoded = []
+    for picture in (Image.new("L", (32, 32), 128), Image.new("RGB", (48, 32), (255, 128, 0))):
+        file = io.BytesIO()
+        picture.save(file, "PNG")
+        encoded.append(file.getvalue())
+    return encoded
+
+
+@contextlib.contextmanager
+def _unoptimized() -> Iterator[None]:
+    """TensorFlow runs graphs as they are: to optimize one takes half a second, and two images save nothing by it."""
+    import tensorflow as tf
+
+    option = "disable_meta_optimizer"
+    before = tf.config.optimizer.get_experimental_options().get(option, False)
+    tf.config.optimizer.set_experimental_options({option: True})
+    try:
+        yield
+    finally:
+        tf.config.optimizer.set_experimental_options({option: before})
 
 
 def _function(modules: Modules, name: str) -> Callable[..., Any]:
