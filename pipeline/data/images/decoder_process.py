@@ -19,23 +19,22 @@ MOST_PIXELS = 50_000_000  # of an image that is converted
 
 
 def jpeg(data: bytes) -> bytes:
-    """Decodes a JPEG at an eighth of its size. Its frame has to be one that libjpeg-turbo decodes into that size."""
-    import simplejpeg
+    """Decodes a JPEG at an eighth of its size. Its frame has to be one that libjpeg-turbo decodes into that size.
+
+    It is one that Pillow or simplejpeg decodes. Pillow comes first: it starts in a third of the time, and simplejpeg
+    complains of what decoders only warn of, too, and does not know every sampling.
+    """
+    from PIL import Image
 
     try:
+        with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
+            image.draft(image.mode, (1, 1))
+            image.load()
+    except Exception:  # Pillow has no common class for what it raises
+        import simplejpeg
+
         colours = "CMYK" if data[_components(data)] == 4 else "GRAY"
         simplejpeg.decode_jpeg(data, colours, min_height=1, min_width=1, min_factor=8)
-    except ValueError as complaint:
-        # It complains of what decoders only warn of, too (broken codes give other pixels), and does not know every
-        # sampling. Not strict it would not complain of errors either. So Pillow has the last word.
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data), formats=["JPEG"]) as image:
-                image.draft(image.mode, (1, 1))
-                image.load()
-        except (OSError, SyntaxError, ValueError):
-            raise complaint from None
     return b""
 
 
