@@ -5,6 +5,7 @@ https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirement
 """
 
 import asyncio
+import functools
 import json
 import random
 import re
@@ -312,8 +313,12 @@ def _json(value: Any, status: int = 200) -> web.Response:
 
 def _line(now: float, fields: Mapping[str, Any]) -> str:
     """Returns a line of JSON: https://cloud.google.com/logging/docs/structured-logging"""
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e3):03d}Z"
-    return json.dumps({"time": moment, **fields})
+    return json.dumps({"time": f"{_second(int(now))}.{int(now % 1 * 1e3):03d}Z", **fields})
+
+
+@functools.lru_cache(maxsize=1)  # thousands of lines are written in a second
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
 
 
 def _refused(refusal: Refusal) -> web.Response:

@@ -186,13 +186,15 @@ def in_rows(outputs: Mapping[str, np.ndarray], count: int) -> list[bytes]:
 _encode = json.JSONEncoder().encode
 
 
-def _jsonable(name: str, value: Any, strings: bool) -> Any:
+def _jsonable(name: str, values: list[Any], strings: bool) -> list[Any]:
     """Decodes strings; those of an output whose name ends with `_bytes` are bytes, and become base64."""
     if not strings:
-        return value
-    if isinstance(value, list):
-        return [_jsonable(name, each, strings) for each in value]
-    return {"b64": base64.b64encode(value).decode()} if name.endswith("_bytes") else value.decode(errors="replace")
+        return values
+    if values and isinstance(values[0], list):
+        return [_jsonable(name, each, strings) for each in values]
+    if name.endswith("_bytes"):
+        return [{"b64": base64.b64encode(value).decode()} for value in values]
+    return [value.decode(errors="replace") for value in values]
 
 
 def read(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:

@@ -5,11 +5,12 @@ TensorFlow Serving, https://www.tensorflow.org/tfx/serving/api_rest: `instances`
 """
 
 import binascii
+import functools
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -57,8 +58,7 @@ class Input:
     images: bool = False  # True where the bytes of an image may stand in place of its pixels
 
 
-@dataclass(frozen=True)
-class Strings:
+class Strings(NamedTuple):
     """Texts or bytes, in rows of a shape, flat: numpy's own arrays of bytes would pad them to the longest."""
 
     shape: tuple[int, ...]  # of one instance
@@ -78,7 +78,7 @@ class Instances:
     pixels: int  # of all images
     columnar: bool  # True for `inputs`
 
-    @property
+    @functools.cached_property
     def form(self) -> tuple[Any, ...]:
         """Returns what two requests must share to be computed as one batch: the types and shapes of their rows."""
         return tuple(
@@ -248,7 +248,7 @@ def _decoded(name: str, text: str) -> bytes:
 
 
 def _check_shape(name: str, shape: tuple[int, ...], wanted: tuple[int | None, ...] | None) -> None:
-    if wanted is None:
+    if wanted is None or wanted == shape == ():
         return
     fits = len(shape) == len(wanted) and all(known in (None, side) for side, known in zip(shape, wanted, strict=True))
     if not fits or not math.prod(shape):
