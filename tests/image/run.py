@@ -37,7 +37,7 @@ PROGRAMS = {
     "podman": "podman",
     "runc": "runc",
 }
-LARGEST = 2.4e9  # bytes
+LARGEST = 2.0e9  # bytes
 USER = 1000  # of the image
 
 
@@ -76,6 +76,7 @@ def inside(network: str) -> int:
         assert built["built"] and size <= LARGEST, f"the image is larger than {LARGEST / 1e9} GB"
         tasks = cloud.vertex.containers = InContainers(podman, folder, USER)
         _probe(tasks, built["image"], folder / "probe.log")
+        _import(podman, built["image"])
         _work(cloud, podman, folder, built["image"])
         _train(cloud, folder, built["image"])
         assert not cloud.refused, f"clients tried to reach {cloud.refused}"
@@ -116,6 +117,22 @@ except OSError:
 else:
     raise AssertionError("an outside address is reachable")
 """
+
+
+def _import(podman: "Podman", image: str) -> None:
+    """Checks that TFX and its libraries find every optional import in the image that they find on this machine."""
+    from tests.image.podman import CONFINED
+
+    program = pathlib.Path(__file__).with_name("optional_imports.py").read_text()
+    with step("image", "imports that TFX and its libraries would silently go on without"):
+        command = [sys.executable, "-W", "ignore", "-c", program]
+        here = subprocess.Popen(command, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        there = podman.run("run", "--rm", "--network=none", *CONFINED, image, "python", "-W", "ignore", "-c", program)
+        expected = json.loads(here.communicate()[0])["works"]
+    if there.returncode:
+        raise SystemExit(f"error: the imports cannot be checked in the image: {there.stderr[-5000:]}")
+    missing = sorted(set(expected).intersection(json.loads(there.stdout)["fails"]))
+    assert len(expected) > 100 and not missing, f"imports that the image lacks: {missing}"
 
 
 def _work(cloud: "Cloud", podman: "Podman", folder: pathlib.Path, image: str) -> None:
