@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -38,8 +39,9 @@ def killed_at_each_step(workspace: Workspace, prepare: str, work: str) -> Iterat
 
     `prepare` is Python that runs once beforehand, and imports what `work` names.
     """
-    # In memory where possible: each of hundreds waits for its disk a dozen times.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    # In memory where there is enough: each of hundreds waits for its disk a dozen times.
+    roomy = os.access("/dev/shm", os.W_OK) and shutil.disk_usage("/dev/shm").free > 1 << 30  # containers have 64 MB
+    memory = "/dev/shm" if roomy else None
     with tempfile.TemporaryDirectory(prefix="killed-", dir=memory) as place:
         program = PROGRAM.format(prepare=prepare, work=work)
         done = subprocess.run([sys.executable, "-c", program, workspace.root, place], capture_output=True, text=True)
