@@ -16,8 +16,8 @@ from tests.workflows.definitions import Definition
 from tests.workflows.events import DEFAULT, Event, Events
 from tests.workflows.run import Run
 
-# Of the unit tests a few, for they are run again and again; what they test is plain to see.
-TESTS = "tests/ci/test_formatting.py"
+# Of the unit tests a few, for they are run again and again, in one process; what they test is plain to see.
+TESTS = "--numprocesses=0 tests/ci/test_formatting.py"
 
 
 class Repository:

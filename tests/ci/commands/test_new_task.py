@@ -80,25 +80,14 @@ def test_what_shows_without_running_it_is_named_at_once(ci, repository, spans, f
     assert done.code == 1 and said in done.err and done.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "file, text, by, said",
-    [
-        (
-            "settings.py",
-            '"small_cnn"',
-            '"resnet_50"',
-            ("modules/classification/model.py line ", "'resnet_50' is not one"),
-        ),
-        ("preprocessing.py", "inputs[LABEL]", 'inputs["labels"]', ("modules/classification/preprocessing.py line ",)),
-    ],
-)
-def test_what_shows_when_it_is_tried_is_named_before_the_first_node(ci, repository, spans, file, text, by, said):
-    change(repository, file, text, by)
+def test_what_shows_when_it_is_tried_is_named_before_the_first_node(ci, repository, spans):
+    change(repository, "settings.py", '"small_cnn"', '"resnet_50"')
 
     done = ci("train", cwd=repository, WORKSPACE=spans)
 
     assert done.code == 1 and "SpanExampleGen" not in done.err
-    assert all(part in done.err.splitlines()[-1] for part in said), done.err
+    said = done.err.splitlines()[-1]
+    assert "modules/classification/model.py line " in said and "'resnet_50' is not one" in said, done.err
 
 
 def change(repository: pathlib.Path, file: str, text: str, by: str) -> None:

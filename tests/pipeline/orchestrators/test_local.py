@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -157,24 +158,6 @@ def test_a_model_below_the_threshold_is_not_released_and_says_why(trained_in_pla
     assert reason == f"overall: {right} ({percent(outcome.metrics.accuracy)}), below the threshold 100\u202f%"
 
 
-def test_a_tuned_model_that_forgets_a_span_is_refused(copy, capfd):
-    """The current model knows span 1; one that was tuned and then learned nothing is worse there."""
-    storage = open_storage(str(copy))
-    for name, image in digits.images(digits.CHANGED, limit=250):
-        storage.write(f"collected/{name}", image)
-    spans.prepare(storage)
-
-    settings = {"tune": True, "accuracy_threshold": 0.0, "modules": "tests.pipeline.forgetful"}
-    outcome = local.train(config(copy, **settings), "all")
-
-    shown = states(capfd.readouterr().err)
-    assert shown["Tuner"] == shown["Trainer"] == "done"
-    (best,) = (copy / "pipeline_root" / "training" / "Tuner").glob("best_hyperparameters/*/*.txt")
-    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
-    assert not outcome.blessed
-    assert any(re.match(r"span 1: .* right, model-1 .*: worse than chance", reason) for reason in outcome.reasons)
-
-
 def command(workspace, *arguments, **settings):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITHUB_")}
     return subprocess.Popen(
@@ -208,31 +191,61 @@ def test_a_training_that_was_killed_goes_on_from_its_last_epoch_to_the_same_mode
     assert not list(checkpoints.iterdir())
 
 
-def test_a_retraining_that_was_killed_is_finished_by_one_of_two_that_waited_for_it(copy):
-    """So of three retrainings at once, one span and one model come; what the model learns plays no role here."""
-    storage = open_storage(str(copy))
-    for name, image in digits.images(digits.CHANGED, limit=200):
+class Retrained(NamedTuple):
+    """What three retrainings at once left, of which one was killed; the others' outcomes, and what people saw."""
+
+    workspace: pathlib.Path
+    outcomes: list[dict[str, Any]]
+    shown: str
+
+
+@pytest.fixture(scope="module")
+def retrained(trained, tmp_path_factory) -> Retrained:
+    """The first is killed when it has made span 2; the others wait for it. They tune a model, which learns nothing."""
+    workspace = tmp_path_factory.mktemp("retrained") / "workspace"
+    shutil.copytree(trained[0], workspace)
+    storage = open_storage(str(workspace))
+    for name, image in digits.images(digits.CHANGED, limit=250):
         storage.write(f"collected/{name}", image)
+    settings = {"MODULES": "tests.pipeline.forgetful", "TUNE": "true", "ACCURACY_THRESHOLD": "0"}
+    killed = command(workspace, "retrain", **settings)
 
     def wait_for(pattern: str) -> None:
-        while not list(copy.glob(pattern)):
+        while not list(workspace.glob(pattern)):
             assert killed.poll() is None, killed.communicate()
             time.sleep(0.01)
 
-    modules = {"MODULES": "tests.pipeline.forgetful"}
-    killed = command(copy, "retrain", **modules)
-    wait_for("logs/retraining-*.log")  # the others find its lock
-    others = [command(copy, "retrain", "--json", **modules) for _ in range(2)]
+    wait_for("logs/retraining-*.log")  # it has the lock
+    others = [command(workspace, "retrain", "--json", **settings) for _ in range(2)]
     wait_for("spans/span-0002/span.json")
     os.killpg(killed.pid, signal.SIGKILL)
     killed.communicate()
-    outcomes = [json.loads(process.communicate()[0]) for process in others]
+    said = [process.communicate() for process in others]
+    assert [process.returncode for process in others] == [0, 0], said
+    return Retrained(workspace, [json.loads(out) for out, _ in said], "".join(err for _, err in said))
 
-    assert [outcome["span"] for outcome in outcomes] == [None, None], "it was there already"
-    assert sorted(outcome["spans"] for outcome in outcomes) == [[], [1, 2]]
+
+def test_a_retraining_that_was_killed_is_finished_by_one_of_two_that_waited_for_it(retrained):
+    assert [outcome["span"] for outcome in retrained.outcomes] == [None, None], "it was there already"
+    assert sorted(outcome["spans"] for outcome in retrained.outcomes) == [[], [1, 2]]
+    storage = open_storage(str(retrained.workspace))
     assert [report.outcome.spans for report in reports.trainings(storage)] == [(1,), (1, 2)]
     assert [span.number for span in spans.published(storage)] == [1, 2]
-    assert spans.published(storage)[1].images == 200
+    assert spans.published(storage)[1].images == 250
+
+
+def test_hyperparameters_are_searched_when_asked_for(retrained):
+    shown = states(retrained.shown)
+    assert shown["Tuner"] == shown["Trainer"] == "done"
+    (best,) = retrained.workspace.glob("pipeline_root/training/Tuner/best_hyperparameters/*/*.txt")
+    assert set(json.loads(best.read_text())["values"]) == {"learning_rate", "dropout"}
+
+
+def test_a_model_that_forgets_a_span_is_refused(retrained):
+    """The current model knows span 1; one that learned nothing is worse there."""
+    outcome = reports.newest_training(open_storage(str(retrained.workspace))).outcome
+    assert not outcome.blessed and outcome.release is None
+    assert any(re.match(r"span 1: .* right, model-1 .*: worse than chance", reason) for reason in outcome.reasons)
 
 
 def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_span(copy):

@@ -8,6 +8,7 @@ import pytest
 from pipeline.errors import BrokenModules
 from pipeline.packaging import modules
 from pipeline.packaging.dry_run import dry_run
+from tests.conftest import put
 
 PREPROCESSING = "def preprocessing_fn(inputs):\n    return inputs\n"
 MODEL = """
@@ -63,3 +64,26 @@ def test_a_mistake_is_named_with_file_and_line_and_the_optimizer_comes_back(pack
     with pytest.raises(BrokenModules, match=r"trial/model.py.*5.*no attribute 'shape'"):
         dry_run(broken)
     assert not tf.config.optimizer.get_experimental_options()["disable_meta_optimizer"]
+
+
+OF_ANOTHER_FEATURE = 'def preprocessing_fn(inputs):\n    return {"label": inputs["labels"]}\n'
+
+
+@pytest.mark.parametrize(
+    "name, files, line, what",
+    [
+        ("other_feature", {"preprocessing": OF_ANOTHER_FEATURE, "model": "run_fn = print"}, 2, "labels"),
+        ("no_run_fn", {"model": "def train(): ..."}, 1, "it has no function run_fn, which"),
+        ("no_import", {"model": "import sys\nfrom sys import nothing"}, 2, "ImportError: .*nothing"),
+    ],
+)
+def test_a_mistake_in_each_module_is_named(tmp_path, monkeypatch, name, files, line, what):
+    package, file = f"trial_of_{name}", next(iter(files))
+    put(
+        tmp_path / package,
+        {f"{of}.py": text.encode() for of, text in {"preprocessing": PREPROCESSING, **files}.items()},
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    with pytest.raises(BrokenModules, match=rf"^{package}/{file}\.py line {line}: .*{what}"):
+        dry_run(modules.Modules(package, digest="", schema=""))
