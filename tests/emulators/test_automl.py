@@ -7,8 +7,6 @@ AutoML's. The run happens once; each test checks one part of its results.
 import json
 import os
 import pathlib
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -57,16 +55,13 @@ class Flavour:
 
     def ci(self, *arguments: str) -> None:
         """Runs `python -m ci ARGUMENTS --json`; keeps its outcome by the command's name."""
-        done = subprocess.run(
-            [sys.executable, "-m", "ci", *arguments, "--json"],
-            cwd=ROOT,
-            env=self._environment,
-            capture_output=True,
-            text=True,
+        workers = self.cloud.vertex.workers
+        code, out, err = workers.run_for_user(
+            arguments[0], IMAGE, ["-m", "ci", *arguments, "--json"], self._environment
         )
-        last = list(self.cloud.vertex.workers.logs().values())[-1:]
-        assert done.returncode == 0, f"{arguments}: {done.stderr[-3000:]}\nThe last task: {last}"
-        self.outcomes[arguments[0]] = json.loads(done.stdout)
+        last = list(workers.logs().values())[-1:]
+        assert code == 0, f"{arguments}: {err[-3000:]}\nThe last task: {last}"
+        self.outcomes[arguments[0]] = json.loads(out)
 
     def run(self) -> None:
         train, collected = str(self._folder / "train"), str(self._folder / "collected")

@@ -128,17 +128,8 @@ class Loop:
     def run(
         self, name: str, arguments: list[str], started: Callable[[Callable[[], object]], object] = lambda end: None
     ) -> tuple[int, str, str]:
-        """Runs Python in the clone in a separate process; returns exit code, line of JSON and remaining output.
-
-        Forks the warm process, because a command that compiles takes ten seconds for its imports. `started` is called
-        with the function that kills it.
-        """
-        log = self.cloud.vertex.workers.folder() / f"{name.replace(' ', '-')}.log"
-        warm, command = self.cloud.vertex.workers.warm, ["python", *arguments]
-        code = warm.run(CLONE, command, self.environment, log, started)
-        lines = log.read_text().splitlines(keepends=True)
-        found = [line for line in lines if line.startswith(("{", "[["))]
-        return code, "".join(found[-1:]), "".join(line for line in lines if line not in found)
+        """Runs Python in the clone; returns exit code, line of JSON and remaining output."""
+        return self.cloud.vertex.workers.run_for_user(name, CLONE, arguments, self.environment, started)
 
     def record_served(self, when: str) -> None:
         """Records the endpoint's traffic split, and the channels as read by a device with the pinned public key."""
