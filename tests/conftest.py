@@ -424,8 +424,14 @@ def trained_workspace(trained) -> pathlib.Path:
 
 
 @pytest.fixture
+def trained_copy(trained_workspace, tmp_path) -> pathlib.Path:
+    """A copy of that workspace, which the test may change; a training in it runs every node."""
+    return shutil.copytree(trained_workspace, tmp_path / "workspace")
+
+
+@pytest.fixture
 def trained_in_place(training) -> Iterator[pathlib.Path]:
-    """The same workspace where it was trained, so that nodes are unchanged; the test may change it."""
+    """That workspace where it was trained, so that nodes are unchanged; one test at a time has it and may change it."""
     with training.in_place() as place:
         yield place
 

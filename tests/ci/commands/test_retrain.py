@@ -1,5 +1,5 @@
-def test_with_nothing_collected_and_everything_trained_nothing_is_done(ci, trained_in_place):
-    done = ci("retrain", "--json", WORKSPACE=str(trained_in_place))
+def test_with_nothing_collected_and_everything_trained_nothing_is_done(ci, trained_copy):
+    done = ci("retrain", "--json", WORKSPACE=str(trained_copy))
 
     assert done.code == 0
     assert done.json["span"] is None and done.json["spans"] == [] and done.json["release"] is None

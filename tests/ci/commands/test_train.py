@@ -45,8 +45,8 @@ def test_a_model_that_is_not_released_is_compared_with_the_one_that_stays():
 
 
 @pytest.mark.parametrize("spans, said", [("7,8", "Span 7-8 does not exist"), ("newest", "--spans is 'newest'")])
-def test_spans_that_do_not_exist_are_refused_at_once(ci, trained_in_place, spans, said):
-    done = ci("train", "--spans", spans, WORKSPACE=str(trained_in_place))
+def test_spans_that_do_not_exist_are_refused_at_once(ci, trained_copy, spans, said):
+    done = ci("train", "--spans", spans, WORKSPACE=str(trained_copy))
 
     assert done.code == 2 and said in done.err and len(done.err.splitlines()) == 1
 

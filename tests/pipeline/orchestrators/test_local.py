@@ -52,14 +52,6 @@ def trained_outcome(trained) -> TrainingOutcome:
     return trained[1]
 
 
-@pytest.fixture
-def copy(trained_workspace, tmp_path):
-    """A workspace of one's own in which a model was trained and released already."""
-    workspace = tmp_path / "workspace"
-    shutil.copytree(trained_workspace, workspace)
-    return workspace
-
-
 def config(workspace, **settings):
     return Config(workspace=str(workspace), **settings)
 
@@ -248,8 +240,8 @@ def test_a_model_that_forgets_a_span_is_refused(retrained):
     assert any(re.match(r"span 1: .* right, model-1 .*: worse than chance", reason) for reason in outcome.reasons)
 
 
-def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_span(copy):
-    storage = open_storage(str(copy))
+def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_span(trained_copy):
+    storage = open_storage(str(trained_copy))
     for name, image in digits.images(digits.CHANGED, limit=30):
         storage.write(f"collected/{name}", image)
     for number, (_, image) in enumerate(digits.images(digits.FIRST, skip=900, limit=20)):
@@ -257,23 +249,23 @@ def test_data_that_do_not_fit_a_curated_schema_stop_the_run_with_feature_and_spa
     spans.prepare(storage)
 
     with pytest.raises(DataAnomalies, match=r"span 2 .*feature 'label'.*x") as stopped:
-        local.train(config(copy, modules="tests.pipeline.curated"), "all")
+        local.train(config(trained_copy, modules="tests.pipeline.curated"), "all")
     assert stopped.value.spans == (2,) and set(stopped.value.features) == {"label"}
 
 
-def test_an_error_of_a_library_becomes_one_line_with_the_log(copy):
+def test_an_error_of_a_library_becomes_one_line_with_the_log(trained_in_place):
     with pytest.raises(PipelineFailed, match=r"Transform failed: .*broken on purpose") as failed:
-        local.train(config(copy, modules="tests.pipeline.broken"), "all")
+        local.train(config(trained_in_place, modules="tests.pipeline.broken"), "all")
 
     assert failed.value.node == "Transform" and str(failed.value).endswith(failed.value.log)
     assert "Traceback" in pathlib.Path(failed.value.log).read_text()
 
 
-def test_a_training_without_what_it_needs_says_so_before_anything_slow(trained_in_place, tmp_path):
+def test_a_training_without_what_it_needs_says_so_before_anything_slow(trained_copy, tmp_path):
     with pytest.raises(NoSpans, match="import-images"):
         local.train(config(tmp_path), "all")
     with pytest.raises(SpanNotFound) as missing:
-        local.train(config(trained_in_place), "1,7,9")
+        local.train(config(trained_copy), "1,7,9")
     assert (missing.value.wanted, missing.value.present) == ((7, 9), (1,))
 
     storage = open_storage(str(tmp_path))
