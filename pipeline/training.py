@@ -94,6 +94,7 @@ def create_pipeline(config: Config, shape: Shape, run: Parameters, pipeline_root
         preprocessing_fn=run.preprocessing_fn,
         disable_statistics=True,  # StatisticsGen describes the examples; these would describe single pixels
         materialize=False,  # decoded images are a hundred times larger than their files
+        disable_analyzer_cache=True,  # no run reads what it would write
     )
     # TFX caches by the function's name; the digest in this property makes the text of the modules count
     tfx.set_properties(transform, custom_config=run.preprocessing_config)

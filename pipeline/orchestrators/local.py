@@ -126,7 +126,7 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
             with libraries.imported():
                 import absl.logging
 
-                from pipeline.components import beam
+                from pipeline.components import beam, beam_overhead
                 from pipeline.components import tfx_api as tfx
             progress.node = "modules"
             dry_run(task, config.tune, config.device_model)
@@ -137,6 +137,7 @@ def run(config: Config, name: str, task: Modules, build: Callable[[str], "Pipeli
             # absl's own setter, because TFX parses flags again in each node and would reset the logger's level
             absl.logging.set_verbosity(absl.logging.INFO)
             beam.batch_by_bytes()
+            beam_overhead.reduce()
             tfx.LocalDagRunner().run(pipeline)
             return Ended(newest_output(pipeline, result), tuple(progress.durations))
         except SpanloopError:
