@@ -5,6 +5,8 @@ NPM ?= npm
 CHROMIUM ?= $(firstword $(foreach program,chromium chromium-browser google-chrome,$(shell command -v $(program))))
 # One test file at a time in each process; tests/conftest.py says how many, and which files come first.
 IN_PARALLEL := --numprocesses=auto --dist=loadfile --no-loadscope-reorder
+# Hundreds of processes would each compile the files of this repository.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo demo-devices test test-cloud lint bench emulators test-web test-notebooks test-workflows test-modern test-image install format requirements sbom audit

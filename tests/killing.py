@@ -1,4 +1,4 @@
-"""Kills something at each of its steps in turn."""
+"""Processes to be killed: at each of their steps in turn, or whenever a test wants."""
 
 import contextlib
 import os
@@ -31,6 +31,60 @@ for last in range(10_000):
     if code != -9:
         sys.exit(code)
 """
+
+
+# Forks a child for each address that it reads, and reaps it when asked to: until then no other process has its ID.
+CHILDREN = """
+import os, sys
+from pipeline.storage.factory import open_storage
+{prepare}
+
+for address in iter(sys.stdin.readline, ""):
+    begin, go = os.pipe()
+    if not (child := os.fork()):
+        os.read(begin, 1)
+        {work}(open_storage(address.strip()))
+        os._exit(0)
+    print(child, flush=True)
+    sys.stdin.readline()
+    os.write(go, b".")
+    sys.stdin.readline()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    os.close(begin)
+    os.close(go)
+"""
+
+
+class Children:
+    """Calls `work` with storages, each call in a process of its own: a fork of one that has imported everything.
+
+    `prepare` and `work` are as for `killed_at_each_step`.
+    """
+
+    def __init__(self, prepare: str, work: str):
+        command = [sys.executable, "-c", CHILDREN.format(prepare=prepare, work=work)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+
+    def start(self, address: object) -> int:
+        """Starts a process that waits for `go`; returns its ID."""
+        self._process.stdin.write(f"{address}\n")
+        return int(self._process.stdout.readline())
+
+    def go(self) -> None:
+        self._process.stdin.write("go\n")
+
+    def end(self) -> int:
+        """Waits for the end of the process; returns its exit code."""
+        self._process.stdin.write("end\n")
+        return int(self._process.stdout.readline())
+
+    def __enter__(self) -> "Children":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
 
 
 @contextlib.contextmanager

@@ -5,8 +5,6 @@ import contextlib
 import itertools
 import os
 import signal
-import subprocess
-import sys
 import textwrap
 from collections.abc import Callable, Collection, Iterator
 
@@ -17,6 +15,7 @@ from pipeline.data.span import Span
 from pipeline.storage.bucket import Bucket
 from pipeline.storage.factory import open_storage
 from tests.conftest import BucketWorkspace, jpeg, photographs
+from tests.killing import Children
 
 PUBLISHED = photographs(range(100, 102))
 NEW = photographs(range(3)) | {"dog_3.jpg": jpeg(3)}
@@ -89,44 +88,20 @@ def test_each_call_fails_once(cloud, begun, failure):
     assert nth > 25
 
 
-# Forks a child for each address of a workspace that it reads, from a process that has imported all and made no call.
-CHILDREN = """
-    import os, sys
-    import google.oauth2.service_account
-    import simplejpeg
-    from pipeline.data import images, preparation, spans
-    from pipeline.storage import bucket
-    from pipeline.storage.factory import open_storage
-
-    images.check(open(sys.argv[1], "rb").read())
-    for address in iter(sys.stdin.readline, ""):
-        begin, go = os.pipe()
-        if not (child := os.fork()):
-            os.read(begin, 1)
-            spans.prepare(open_storage(address.strip()))
-            os._exit(0)
-        print(child, flush=True)
-        sys.stdin.readline()
-        os.write(go, b".")
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
 @pytest.fixture
-def children(cloud_environment, tmp_path) -> Iterator[Callable[[str, Callable[[int], None]], int]]:
-    """Prepares a span in a child process: call it with an address and a function that gets the process ID first."""
+def children(cloud_environment, tmp_path) -> Iterator[Children]:
+    """Prepares spans in child processes, which have imported all and made no call."""
     (tmp_path / "image.jpg").write_bytes(jpeg(0))
-    command = [sys.executable, "-c", textwrap.dedent(CHILDREN), tmp_path / "image.jpg"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1) as process:
+    prepare = textwrap.dedent(f"""
+        import google.oauth2.service_account
+        import simplejpeg
+        from pipeline.data import images, preparation, spans
+        from pipeline.storage import bucket
 
-        def prepare(address: str, know: Callable[[int], None]) -> int:
-            process.stdin.write(f"{address}\n")
-            know(int(process.stdout.readline()))
-            process.stdin.write("go\n")
-            return int(process.stdout.readline())
-
-        yield prepare
-        process.stdin.close()
+        images.check(open({str(tmp_path / "image.jpg")!r}, "rb").read())
+    """)
+    with Children(prepare, "spans.prepare") as children:
+        yield children
 
 
 READS = ("objects.list", "objects.get", "objects.download", "xml.get", "batch")  # change nothing
@@ -135,11 +110,10 @@ READS = ("objects.list", "objects.get", "objects.download", "xml.get", "batch") 
 def test_killed_after_each_change_in_turn(begun, at_call, children):
     for nth in itertools.count(1):
         found = begun(nth)
-
-        def doom(child: int, nth: int = nth) -> None:
-            at_call(nth, lambda: os.kill(child, signal.SIGKILL) or "lose", READS)
-
-        code = children(found.address, doom)
+        child = children.start(found.address)
+        at_call(nth, lambda child=child: os.kill(child, signal.SIGKILL) or "lose", READS)
+        children.go()
+        code = children.end()
         at_call(0, str)
         for name in {*found.files()} & {"collected/cat/copy.jpg", "collected/dog/old.jpg", ".preparing-a-span.lock"}:
             found.remove(name)  # second copies, which would count as doubled, and an expired lease

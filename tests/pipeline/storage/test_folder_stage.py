@@ -1,9 +1,11 @@
 """Preparations killed at any moment, and concurrent ones: no image is lost or doubled."""
 
 import contextlib
+import math
 import os
 import pathlib
 import random
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,7 +19,7 @@ from pipeline.storage import files
 from pipeline.storage.base import HIDDEN
 from pipeline.storage.folder import Folder
 from tests.conftest import Workspace, files_in, jpeg, photographs, put
-from tests.killing import killed_at_each_step
+from tests.killing import Children, killed_at_each_step
 
 PREPARE = """
     import sys
@@ -59,13 +61,18 @@ def image(tmp_path):
 
 
 @pytest.fixture
-def killed(image):
+def imports(image) -> str:
+    """Python that imports all that `spans.prepare` needs."""
+    return f"from pipeline.data import images, preparation, spans\nimages.check(open({str(image)!r}, 'rb').read())"
+
+
+@pytest.fixture
+def killed(imports):
     """Prepares a span in copies of a workspace, each killed one step later; returns the copies."""
-    prepare = f"from pipeline.data import images, preparation, spans\nimages.check(open({str(image)!r}, 'rb').read())"
     with contextlib.ExitStack() as copies:
 
         def kill(workspace: Workspace) -> list[Workspace]:
-            return copies.enter_context(killed_at_each_step(workspace, prepare, "spans.prepare"))
+            return copies.enter_context(killed_at_each_step(workspace, imports, "spans.prepare"))
 
         yield kill
 
@@ -94,29 +101,29 @@ def test_killed_at_each_step_in_turn(storage, workspace, killed):
         assert found.rejected()["cat/bad.jpg"] == b"no image" and len(found.rejected()) == 2
 
 
-def test_killed_at_random_moments(workspace, image):
+def test_killed_at_random_moments(workspace, imports):
     draw = random.Random(7)
     everything, hit = [], 0
-    longest = 0.05  # seconds until a kill
-    for attempt in range(24):
-        new = photographs(range(attempt * 1000, attempt * 1000 + 150))
-        everything += new.values()
-        workspace.collect(new)
-        process = prepare(workspace, image)
-        began = time.monotonic()
-        if attempt:
-            time.sleep(draw.uniform(0, longest))
-            process.kill()
-        process.communicate()
-        if not attempt:
-            longest = time.monotonic() - began
-        elif not process.returncode:
-            longest *= 0.8  # the first one may have been slowed down by other processes
-        hit += process.returncode != 0
-        assert not workspace.unaccounted(everything)
-        if attempt % 6 == 5:
-            spans.prepare(Folder(str(workspace.root)))
-            assert workspace.collected() == {} and not workspace.unaccounted(everything)
+    seconds = math.inf  # of the fastest preparation so far
+    with Children(imports, "spans.prepare") as children:
+        for attempt in range(24):
+            new = photographs(range(attempt * 1000, attempt * 1000 + 150))
+            everything += new.values()
+            workspace.collect(new)
+            child = children.start(workspace.root)
+            began = time.monotonic()
+            children.go()
+            if attempt:
+                time.sleep(draw.uniform(0, seconds))
+                os.kill(child, signal.SIGKILL)
+            if children.end() == 0:
+                seconds = min(seconds, time.monotonic() - began)
+            else:
+                hit += 1
+            assert not workspace.unaccounted(everything)
+            if attempt % 6 == 5:
+                spans.prepare(Folder(str(workspace.root)))
+                assert workspace.collected() == {} and not workspace.unaccounted(everything)
     spans.prepare(Folder(str(workspace.root)))
 
     assert hit > 10
