@@ -39,14 +39,14 @@ def test_on_a_terminal_a_count_moves_and_is_gone_at_the_end(counting):
     )
     os.close(stderr)
     shown = b""
-    while select.select([terminal], [], [], 20)[0]:
+    while select.select([terminal], [], [], 60)[0]:
         try:
             shown += os.read(terminal, 4096)
         except OSError:  # how Linux says that the other end is closed
             break
     os.close(terminal)
 
-    assert process.communicate(timeout=20)[0] == b"Done.\n" and process.returncode == 0
+    assert process.communicate(timeout=60)[0] == b"Done.\n" and process.returncode == 0
     assert b"Importing: 200 images" in shown and b"Importing: 1,000 images" in shown
     assert shown.endswith(CLEARED)
 

@@ -61,7 +61,7 @@ def test_commands_work_with_what_the_emulators_print(emulators):
     bucket, _, prefix = environment["WORKSPACE"].removeprefix("gs://").partition("/")
 
     def run(*command):
-        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, *command], env=environment, capture_output=True, text=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -74,6 +74,6 @@ def test_commands_work_with_what_the_emulators_print(emulators):
     assert json.loads(run("-m", "ci", "status", "--json"))["releases"] == []
 
     process.send_signal(signal.SIGINT)
-    _, log = process.communicate(timeout=20)
+    _, log = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "200 storage objects.insert" in log and "200 github repos/list-releases" in log and "Traceback" not in log

@@ -48,7 +48,7 @@ def test_another_project_and_unknown_fields_are_refused(client, session, cloud):
         client.get_project(name="projects/another-project")
     response = session.post(f"{URL}/{cloud.project}:testIamPermissions", json={"permission": PERMISSIONS})
     assert response.status_code == 400 and response.json()["error"]["status"] == "INVALID_ARGUMENT"
-    assert requests.get(f"{URL}/{cloud.project}", timeout=10).status_code == 401
+    assert requests.get(f"{URL}/{cloud.project}", timeout=60).status_code == 401
 
 
 def test_granting_an_unknown_role_is_an_error(cloud):

@@ -74,18 +74,18 @@ class Client:
     def upload(self, model: dict[str, Any] | None = None, **request: Any) -> str:
         """Uploads a model; returns MODEL@VERSION."""
         whole = {"parent": self.parent, "model": model or self.model(), **request}
-        done = self.models.upload_model(whole).result(timeout=10)
+        done = self.models.upload_model(whole).result(timeout=60)
         return f"{done.model}@{done.model_version_id}"
 
     def create(self, **request: Any) -> Any:
         whole = {"parent": self.parent, "endpoint": {"display_name": "pets"}, **request}
-        return self.endpoints.create_endpoint(whole).result(timeout=10).name
+        return self.endpoints.create_endpoint(whole).result(timeout=60).name
 
     def deploy(self, endpoint: str, model: str, split: dict[str, int] | None = None, **changes: Any) -> str:
         """Deploys a model; returns the deployed model's ID."""
         deployed = {"model": model, "dedicated_resources": MACHINE, **changes}
         request = {"endpoint": endpoint, "deployed_model": deployed, "traffic_split": split or {}}
-        return self.endpoints.deploy_model(request).result(timeout=10).deployed_model.id
+        return self.endpoints.deploy_model(request).result(timeout=60).deployed_model.id
 
 
 @pytest.fixture(scope="session")

@@ -155,11 +155,11 @@ def test_an_invalid_line_is_a_partial_failure_of_the_import(vertex, change, mess
     datasets = vertex.service("Dataset")
     schema = "gs://google-cloud-aiplatform/schema/dataset/metadata/image_1.0.0.yaml"
     made = {"display_name": "pets", "metadata_schema_uri": schema}
-    name = datasets.create_dataset(parent=vertex.parent, dataset=made).result(timeout=10).name
+    name = datasets.create_dataset(parent=vertex.parent, dataset=made).result(timeout=60).name
 
     config = {"gcs_source": {"uris": [f"{folder}/import.jsonl"]}, "import_schema_uri": SCHEMA}
     operation = datasets.import_data(name=name, import_configs=[config])
-    operation.result(timeout=10)
+    operation.result(timeout=60)
 
     (failure,) = operation.metadata.generic_metadata.partial_failures
     assert failure.message.startswith(f"{folder}/import.jsonl, line 2: ")
@@ -198,7 +198,7 @@ def test_a_dataset_has_limits(vertex, sdk, limit, images, words):
         name=made.resource_name,
         import_configs=[{"gcs_source": {"uris": [source]}, "import_schema_uri": SCHEMA}],
     )
-    operation.result(timeout=10)
+    operation.result(timeout=60)
     failures = operation.metadata.generic_metadata.partial_failures
     assert failures and all(words in failure.message for failure in failures)
     assert vertex.service("Dataset").get_dataset(name=made.resource_name).data_item_count == images
@@ -264,7 +264,7 @@ def test_a_training_is_pending_until_it_starts_and_can_be_cancelled(vertex, pipe
     pipelines.client.cancel_training_pipeline(name=pipeline.name)
     vertex.cloud.vertex.training.release()
     assert pipelines.get(pipeline).state.name == "PIPELINE_STATE_CANCELLED"
-    pipelines.client.delete_training_pipeline(name=pipeline.name).result(timeout=10)
+    pipelines.client.delete_training_pipeline(name=pipeline.name).result(timeout=60)
     with pytest.raises(exceptions.NotFound):
         pipelines.get(pipeline)
 

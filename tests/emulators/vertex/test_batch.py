@@ -160,6 +160,6 @@ def test_jobs_wait_are_found_cancelled_and_deleted(vertex, batches, refused):
     vertex.cloud.vertex.batches.release()
     assert batches.ended(batches.get(two)).state == State.JOB_STATE_FAILED  # its container cannot load the model
     assert batches.get(one).state == State.JOB_STATE_CANCELLED
-    vertex.jobs.delete_batch_prediction_job(name=one.name).result(timeout=10)
+    vertex.jobs.delete_batch_prediction_job(name=one.name).result(timeout=60)
     with refused("missing"):
         batches.get(one)

@@ -40,21 +40,21 @@ def test_traffic_goes_to_deployed_models_and_adds_up(vertex, served, refused):
     with refused("not now", "traffic"):
         vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=second)
     vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=second, traffic_split={first: 100}).result(
-        timeout=10
+        timeout=60
     )
     assert split(vertex, endpoint) == {first: 100}
 
 
 def test_the_last_model_goes_with_its_traffic_and_only_then_the_endpoint(vertex, served, refused):
     endpoint, (first, second), _ = served
-    vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=second).result(timeout=10)
+    vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=second).result(timeout=60)
     with refused("not now", "deployed"):
         vertex.endpoints.delete_endpoint(name=endpoint)
     with refused("missing"):
         vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=second)
-    vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=first).result(timeout=10)
+    vertex.endpoints.undeploy_model(endpoint=endpoint, deployed_model_id=first).result(timeout=60)
     assert split(vertex, endpoint) == {}
-    vertex.endpoints.delete_endpoint(name=endpoint).result(timeout=10)
+    vertex.endpoints.delete_endpoint(name=endpoint).result(timeout=60)
     with refused("missing"):
         vertex.endpoints.get_endpoint(name=endpoint)
 

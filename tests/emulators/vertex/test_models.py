@@ -112,7 +112,7 @@ def test_updates_name_their_fields_and_deployed_models_are_not_deleted(vertex, r
     with refused("not now", "deployed"):
         vertex.models.delete_model_version(name=second)
     third = vertex.upload(parent_model=first.partition("@")[0])
-    vertex.models.delete_model_version(name=third).result(timeout=10)
+    vertex.models.delete_model_version(name=third).result(timeout=60)
     assert [version for version, _ in aliases(vertex, first)] == ["1", "2"]
     assert vertex.upload(parent_model=first.partition("@")[0]).endswith("@3")
 

@@ -107,7 +107,7 @@ def test_results_stay_while_their_pipeline_runs(folder):
         cleaner.start()
         cleaner.join(0.3)
         assert cleaner.is_alive() and os.path.isdir(item.name)
-    cleaner.join(10)
+    cleaner.join(60)
     assert not os.path.exists(item.name)
 
 

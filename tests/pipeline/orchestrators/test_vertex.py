@@ -41,7 +41,7 @@ def runs(cloud) -> list[str]:
 
 def wait_for(cloud, name: str, state: str) -> None:
     (job,) = (job for found, job in cloud.vertex.pipelines.jobs.items() if found.endswith(f"/{name}"))
-    until = time.monotonic() + 30
+    until = time.monotonic() + 120
     while state_of(job) != state:
         assert time.monotonic() < until, state_of(job)
         time.sleep(0.02)

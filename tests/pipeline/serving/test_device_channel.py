@@ -228,16 +228,16 @@ def test_the_commands_of_the_pages_make_a_key_and_a_bucket_that_anyone_may_read(
     device_channel.publish(config, devices.release(1))
 
     url = "https://storage.googleapis.com/models-of-a-test/devices/classification/channels/stable.json"
-    found = requests.get(url, headers={"Origin": "https://app.example.com"}, timeout=10)
+    found = requests.get(url, headers={"Origin": "https://app.example.com"}, timeout=60)
     pinned = [(tmp_path / "device-public-key.pem").read_text()]
     pointer = device_manifest.read_pointer(found.content, pinned, model="classification", channel="stable")
     assert pointer.tag == "model-1"
     assert found.headers["Access-Control-Allow-Origin"] == "https://app.example.com"
     assert found.headers["Cache-Control"] == "public, max-age=60"
-    elsewhere = requests.get(url, headers={"Origin": "https://other.example.com"}, timeout=10)
+    elsewhere = requests.get(url, headers={"Origin": "https://other.example.com"}, timeout=60)
     assert "Access-Control-Allow-Origin" not in elsewhere.headers
     private = url.replace("models-of-a-test", f"{cloud.bucket}")
-    assert requests.get(private, timeout=10).status_code == 401
+    assert requests.get(private, timeout=60).status_code == 401
     key = exports["DEVICE_SIGNING_KEY"].partition("/cryptoKeyVersions")[0]
     for account in accounts.values():
         assert cloud.policies.allowed(account, key, ["cloudkms.cryptoKeyVersions.useToSign"])

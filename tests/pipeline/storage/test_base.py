@@ -176,7 +176,7 @@ def test_exclusive_lets_one_process_in_at_a_time(storage, caplog):
     inside, order = threading.Event(), []
 
     def second():
-        inside.wait(10)
+        inside.wait(60)
         with storage.exclusive("counting"):
             order.append("second")
 
@@ -187,7 +187,7 @@ def test_exclusive_lets_one_process_in_at_a_time(storage, caplog):
         while not caplog.records:
             thread.join(0.01)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
 
     assert order == ["first", "second"]
     assert "Another process is counting" in caplog.text

@@ -79,7 +79,7 @@ def test_stopping_early_leaves_no_request_running(cloud, objects, wanted):
     began = {thread for thread in threading.enumerate() if "ThreadPoolExecutor" in thread.name} - before
     found.close()
     for thread in began:
-        thread.join(10)
+        thread.join(60)
     assert began and not any(thread.is_alive() for thread in began)
 
 
@@ -87,7 +87,7 @@ def test_calls_run_concurrently_and_results_come_in_order():
     together = threading.Barrier(5)
 
     def call(item):
-        together.wait(10)
+        together.wait(60)
         return item * 2
 
     assert list(each_in_order(call, range(20), 5)) == [item * 2 for item in range(20)]
