@@ -402,7 +402,7 @@ def test_an_image_that_changes_while_it_is_read_stays_collected(storage, workspa
             put(workspace.root, {"new": jpeg(100)})
             os.replace(workspace.root / "new", path)
         elif way == "touched":
-            os.utime(path)
+            os.utime(path, (1, 1))  # not now: older kernels give two changes within 10 ms the same time
         else:
             with open(path, "ab") as file:
                 file.write(b"more")
