@@ -34,12 +34,18 @@ def _traced(settings: Settings) -> Callable[[tf.Tensor], tuple[tf.Tensor, tf.Ten
 
 
 def _decode(images: tf.Tensor, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
-    ways = _ways(settings)
+    signature = [tf.TensorSpec([], tf.string)]
+    ways = [tf.function(way, signature, autograph=False) for way in _ways(settings)]  # each is traced once
     kinds = _kinds(images)
-    pixels, decoded = tf.cond(
+    pixels = tf.cond(
         tf.reduce_all(kinds == _PLAIN),
-        lambda: _decode_all(images, ways[_PLAIN], settings),
+        lambda: _decode_together(images, ways[_PLAIN], settings),
         lambda: _decode_by_kind(images, kinds, ways, settings),
+    )
+    pixels, decoded = tf.cond(
+        tf.shape(pixels)[0] == tf.shape(images)[0],
+        lambda: (pixels, tf.ones_like(images, tf.bool)),
+        lambda: _decode_each(images, kinds, ways, settings),
     )
     pixels = upright(pixels / 255.0, orientations(images))
     return (tf.image.rgb_to_grayscale(pixels) if settings.channels == 1 else pixels), decoded
@@ -82,8 +88,8 @@ def _kinds(images: tf.Tensor) -> tf.Tensor:
     return tf.cond(tf.reduce_any(png), lambda: tf.where(png, of_png(), of_jpeg), lambda: of_jpeg)
 
 
-def _decode_by_kind(images, kinds, ways, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes the images of each kind together, and puts them into the order in which they were."""
+def _decode_by_kind(images, kinds, ways, settings: Settings) -> tf.Tensor:
+    """Decodes the images of each kind together, and puts them into the order in which they were; none if one fails."""
     places, parts = [], []
     for kind, way in enumerate(ways):
         which = tf.where(kinds == kind)[:, 0]
@@ -91,41 +97,39 @@ def _decode_by_kind(images, kinds, ways, settings: Settings) -> tuple[tf.Tensor,
         parts.append(
             tf.cond(
                 tf.size(which) > 0,
-                lambda which=which, way=way: _decode_all(tf.gather(images, which), way, settings),
-                lambda: (_none(settings), tf.zeros([0], tf.bool)),
+                lambda which=which, way=way: _decode_together(tf.gather(images, which), way, settings),
+                lambda: _none(settings),
             )
         )
-    pixels, decoded = (tf.dynamic_stitch(places, list(part)) for part in zip(*parts, strict=True))
-    return pixels, decoded
+    whole = [tf.size(place) == tf.shape(part)[0] for place, part in zip(places, parts, strict=True)]
+    return tf.cond(tf.reduce_all(whole), lambda: tf.dynamic_stitch(places, parts), lambda: _none(settings))
 
 
 def _none(settings: Settings) -> tf.Tensor:
     return tf.zeros([0, settings.image_size, settings.image_size, 3])
 
 
-def _decode_all(images, way, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
-    """Decodes images [batch] in one way; returns float32 RGB [batch, side, side, 3], and whether each was decoded.
+def _decode_together(images, way, settings: Settings) -> tf.Tensor:
+    """Decodes images [batch] in one way to float32 RGB [batch, side, side, 3]; none if one of them fails.
 
-    An error ends a TensorFlow graph, but drops only an element of a dataset. So all of them are one element of a
-    dataset, and if that is dropped, they are decoded again, each as one element.
+    An error ends a TensorFlow graph, but drops only an element of a dataset. So all of them are one element.
     """
     shape = tf.TensorSpec([settings.image_size, settings.image_size, 3], tf.float32)
     together = tf.data.Dataset.from_tensors(images).map(
         lambda images: tf.map_fn(way, images, parallel_iterations=_AT_A_TIME, fn_output_signature=shape)
     )
     none = tf.data.Dataset.from_tensors(_none(settings))
-    pixels = _only(together.ignore_errors().concatenate(none).take(1))
-    return tf.cond(
-        tf.shape(pixels)[0] == tf.shape(images)[0],
-        lambda: (pixels, tf.ones_like(images, tf.bool)),
-        lambda: _decode_each(images, way, settings),
-    )
+    return _only(together.ignore_errors().concatenate(none).take(1))
 
 
-def _decode_each(images, way, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
+def _decode_each(images, kinds, ways, settings: Settings) -> tuple[tf.Tensor, tf.Tensor]:
+    """Decodes images [batch], each as one element of a dataset; returns which could be decoded, too."""
     side, count = settings.image_size, tf.shape(images, tf.int64)[0]
-    numbered = tf.data.Dataset.from_tensor_slices((tf.range(count), images))
-    good = numbered.map(lambda number, image: (number, way(image))).ignore_errors()
+
+    def numbered(number, image, kind):
+        return number, tf.switch_case(kind, [functools.partial(way, image) for way in ways])
+
+    good = tf.data.Dataset.from_tensor_slices((tf.range(count), images, kinds)).map(numbered).ignore_errors()
     # one more than there are, because a batch of none is no batch
     spare = tf.data.Dataset.from_tensors((count, tf.zeros([side, side, 3])))
     numbers, pixels = _only(good.concatenate(spare).batch(count + 1))
