@@ -32,9 +32,10 @@ def test_a_backbone_that_does_not_exist_is_named_with_those_that_do():
 
 def test_weights_that_cannot_be_downloaded_are_an_error_that_names_the_way_out(tmp_path):
     build = (
-        "import dataclasses; from modules.classification import model;"
+        "import dataclasses, keras; from modules.classification.backbones import BACKBONES;"
         "from modules.classification.settings import SETTINGS;"
-        "model.build_model(dataclasses.replace(SETTINGS, backbone='mobilenet_v3', pretrained=True), classes=2)"
+        "settings = dataclasses.replace(SETTINGS, backbone='mobilenet_v3', pretrained=True);"
+        "BACKBONES['mobilenet_v3'](keras.Input((32, 32, 3)), settings)"
     )
     nowhere = "http://127.0.0.1:9"  # nothing listens there, and nothing is kept in this KERAS_HOME
     environment = os.environ | {"https_proxy": nowhere, "HTTPS_PROXY": nowhere, "KERAS_HOME": str(tmp_path)}
