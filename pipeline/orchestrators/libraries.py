@@ -128,6 +128,8 @@ class Postponed:
 
     def __call__(self, attribute: str) -> Any:
         """Returns a submodule of that name; otherwise runs the module's code and returns its attribute."""
+        if attribute in ("__module__", "__wrapped__"):  # autograph and inspect ask any object; no module has them
+            raise AttributeError(f"module {self._module.__name__!r} has no attribute {attribute!r}")
         with self._lock:
             if vars(self._module).get("__getattr__") is self:
                 submodule = f"{self._module.__name__}.{attribute}"

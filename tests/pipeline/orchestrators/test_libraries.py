@@ -1,5 +1,6 @@
 """The import of TFX without what no pipeline uses. What is imported stays imported, so a process of its own does it."""
 
+import inspect
 import subprocess
 import sys
 
@@ -89,6 +90,13 @@ def test_a_postponed_package_is_loaded_when_something_in_it_is_asked_for(package
     assert VALUE == 2
     with pytest.raises(AttributeError, match="slowly.*missing"):
         slowly.missing  # noqa: B018
+
+
+def test_an_inspection_of_a_postponed_package_does_not_load_it(package):
+    import slowly
+
+    assert not hasattr(slowly, "__module__") and inspect.unwrap(slowly) is slowly
+    assert "VALUE" not in vars(slowly)
 
 
 def test_a_submodule_is_imported_without_its_postponed_package(package):
