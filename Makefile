@@ -15,13 +15,13 @@ help: ## this list
 	@echo "Spanloop keeps an image model right while its code and its data change. Start with: make demo"
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1  /p' Makefile | awk '{printf "  %-4s %-13s", $$1, $$2; $$1 = $$2 = ""; print}'
 
-demo: install ## the whole loop on real images, step by step: 4 minutes, leaves workspace-demo/ and a report
+demo: install ## the whole loop on real images, step by step: 2 minutes, leaves workspace-demo/ and a report
 	@$(PYTHON) -m ci demo
 
 demo-devices: install ## two models of one training, in an app that loses its network: 5 minutes, leaves workspace-devices/
 	@$(PYTHON) -m ci demo-devices
 
-test: install ## the tests, on the TFX line of this machine: 18 minutes on two cores; needs only Python
+test: install ## the tests, on the TFX line of this machine: 13 minutes on two cores; needs only Python
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(TESTS)
 
 test-cloud: install ## the tests that call Google Cloud, against servers on this machine: no network needed
@@ -50,16 +50,16 @@ bench: install ## every benchmark in benchmarks/, each against its limit: half a
 emulators: install ## Google Cloud on this machine: prints what to export, runs until Ctrl-C
 	@$(PYTHON) -W ignore -m tests.emulators $(OPTIONS)
 
-test-web: install ## the web client, built and driven in a headless browser: 4 minutes; needs Node.js 20 and Chromium
+test-web: install ## the web client, built and driven in a headless browser: 2 minutes; needs Node.js 20 and Chromium
 	@command -v $(NPM) >/dev/null || { echo "make test-web needs Node.js 20 with npm: https://nodejs.org"; exit 1; }
 	@[ -n "$(CHROMIUM)" ] || { echo "make test-web needs Chromium: apt-get install chromium"; exit 1; }
 	@cd apps/web && $(NPM) ci --silent --no-audit --no-fund && $(NPM) run --silent check && $(NPM) run --silent build
 	@$(PYTHON) -m pytest $(IN_PARALLEL) $(or $(TESTS),tests/apps/web)
 
-test-notebooks: install ## the notebooks, executed from start to end on the local servers: 8 minutes
+test-notebooks: install ## the notebooks, executed from start to end on the local servers: 4 minutes
 	@$(PYTHON) -m pytest --numprocesses=auto tests/notebooks/test_notebooks.py
 
-test-workflows: install ## the workflows, executed on this machine: 11 minutes; needs Go 1.25 and Node.js 20
+test-workflows: install ## the workflows, executed on this machine: 6 minutes; needs Go 1.25 and Node.js 20
 	@$(PYTHON) -m tests.workflows.programs check
 	@$(PYTHON) -m pytest $(IN_PARALLEL) tests/workflows/executed tests/workflows/test_openapi.py
 
