@@ -9,7 +9,7 @@ What the rest of an import costs, `without looks`, is compared with the minimum 
 the same bytes. It also checks that each image decodes, finds duplicates, hashes images and shards, lists sources, and
 starts and ends like every command. `prepare-span` does what `import-images` does and moves each image, so that a kill
 at any moment loses none: that rename costs the file system more than all the reading. What an image takes of memory is
-the difference from 20,000 images. Seconds are printed beside CPU seconds, because looks are taken on another core.
+the difference from 20,000 images. Seconds are printed beside CPU seconds.
 """
 
 import os

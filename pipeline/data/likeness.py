@@ -14,7 +14,6 @@ import io
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 import simplejpeg
@@ -52,14 +51,13 @@ def image_key(sha256: bytes) -> int:
 
 
 class Looks:
-    """The records of images, in the order in which they were added. A thread takes the looks of a batch at a time.
+    """The records of images, in the order in which they were added. Takes the looks of a batch of them at a time.
 
-    Decoders let other threads work meanwhile, so the next images are read on another core.
+    In this thread: another one would contend for the interpreter at each file and each image, for a third more CPU.
     """
 
     def __init__(self):
-        self._thread = ThreadPoolExecutor(1)  # one: a photograph may take hundreds of MB while it is decoded
-        self._batches: list[Future[np.ndarray]] = []
+        self._batches = [np.zeros(0, RECORD)]
         self._waiting: list[tuple[bytes, bytes, int, str]] = []
         self._bytes = 0
 
@@ -68,21 +66,20 @@ class Looks:
         self._waiting.append((data, sha256, split, group))
         self._bytes += len(data)
         if len(self._waiting) == _BATCH or self._bytes > _BATCH_BYTES:
-            if len(self._batches) >= _UNDER_WAY:
-                self._batches[-_UNDER_WAY].result()  # its images are in memory until then
-            self._batches.append(self._thread.submit(_records, *zip(*self._waiting, strict=True)))
-            self._waiting, self._bytes = [], 0
+            self._take()
 
     def records(self) -> np.ndarray:
         """Returns an array of RECORD."""
-        found = [np.zeros(0, RECORD), *(batch.result() for batch in self._batches)]
+        self._take()
+        return np.concatenate(self._batches)
+
+    def _take(self) -> None:
         if self._waiting:
-            found.append(_records(*zip(*self._waiting, strict=True)))
-        return np.concatenate(found)
+            self._batches.append(_records(*zip(*self._waiting, strict=True)))
+        self._waiting, self._bytes = [], 0
 
 
 _BATCH, _BATCH_BYTES = 512, 8 * 2**20
-_UNDER_WAY = 2  # batches
 _LARGE = 128 * 128  # pixels of an image that is averaged alone
 
 
