@@ -151,7 +151,7 @@ class App:
         expect(self.part("check")).to_be_enabled()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # Playwright runs an event loop in this thread, in which other tests cannot run theirs
 def browser() -> Iterator[Browser]:
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
     camera = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
