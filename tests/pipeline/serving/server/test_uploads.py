@@ -3,9 +3,6 @@
 import asyncio
 import hashlib
 import json
-from collections.abc import Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 from pipeline.config import Config
 from pipeline.serving.server import uploads
@@ -27,12 +24,6 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def run(coroutine: Coroutine) -> Any:
-    """Runs it in a thread: this one may have a loop of Playwright already."""
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(asyncio.run, coroutine).result()
-
-
 class Client:
     """Uploads to `Uploads` with these settings."""
 
@@ -50,13 +41,13 @@ class Client:
             return refusal.status
 
     def put(self, name: str, data: bytes) -> int:
-        return run(self._put(name, data))
+        return asyncio.run(self._put(name, data))
 
     def put_all(self, pictures) -> list[int]:
         async def together() -> list[int]:
             return await asyncio.gather(*(self._put(f"{digest(each)}.jpg", each) for each in pictures))
 
-        return run(together())
+        return asyncio.run(together())
 
 
 def test_a_picture_comes_before_its_note_and_neither_is_overwritten(workspace):
